@@ -1,0 +1,33 @@
+"""JSON Schema (2020-12) of every contract, so that producers in any language can use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from schemas.dead_letter import DeadLetter
+from schemas.manifest import ManifestRecord
+from schemas.metrics import MetricsEvent
+from schemas.settings import Settings
+from schemas.transcript import Transcript
+
+CONTRACTS: dict[str, type[msgspec.Struct]] = {
+    "manifest": ManifestRecord,
+    "transcript": Transcript,
+    "metrics": MetricsEvent,
+    "dead-letter": DeadLetter,
+    "settings": Settings,
+}
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """The schema of the contract `name`, one of `CONTRACTS`."""
+    schema = msgspec.json.schema(CONTRACTS[name])
+    definition = schema["$defs"][CONTRACTS[name].__name__]
+    if "extra" in definition["properties"]:  # on the wire, extra keys stand at the top level
+        del definition["properties"]["extra"]
+        definition["additionalProperties"] = True
+    if name == "manifest":  # a record without an id is named after its source
+        definition["required"].remove("id")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

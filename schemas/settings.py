@@ -1,0 +1,399 @@
+"""The settings file: one YAML file, decoded strictly, checked whole before anything starts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
+NonNegativeFloat = Annotated[float, msgspec.Meta(ge=0)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+
+
+class SettingsError(ValueError):
+    """The settings file is wrong; the message names the file, the key and what to do."""
+
+
+class _Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """An unknown key is an error: a typo must not become a default."""
+
+
+class Autoscaling(_Strict):
+    """Replicas by load (Ray Serve's autoscaler)."""
+
+    min_replicas: Annotated[int, msgspec.Meta(ge=0)] = 1
+    max_replicas: PositiveInt = 4
+    target_ongoing_requests: PositiveFloat = 2.0
+    upscale_delay_s: NonNegativeFloat = 10.0
+    downscale_delay_s: NonNegativeFloat = 300.0
+
+
+class ModelSettings(_Strict):
+    """One domain model.
+
+    Attributes:
+        engine: "nemo", or "package.module:Class" for an engine of your own (see
+            `serve_app.engines.base.Engine`).
+        path: local model file (`.nemo`); relative to the settings file.
+        pretrained: name of a pretrained NeMo model, fetched from its hub. Instead of `path`.
+        sha256: expected digest of the file at `path`; loading refuses another one.
+        gpu_fraction: share of a GPU per replica. Ignored on a machine without a GPU.
+        num_cpus: CPU cores per replica.
+        replicas: fixed number of replicas, unless `autoscaling` is given.
+        batch_seconds: seconds of padded audio (clips x longest clip) in one batch.
+        split_seconds: longer audio is split at silences into pieces of at most this length.
+        dtype: "auto" is float32 on a CPU and bfloat16 on a GPU.
+        head: which head of a hybrid model decodes; "auto" is the model's default (RNNT/TDT).
+        threads: CPU threads of the model; 0 takes `num_cpus`, at least one.
+        confidence: whether word and utterance confidences are computed.
+        words: whether words with times are part of every result.
+        options: passed to an engine of your own as they are.
+    """
+
+    engine: str = "nemo"
+    path: str | None = None
+    pretrained: str | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
+    gpu_fraction: Annotated[float, msgspec.Meta(gt=0, le=8)] = 0.2
+    num_cpus: NonNegativeFloat = 1.0
+    replicas: PositiveInt = 1
+    autoscaling: Autoscaling | None = None
+    batch_seconds: PositiveFloat = 120.0
+    split_seconds: Annotated[float, msgspec.Meta(ge=2)] = 40.0
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    head: Literal["auto", "ctc", "rnnt"] = "auto"
+    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
+    confidence: bool = True
+    words: bool = False
+    options: dict[str, Any] = {}
+
+    @property
+    def source(self) -> str:
+        """Where the model comes from, as the settings say it."""
+        return self.path or self.pretrained or self.engine
+
+
+#: Fields of a manifest record that a rule may test, beside extra keys and `audio.*` measures.
+Scalar = str | int | float | bool
+
+
+class Condition(_Strict):
+    """A test of one field; exactly one of the tests is given.
+
+    Attributes:
+        field: a key of the manifest record (extra keys too), or a measure of its audio:
+            `audio.seconds` (length of the segment).
+        equals: the field has this value.
+        one_of: the field has one of these values.
+        contains: the field's text contains one of these, upper and lower case alike.
+        matches: a regular expression found anywhere in the field's text.
+        below: the field is a number less than this.
+        at_least: the field is a number not less than this.
+        present: whether the record has the field.
+    """
+
+    field: str
+    equals: Scalar | None = None
+    one_of: list[Scalar] | None = None
+    contains: list[str] | None = None
+    matches: str | None = None
+    below: float | None = None
+    at_least: float | None = None
+    present: bool | None = None
+
+
+TESTS = ("equals", "one_of", "contains", "matches", "below", "at_least", "present")
+
+
+class Rule(_Strict):
+    """If `all` of its conditions hold and at least one of `any`, use `model`."""
+
+    name: Name
+    model: str
+    all: list[Condition] = []
+    any: list[Condition] = []
+
+
+class Routing(_Strict):
+    """Which model transcribes a record: the first rule that holds, else `default`.
+
+    Attributes:
+        timeout_s: longest wait for a model's answer; then the records are tried again.
+    """
+
+    default: str
+    rules: list[Rule] = []
+    timeout_s: PositiveFloat = 120.0
+
+
+class AudioSettings(_Strict):
+    """What audio may be read.
+
+    Attributes:
+        roots: folders that audio must lie in, checked after symbolic links are resolved;
+            relative ones are relative to the settings file.
+        max_seconds: longest segment.
+        max_bytes: largest file.
+        max_channels, min_sample_rate, max_sample_rate: of the file, in hertz.
+        threads: files read at once by each Router replica.
+    """
+
+    roots: Annotated[list[str], msgspec.Meta(min_length=1)]
+    max_seconds: PositiveFloat = 3600.0
+    max_bytes: PositiveInt = 1 << 30
+    max_channels: PositiveInt = 8
+    min_sample_rate: PositiveInt = 4_000
+    max_sample_rate: PositiveInt = 192_000
+    threads: PositiveInt = 4
+
+
+class FromEnvironment(_Strict):
+    """A secret: the value of an environment variable, read when the client is made."""
+
+    env: str
+
+
+class Topics(_Strict):
+    """Names of the topics."""
+
+    manifests: str = "asr.manifests"
+    transcripts: str = "asr.transcripts"
+    metrics: str = "asr.metrics"
+    dead_letters: str = "asr.dead-letters"
+
+
+class KafkaSettings(_Strict):
+    """Where Kafka is and how to talk to it.
+
+    Attributes:
+        client: any further option of kafka-python's clients, TLS and SASL among them, by its
+            own name: `security_protocol`, `ssl_cafile`, `sasl_mechanism`,
+            `sasl_plain_password: {env: KAFKA_PASSWORD}`.
+    """
+
+    bootstrap_servers: Annotated[list[str], msgspec.Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: ["127.0.0.1:9092"]
+    )
+    group: str = "chorus"
+    topics: Topics = msgspec.field(default_factory=Topics)
+    client: dict[str, str | int | float | bool | FromEnvironment] = {}
+
+
+class StreamSettings(_Strict):
+    """How the stream worker works.
+
+    Attributes:
+        guarantee: "exactly_once" commits results and offsets in one transaction;
+            "at_least_once" commits offsets after the results are acknowledged.
+        workers: stream workers that `chorus serve --worker` runs as a Serve app.
+        batch_records: records in one call of the Router.
+        batches_in_flight: calls of the Router at once.
+        max_pending_records: fetching pauses while this many records are not yet committed.
+        max_pending_bytes: the same, in bytes of record values.
+        commit_interval_s: longest time from a result to its commit.
+        commit_records: a transaction is committed early when it holds this many results.
+        transaction_timeout_s: the broker aborts a transaction that is open longer.
+        session_timeout_s: the group drops a worker that is silent longer.
+        call_timeout_s: longest wait for one call of the Router.
+        drain_timeout_s: longest wait for work in flight on shutdown.
+        retry_initial_s, retry_max_s: first and longest pause of the exponential backoff.
+        breaker_failures: consecutive failed calls that open the circuit breaker.
+        suspect_attempts: how often a record may kill a replica alone before it is given up.
+        max_dead_letter_ratio: share of dead letters among the last `dead_letter_window` records
+            that stops the worker.
+        dead_letter_window: records over which the ratio is taken.
+        max_consecutive_dead_letters: run of dead letters that stops the worker.
+    """
+
+    guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    workers: PositiveInt = 1
+    batch_records: PositiveInt = 32
+    batches_in_flight: PositiveInt = 4
+    max_pending_records: PositiveInt = 1024
+    max_pending_bytes: PositiveInt = 64 << 20
+    commit_interval_s: PositiveFloat = 1.0
+    commit_records: PositiveInt = 1000
+    transaction_timeout_s: PositiveFloat = 30.0
+    session_timeout_s: PositiveFloat = 15.0
+    call_timeout_s: PositiveFloat = 300.0
+    drain_timeout_s: PositiveFloat = 20.0
+    retry_initial_s: PositiveFloat = 0.5
+    retry_max_s: PositiveFloat = 15.0
+    breaker_failures: PositiveInt = 3
+    suspect_attempts: PositiveInt = 3
+    max_dead_letter_ratio: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    dead_letter_window: PositiveInt = 1000
+    max_consecutive_dead_letters: PositiveInt = 200
+
+
+class ServeSettings(_Strict):
+    """Ray and the Router.
+
+    Attributes:
+        address: address of a running Ray cluster; None starts one on this machine, unless the
+            environment variable RAY_ADDRESS names one.
+        app: name of the Serve application.
+        routers: Router replicas.
+        router_num_cpus: CPU cores reserved per Router replica.
+        max_ongoing_requests: lists that one Router replica works on at once.
+        health_timeout_s: a model that has not finished a batch for this long is unhealthy.
+    """
+
+    address: str | None = None
+    app: Name = "chorus"
+    routers: PositiveInt = 1
+    router_num_cpus: NonNegativeFloat = 1.0
+    max_ongoing_requests: PositiveInt = 64
+    health_timeout_s: PositiveFloat = 60.0
+
+
+class Settings(_Strict):
+    """The whole file."""
+
+    models: Annotated[dict[Name, ModelSettings], msgspec.Meta(min_length=1)]
+    routing: Routing
+    audio: AudioSettings
+    kafka: KafkaSettings = msgspec.field(default_factory=KafkaSettings)
+    stream: StreamSettings = msgspec.field(default_factory=StreamSettings)
+    serve: ServeSettings = msgspec.field(default_factory=ServeSettings)
+
+
+def load_settings(path: str | os.PathLike[str]) -> Settings:
+    """Read and check a settings file.
+
+    Relative paths in it (models, audio roots) come back absolute.
+
+    Raises:
+        SettingsError: the file cannot be read, is not YAML, has an unknown key, a wrong type or
+            value, or contradicts itself. All contradictions are named at once.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise SettingsError(f"{path}: cannot be read: {reason}") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {error}") from None
+    try:
+        settings = msgspec.convert(raw, Settings, strict=True)
+    except msgspec.ValidationError as error:
+        reason, _, where = str(error).partition(" - at ")
+        key = where.strip("`").removeprefix("$").removeprefix(".")
+        raise SettingsError(f"{_place(path, node, key)}: {reason}") from None
+    base = path.resolve().parent
+    problems = [
+        f"{_place(path, node, key)}: {text}" for key, text in _contradictions(settings, base)
+    ]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    for model in settings.models.values():
+        if model.path is not None:
+            model.path = str(base / model.path)
+    settings.audio.roots = [str(base / root) for root in settings.audio.roots]
+    return settings
+
+
+def client_options(kafka: KafkaSettings) -> dict[str, str | int | float | bool]:
+    """`kafka.client` with the secrets filled in from the environment.
+
+    Raises:
+        SettingsError: an environment variable that it names is not set.
+    """
+    options: dict[str, str | int | float | bool] = {}
+    for key, value in kafka.client.items():
+        if isinstance(value, FromEnvironment):
+            if value.env not in os.environ:
+                raise SettingsError(
+                    f"kafka.client.{key}: environment variable {value.env} is not set"
+                )
+            options[key] = os.environ[value.env]
+        else:
+            options[key] = value
+    return options
+
+
+def _contradictions(settings: Settings, base: Path) -> Iterator[tuple[str, str]]:
+    """Pairs of (key, what is wrong) that types alone cannot say."""
+    names = ", ".join(settings.models)
+    for name, model in settings.models.items():
+        key = f"models.{name}"
+        if model.engine == "nemo":
+            if (model.path is None) == (model.pretrained is None):
+                yield key, "give either `path` (a .nemo file) or `pretrained` (a model's name)"
+            elif model.path is not None and not (base / model.path).is_file():
+                yield f"{key}.path", f"no such file: {model.path}"
+        elif not re.fullmatch(r"[\w.]+:\w+", model.engine):
+            yield f"{key}.engine", f"`{model.engine}` is neither `nemo` nor `package.module:Class`"
+        scaling = model.autoscaling
+        if scaling is not None and scaling.min_replicas > scaling.max_replicas:
+            yield f"{key}.autoscaling", "`min_replicas` is greater than `max_replicas`"
+    routing = settings.routing
+    if routing.default not in settings.models:
+        yield "routing.default", f"no model `{routing.default}`; defined are: {names}"
+    seen: set[str] = set()
+    for index, rule in enumerate(routing.rules):
+        key = f"routing.rules[{index}]"
+        if rule.model not in settings.models:
+            yield f"{key}.model", f"no model `{rule.model}`; defined are: {names}"
+        if rule.name in seen or rule.name == "default":
+            yield f"{key}.name", f"the name `{rule.name}` is taken"
+        seen.add(rule.name)
+        if not rule.all and not rule.any:
+            yield key, "has no condition; give `all` or `any`"
+        for group in ("all", "any"):
+            for number, condition in enumerate(getattr(rule, group)):
+                yield from _condition_faults(f"{key}.{group}[{number}]", condition)
+    for index, root in enumerate(settings.audio.roots):
+        if not (base / root).is_dir():
+            yield f"audio.roots[{index}]", f"no such folder: {root}"
+    if settings.audio.min_sample_rate > settings.audio.max_sample_rate:
+        yield "audio.min_sample_rate", "is greater than `max_sample_rate`"
+    stream = settings.stream
+    if stream.transaction_timeout_s <= 2 * stream.commit_interval_s:
+        yield "stream.transaction_timeout_s", "must be more than twice `commit_interval_s`"
+    if stream.max_pending_records < stream.batch_records:
+        yield "stream.max_pending_records", "is less than `batch_records`: no batch would fill"
+
+
+#: Measures of the audio that a rule may test.
+MEASURES = ("audio.seconds",)
+
+
+def _condition_faults(key: str, condition: Condition) -> Iterator[tuple[str, str]]:
+    given = [test for test in TESTS if getattr(condition, test) is not None]
+    if len(given) != 1:
+        yield key, f"give exactly one of {', '.join(TESTS)}"
+    if condition.field.startswith("audio.") and condition.field not in MEASURES:
+        yield f"{key}.field", f"no measure `{condition.field}`; there are: {', '.join(MEASURES)}"
+    if condition.matches is not None:
+        try:
+            re.compile(condition.matches)
+        except re.error as error:
+            yield f"{key}.matches", f"not a regular expression: {error}"
+
+
+def _place(path: Path, node: yaml.Node | None, key: str) -> str:
+    """`file:line: key` for a key path such as `models.general.replicas`; the line of its nearest
+    parent where the key itself has none."""
+    line = 1
+    for part in re.findall(r"[^.\[\]]+", key):
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == part]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
+            node = node.value[int(part)]
+            line = node.start_mark.line + 1
+    return f"{path}:{line}: {key}" if key else f"{path}:{line}"

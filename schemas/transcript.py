@@ -1,0 +1,97 @@
+"""The transcript: what Chorus says about one record. Itself a NeMo manifest line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from schemas.manifest import flatten
+
+
+class Word(msgspec.Struct, frozen=True):
+    """One word of a hypothesis; times in seconds from the start of the segment."""
+
+    word: str
+    start: float
+    end: float
+    confidence: float | None = None
+
+
+class Timings(msgspec.Struct, kw_only=True):
+    """Where a record's time went, in milliseconds of wall time.
+
+    Attributes:
+        audio_ms: reading, decoding and resampling its audio.
+        queue_ms: waiting in the model's queue.
+        model_ms: its share of the batch that it was transcribed in, by seconds of audio.
+        total_ms: from the Router's receipt of the list to the result.
+    """
+
+    audio_ms: float = 0.0
+    queue_ms: float = 0.0
+    model_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+class Transcript(msgspec.Struct, kw_only=True):
+    """One transcribed record. The keys of the manifest record come first, as they came in.
+
+    Attributes:
+        duration: seconds of audio that were transcribed (measured, not as claimed).
+        pred_text: the hypothesis.
+        selected_model: name of the model that made it.
+        model_path: where that model was loaded from, as the settings name it.
+        model_sha256: digest of the model file; empty for an engine without one.
+        rule: name of the selection rule that chose the model, or "default".
+        confidence: 0 to 1, the mean of the words' confidences; None where the engine has none.
+        words: words with times and confidences, where asked for.
+        wer: word error rate against `text` in percent; None without a reference or with an
+            empty one. See `serve_app.wer` for the convention.
+        word_errors: substitutions + insertions + deletions against `text`.
+        reference_words: words of the normalised reference; pool `word_errors` over it.
+    """
+
+    id: str
+    audio_filepath: str
+    offset: float = 0.0
+    duration: float
+    text: str | None = None
+    lang: str | None = None
+    domain: str | None = None
+    conditions: str | None = None
+    pred_text: str
+    selected_model: str
+    model_path: str
+    model_sha256: str = ""
+    rule: str
+    confidence: float | None = None
+    words: list[Word] | None = None
+    wer: float | None = None
+    word_errors: int | None = None
+    reference_words: int | None = None
+    timings: Timings
+    extra: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Transcript(id={self.id!r}, selected_model={self.selected_model!r})"
+
+
+_FIELDS = frozenset(f.name for f in msgspec.structs.fields(Transcript)) - {"extra"}
+
+
+def encode_transcript(transcript: Transcript) -> bytes:
+    """`transcript` as one line of JSON, without the newline."""
+    return msgspec.json.encode(flatten(transcript))
+
+
+def decode_transcript(data: bytes) -> Transcript:
+    """The inverse of `encode_transcript`.
+
+    Raises:
+        msgspec.ValidationError: a key is missing or wrong.
+    """
+    keys = msgspec.json.decode(data, type=dict[str, Any])
+    known = {key: value for key, value in keys.items() if key in _FIELDS}
+    known["extra"] = {key: value for key, value in keys.items() if key not in _FIELDS}
+    return msgspec.convert(known, Transcript)

@@ -1,0 +1,1 @@
+"""What runs beside Kafka and the shell: the stream worker, the broker, the command line."""
