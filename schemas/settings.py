@@ -290,6 +290,7 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
     except msgspec.ValidationError as error:
         reason, _, where = str(error).partition(" - at ")
         key = where.strip("`").removeprefix("$").removeprefix(".")
+        key = key.replace("models[...]", f"models.{_faulty_model(raw)}")
         raise SettingsError(f"{_place(path, node, key)}: {reason}") from None
     base = path.resolve().parent
     problems = [
@@ -364,6 +365,16 @@ def _contradictions(settings: Settings, base: Path) -> Iterator[tuple[str, str]]
         yield "stream.transaction_timeout_s", "must be more than twice `commit_interval_s`"
     if stream.max_pending_records < stream.batch_records:
         yield "stream.max_pending_records", "is less than `batch_records`: no batch would fill"
+
+
+def _faulty_model(raw: Any) -> str:
+    """Name of the first model that does not decode: msgspec's errors do not name a dict's key."""
+    for name, model in raw["models"].items():
+        try:
+            msgspec.convert({name: model}, dict[Name, ModelSettings], strict=True)
+        except msgspec.ValidationError:
+            return str(name)
+    return "..."
 
 
 #: Measures of the audio that a rule may test.

@@ -1,0 +1,95 @@
+"""The manifest record: what is let in, what is refused, and what passes through."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.failures import ErrorCode
+from schemas.manifest import ManifestError, ManifestRecord, decode_manifest, encode_manifest
+
+
+def decode(**keys: object) -> ManifestRecord:
+    return decode_manifest(json.dumps(keys).encode(), default_id="topic-0-7")
+
+
+def test_keys_of_a_nemo_manifest():
+    record = decode(
+        id="a",
+        audio_filepath="x.wav",
+        offset=1.5,
+        duration=2,
+        text="hello",
+        lang="en",
+        domain="law",
+    )
+    assert (record.id, record.offset, record.duration, record.text) == ("a", 1.5, 2.0, "hello")
+
+
+def test_a_record_without_an_id_is_named_after_its_source():
+    assert decode(audio_filepath="x.wav").id == "topic-0-7"
+    assert decode(audio_filepath="x.wav", id=None).id == "topic-0-7"
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ({}, "audio_filepath"),
+        ({"audio_filepath": 5}, "audio_filepath"),
+        ({"audio_filepath": ""}, "audio_filepath"),
+        ({"audio_filepath": "a\0b"}, "audio_filepath"),
+        ({"audio_filepath": "a" * 5000}, "audio_filepath"),
+        ({"audio_filepath": "a", "id": "x" * 600}, "id"),
+        ({"audio_filepath": "a", "id": 7}, "id"),
+        ({"audio_filepath": "a", "offset": -1}, "offset"),
+        ({"audio_filepath": "a", "offset": "1"}, "offset"),
+        ({"audio_filepath": "a", "duration": 0}, "duration"),
+        ({"audio_filepath": "a", "duration": 1e9}, "duration"),
+        ({"audio_filepath": "a", "text": ["hello"]}, "text"),
+    ],
+)
+def test_a_wrong_key_is_refused_by_name(keys: dict[str, object], named: str):
+    with pytest.raises(ManifestError) as caught:
+        decode(**keys)
+    assert caught.value.code is ErrorCode.RECORD_SCHEMA
+    assert f"`{named}`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b'"text"', b"{", b"\xff\xfe", b"null", b"[" * 100_000, b'{"a":' * 100_000],
+)
+def test_what_is_no_json_object_is_refused_as_such(data: bytes):
+    with pytest.raises(ManifestError) as caught:
+        decode_manifest(data, default_id="x")
+    assert caught.value.code is ErrorCode.RECORD_JSON
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(min_size=1).map(lambda key: "x_" + key), json_values, max_size=5))
+def test_unknown_keys_pass_through_untouched(extra: dict[str, object]):
+    record = decode(audio_filepath="x.wav", id="a", **extra)
+    written = json.loads(encode_manifest(record))
+    assert {key: written[key] for key in extra} == extra
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_record_or_a_manifest_error(data: bytes):
+    with contextlib.suppress(ManifestError):
+        decode_manifest(data, default_id="x")
+
+
+def test_repr_shows_no_speech():
+    record = decode(audio_filepath="patients/smith.wav", text="private", id="a")
+    assert "private" not in repr(record)
+    assert "smith" not in repr(record)
