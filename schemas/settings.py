@@ -290,7 +290,8 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
     except msgspec.ValidationError as error:
         reason, _, where = str(error).partition(" - at ")
         key = where.strip("`").removeprefix("$").removeprefix(".")
-        key = key.replace("models[...]", f"models.{_faulty_model(raw)}")
+        if key.startswith("models[...]"):
+            key = f"models.{_faulty_model(raw)}{key.removeprefix('models[...]')}"
         raise SettingsError(f"{_place(path, node, key)}: {reason}") from None
     base = path.resolve().parent
     problems = [
