@@ -1,0 +1,67 @@
+# Everything runs in .venv, made from the lock file at the first use.
+PYTHON ?= python3.11
+UV     := uv==0.13.9
+BIN    := .venv/bin
+READY  := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint format types bench chaos bad-input soak outage lock clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## Make the environment (other targets do it by themselves)
+
+$(READY): requirements.lock pyproject.toml
+	@echo "Making .venv from requirements.lock (about a minute, 6 GB) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: $(READY)  ## Kafka to models to Kafka with real speech, on this machine
+	@$(BIN)/python -m deploy.demo
+
+test: lint types  ## All that CI runs
+	$(BIN)/pytest
+
+test-fast: $(READY)  ## The inner loop: no broker, no Ray, no models
+	$(BIN)/pytest -m "not kafka and not ray and not nemo and not slow"
+
+lint: $(READY)  ## Style and common mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)  ## Put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(READY)  ## Check the types
+	$(BIN)/mypy
+
+SEED    ?= 1
+BROKERS ?= 1
+RECORDS ?= 100000
+
+chaos: $(READY)  ## Exactly once under kill -9 (SEED=n, BROKERS=3)
+	@$(BIN)/python -m tests.scenarios.chaos --seed $(SEED) --brokers $(BROKERS)
+
+outage: $(READY)  ## A minute without models: nothing is dead-lettered
+	@$(BIN)/python -m tests.scenarios.outage
+
+bad-input: $(READY)  ## Sixty kinds of bad records among good ones
+	@$(BIN)/python -m tests.scenarios.bad_input
+
+bench: $(READY)  ## Speed, as ratios measured in one run
+	@$(BIN)/python -m tests.scenarios.bench
+
+soak: $(READY)  ## Flat memory over many records (RECORDS=n)
+	@$(BIN)/python -m tests.scenarios.soak --records $(RECORDS)
+
+lock: $(READY)  ## Resolve the dependencies anew
+	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url \
+		--no-header --quiet --upgrade --output-file requirements.lock
+
+clean:  ## Remove the environment and what tools left
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,1 @@
+"""Deployment: containers, compose, the demo."""

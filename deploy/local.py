@@ -1,0 +1,191 @@
+"""Chorus on one machine: a broker, `chorus serve` and stream workers as child processes.
+
+The demo, the benchmarks and the fault tests all run on it, so that what they show is what the
+command line does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from schemas.settings import Settings, load_settings
+from workers.kafka.broker import Broker
+from workers.kafka.topics import ensure_topics
+
+ROOT = Path(__file__).resolve().parent.parent
+CHORUS = [sys.executable, "-m", "workers.cli"]
+
+
+class ChildDiedError(RuntimeError):
+    """A process of the stack ended by itself; the message has the end of its log."""
+
+
+class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
+    """Everything that one run needs, on free ports, gone when the context ends.
+
+    Args:
+        settings: the settings file as a mapping; the address of the broker is filled in.
+        base: folder that relative paths in the settings are relative to.
+        brokers: one, or three for a replicated cluster.
+        partitions: of the manifest topic.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        base: Path,
+        *,
+        brokers: int = 1,
+        partitions: int = 6,
+    ) -> None:
+        self._raw = _absolute(dict(settings), base)
+        self._partitions = partitions
+        self._folder = tempfile.TemporaryDirectory(prefix="chorus-")
+        self.folder = Path(self._folder.name)
+        self.broker = Broker(brokers=brokers, data_dir=self.folder / "kafka")
+        self.settings_file = self.folder / "chorus.yaml"
+        self.address = ""
+        self._serve: subprocess.Popen[bytes] | None = None
+        self._write_settings()
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the processes run with."""
+        return load_settings(self.settings_file)
+
+    def start_broker(self) -> None:
+        """Start Kafka, write its address into the settings file, make the topics."""
+        self.broker.start()
+        kafka = {
+            **self._raw.get("kafka", {}),
+            "bootstrap_servers": self.broker.bootstrap.split(","),
+        }
+        self._raw["kafka"] = kafka
+        self._write_settings()
+        topics = self.settings.kafka.topics
+        ensure_topics(
+            self.settings.kafka.bootstrap_servers,
+            {
+                topics.manifests: self._partitions,
+                topics.transcripts: self._partitions,
+                topics.metrics: 1,
+                topics.dead_letters: 1,
+            },
+            replication=min(3, self.broker.size),
+        )
+
+    def start_serve(self) -> None:
+        """Start the models and the Router, without waiting; they need no broker."""
+        self._serve = self._spawn("serve", "--ready-file", str(self.folder / "serve.json"))
+
+    def wait_for_serve(self, timeout_s: float = 300) -> None:
+        """Block until the Router answers.
+
+        Raises:
+            ChildDiedError: `chorus serve` ended instead.
+            TimeoutError: it is not ready in time.
+        """
+        ready = self.folder / "serve.json"
+        deadline = time.monotonic() + timeout_s
+        while not ready.exists():
+            self.check("serve", self._serve)
+            if time.monotonic() > deadline:
+                raise TimeoutError("the models were not ready in time")
+            time.sleep(0.05)
+        self.address = json.loads(ready.read_text())["address"]
+
+    def start_worker(self, instance: str = "0") -> subprocess.Popen[bytes]:
+        """Start one stream worker; `instance` names it over restarts."""
+        process = self._spawn(
+            "stream", "--instance", instance, "--address", self.address, log=f"worker-{instance}"
+        )
+        self.workers[instance] = process
+        return process
+
+    def check(self, name: str, process: subprocess.Popen[bytes] | None) -> None:
+        """Raise `ChildDiedError` if `process` has ended."""
+        if process is not None and process.poll() is not None:
+            end = "\n".join(self.log(name).splitlines()[-25:])
+            raise ChildDiedError(f"chorus {name} ended with code {process.returncode}:\n{end}")
+
+    def check_all(self) -> None:
+        """Raise `ChildDiedError` if any process of the stack has ended."""
+        self.check("serve", self._serve)
+        for instance, process in self.workers.items():
+            self.check(f"worker-{instance}", process)
+
+    def log(self, name: str) -> str:
+        """What the process `name` ("serve", "worker-0") has logged."""
+        path = self.folder / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def stop(self) -> None:
+        """Stop everything, workers first; whatever does not end in time is killed."""
+        workers = list(self.workers.values())
+        for process in workers:
+            _signal(process, signal.SIGTERM)
+        for process in workers:
+            _reap(process, 30)
+        if self._serve is not None:
+            _signal(self._serve, signal.SIGTERM)
+            _reap(self._serve, 30)
+        self.broker.stop()
+        self._folder.cleanup()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _write_settings(self) -> None:
+        temporary = self.settings_file.with_suffix(".tmp")
+        temporary.write_text(yaml.safe_dump(self._raw, sort_keys=False))
+        temporary.replace(self.settings_file)
+
+    def _spawn(self, command: str, *arguments: str, log: str = "") -> subprocess.Popen[bytes]:
+        # a session of its own: Ctrl-C reaches the stack's owner alone, who stops things in order
+        with (self.folder / f"{log or command}.log").open("ab") as output:
+            return subprocess.Popen(
+                [*CHORUS, command, "--settings", str(self.settings_file), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+            )
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(number)
+
+
+def _reap(process: subprocess.Popen[bytes], timeout_s: float) -> None:
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
+    """`raw` with its relative paths made absolute."""
+    models = {
+        name: {**model, "path": str(base / model["path"])} if "path" in model else model
+        for name, model in raw["models"].items()
+    }
+    audio = {**raw["audio"], "roots": [str(base / root) for root in raw["audio"]["roots"]]}
+    return {**raw, "models": models, "audio": audio}

@@ -1,0 +1,75 @@
+"""`make demo`, as a newcomer runs it: real speech, real models, a real broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MARK = "CHORUS_TEST_RUN"
+
+pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.nemo, pytest.mark.slow]
+
+
+def start_demo(mark: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "deploy.demo"],
+        cwd=ROOT,
+        env={**os.environ, MARK: mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def left_running(mark: str) -> list[str]:
+    """Names of the processes that a demo started and that still run: children inherit its mark."""
+    names = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark:
+                names.append(process.name())
+        except psutil.Error:
+            continue
+    return names
+
+
+def wait_until_gone(mark: str) -> list[str]:
+    deadline = time.monotonic() + 20  # Ray's helpers end a moment after Ray
+    while (names := left_running(mark)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return names
+
+
+def test_demo_transcribes_everything_and_leaves_nothing_behind():
+    demo = start_demo("whole")
+    output, _ = demo.communicate(timeout=280)
+    assert demo.returncode == 0, output
+    figures = json.loads(output.splitlines()[-1])
+    assert figures["transcribed"] == figures["records"] - 1
+    assert figures["dead_lettered"] == 1
+    assert set(figures["wer"]) == {"general", "medical", "legal", "calls", "noisy"}
+    # far above what the models reach, far below what a wrong model or wrong text would give
+    assert all(wer < 40 for wer in figures["wer"].values()), figures
+    assert "broken-on-purpose, poison/audio_missing" in output
+    assert wait_until_gone("whole") == []
+
+
+def test_ctrl_c_stops_the_demo_and_all_it_started():
+    demo = start_demo("interrupted")
+    time.sleep(12)  # in the middle of starting models
+    assert demo.poll() is None
+    demo.send_signal(signal.SIGINT)
+    output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 130, output
+    assert "Traceback" not in output
+    assert wait_until_gone("interrupted") == []

@@ -1,0 +1,65 @@
+"""`chorus produce`: a manifest file onto the manifest topic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workers import exit_codes
+from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, fail, print_json
+
+#: Faults listed in an error message; the rest are counted.
+MAX_LISTED = 20
+
+
+def produce(
+    manifest: Annotated[Path, typer.Argument(help="NeMo manifest, one JSON object a line.")],
+    settings_file: SettingsOption = DEFAULT_SETTINGS,
+    topic: Annotated[str | None, typer.Option(help="Topic, if not the settings' one.")] = None,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Send the good lines of a manifest with faults.")
+    ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Send every line as it stands, without a check.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send the records of a manifest to the manifest topic, keyed by their ids.
+
+    A manifest with faults is refused whole, with a list of them, before anything is sent.
+    """
+    from schemas.settings import load_settings
+    from workers.manifest_file import read_manifest
+    from workers.stream.clients import make_producer
+
+    settings = load_settings(settings_file)
+    topic = topic or settings.kafka.topics.manifests
+    try:
+        faults = [] if raw else [line for line in read_manifest(manifest) if line.error]
+    except OSError as error:
+        fail(f"{manifest}: {error.strerror}", exit_codes.SETTINGS)
+    if faults and not skip_invalid:
+        listed = [f"{manifest}:{line.number}: {line.error}" for line in faults[:MAX_LISTED]]
+        if len(faults) > MAX_LISTED:
+            listed.append(f"... and {len(faults) - MAX_LISTED} more")
+        hint = "nothing was sent; mend the lines, or leave them out with --skip-invalid"
+        fail("\n".join([*listed, hint]), exit_codes.SETTINGS)
+
+    producer = make_producer(settings.kafka, linger_ms=20)
+    sent = []
+    for line in read_manifest(manifest):
+        if raw or line.record:
+            key = line.record.id.encode() if line.record else None
+            sent.append(producer.send(topic, key=key, value=line.data))
+    producer.flush()
+    failed = [future for future in sent if future.failed()]
+    producer.close()
+    if failed:
+        fail(f"{len(failed)} of {len(sent)} records were not accepted", exit_codes.UNREACHABLE)
+    if as_json:
+        print_json({"sent": len(sent), "skipped": 0 if raw else len(faults), "topic": topic})
+    else:
+        skipped = f", {len(faults)} lines with faults left out" if faults else ""
+        print(f"sent {len(sent)} records to {topic}{skipped}")

@@ -1,0 +1,57 @@
+"""`chorus serve`: the models and the Router on Ray Serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, set_up_logging
+
+
+def serve(
+    settings_file: SettingsOption = DEFAULT_SETTINGS,
+    address: Annotated[
+        str | None,
+        typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster; starts one without it."),
+    ] = None,
+    worker: Annotated[
+        bool, typer.Option("--worker", help="Run the stream worker too, as a Serve app.")
+    ] = False,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Write the cluster's address here as JSON when ready.")
+    ] = None,
+) -> None:
+    """Serve the models of the settings file until Ctrl-C."""
+    from schemas.settings import load_settings
+
+    settings = load_settings(settings_file)
+    if address is not None:
+        settings.serve.address = address
+    set_up_logging()
+    from serve_app import app
+
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with app.running(settings) as cluster:
+        if worker:
+            from workers.stream.deployment import deploy_worker
+
+            deploy_worker(settings)
+        print(f"serving {', '.join(settings.models)} on Ray at {cluster.address}", flush=True)
+        if ready_file is not None:
+            write_ready_file(ready_file, {"address": cluster.address, "pid": os.getpid()})
+        stopped.wait()
+
+
+def write_ready_file(path: Path, content: dict[str, object]) -> None:
+    """Write `content` so that a reader sees all of it or nothing."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content))
+    temporary.replace(path)
