@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from schemas.settings import Settings, load_settings
-from workers.kafka.broker import Broker
+from workers.kafka.cluster import Cluster
 from workers.kafka.topics import ensure_topics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,7 +54,8 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         self._partitions = partitions
         self._folder = tempfile.TemporaryDirectory(prefix="chorus-")
         self.folder = Path(self._folder.name)
-        self.broker = Broker(brokers=brokers, data_dir=self.folder / "kafka")
+        self.kafka = Cluster(brokers, data_dir=self.folder / "kafka")
+        self._replication = min(3, brokers)
         self.settings_file = self.folder / "chorus.yaml"
         self.address = ""
         self._serve: subprocess.Popen[bytes] | None = None
@@ -84,7 +85,7 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
                 topics.metrics: 1,
                 topics.dead_letters: 1,
             },
-            replication=min(3, self.broker.size),
+            replication=self._replication,
         )
 
     def start_serve(self) -> None:
@@ -142,7 +143,7 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         if self._serve is not None:
             _signal(self._serve, signal.SIGTERM)
             _reap(self._serve, 30)
-        self.broker.stop()
+        self.kafka.stop()
         self._folder.cleanup()
 
     def __exit__(self, *_: object) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from kafka import TopicPartition
 
-from schemas.settings import KafkaSettings
+from schemas.settings import KafkaSettings, SettingsError
 from workers.stream.clients import make_consumer
 
 
@@ -22,8 +22,8 @@ class Message(Protocol):
     headers: list[tuple[str, bytes]]
 
 
-class UnknownTopicError(ValueError):
-    """The topic does not exist."""
+class UnknownTopicError(SettingsError):
+    """The topic that the settings name does not exist."""
 
 
 def read_topic(

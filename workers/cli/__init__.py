@@ -55,3 +55,5 @@ def main() -> None:
     except BrokenPipeError:  # `chorus tail | head`
         sys.stderr.close()
         sys.exit(exit_codes.OK)
+    except ConnectionError as error:  # no broker, no Ray
+        fail(str(error), exit_codes.UNREACHABLE)

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from workers import exit_codes
+from workers.cli.common import fail
+
 
 def broker(
     port: Annotated[
@@ -24,10 +27,15 @@ def broker(
     ] = False,
 ) -> None:
     """Run Apache Kafka 4.4 on 127.0.0.1 until Ctrl-C. Its jars are fetched once, into a cache."""
-    from workers.kafka import broker as embedded
-    from workers.kafka import jars
+    from workers.kafka.broker import BrokerError
+    from workers.kafka.jars import JarError, fetch_jars
+    from workers.kafka.java import JavaError
+    from workers.kafka.run import run_broker
 
-    if fetch_only:
-        jars.fetch()
-    else:
-        embedded.run_broker(port, brokers, data_dir, ready_file)
+    try:
+        if fetch_only:
+            fetch_jars()
+        else:
+            run_broker(port, brokers, data_dir, ready_file)
+    except (BrokerError, JarError, JavaError) as error:
+        fail(str(error), exit_codes.FAILURE)

@@ -13,7 +13,7 @@ from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, fai
 if TYPE_CHECKING:
     from schemas.dead_letter import DeadLetter
     from schemas.settings import Settings
-    from workers.stream.clients import Message
+    from workers.topic_reader import Message
 
 app = typer.Typer(help="List, show and replay dead letters.", no_args_is_help=True)
 
@@ -102,7 +102,7 @@ def _source(letter: DeadLetter) -> str:
 
 def _letters(settings: Settings) -> Iterator[tuple[Message, DeadLetter]]:
     from schemas.dead_letter import from_headers
-    from workers.stream.clients import read_topic
+    from workers.topic_reader import read_topic
 
     for message in read_topic(settings.kafka, settings.kafka.topics.dead_letters):
         if message is not None:

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, set_up_logging
+from workers import exit_codes
+from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, fail, set_up_logging
 
 
 def serve(
@@ -38,16 +39,24 @@ def serve(
 
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # interrupts a start that takes long
+    try:
+        running = app.start(settings)
+    except app.StartError as error:
+        fail(str(error), exit_codes.FAILURE)
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with app.running(settings) as cluster:
+    try:
         if worker:
             from workers.stream.deployment import deploy_worker
 
             deploy_worker(settings)
-        print(f"serving {', '.join(settings.models)} on Ray at {cluster.address}", flush=True)
+        print(f"serving {', '.join(settings.models)} on Ray at {running.address}", flush=True)
         if ready_file is not None:
-            write_ready_file(ready_file, {"address": cluster.address, "pid": os.getpid()})
+            write_ready_file(ready_file, {"address": running.address, "pid": os.getpid()})
         stopped.wait()
+    finally:
+        app.stop(running)
 
 
 def write_ready_file(path: Path, content: dict[str, object]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, fail, set_up_logging
+from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, set_up_logging
 
 
 def stream(
@@ -33,14 +33,12 @@ def stream(
 
     settings = load_settings(settings_file)
     set_up_logging()
-    from serve_app.router_client import connect
-    from workers import exit_codes
+    from serve_app import cluster
+    from serve_app.router_client import RouterClient
     from workers.stream.worker import StreamWorker
 
-    try:
-        router = connect(address or settings.serve.address or "auto", settings.serve.app)
-    except ConnectionError as error:
-        fail(str(error), exit_codes.UNREACHABLE)
+    cluster.connect(address or settings.serve.address or "auto")
+    router = RouterClient(settings.serve.app, settings.stream.call_timeout_s)
     worker = StreamWorker(settings, router, instance=instance)
 
     def stop(signum: int, frame: object) -> None:

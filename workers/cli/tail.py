@@ -27,7 +27,7 @@ def tail(
 
     from schemas.settings import load_settings
     from schemas.transcript import decode_transcript
-    from workers.stream.clients import read_topic
+    from workers.topic_reader import read_topic
 
     settings = load_settings(settings_file)
     console = Console(highlight=False)
@@ -35,7 +35,7 @@ def tail(
     last = time.monotonic()
     topic = settings.kafka.topics.transcripts
     for message in read_topic(settings.kafka, topic, from_beginning=from_beginning, follow=True):
-        if message is not None:
+        if message is not None and message.value is not None:
             if as_json:
                 print(message.value.decode(), flush=True)
             else:

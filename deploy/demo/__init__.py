@@ -1,0 +1,1 @@
+"""The demo: its speech, its models and what makes them."""

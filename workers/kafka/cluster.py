@@ -1,0 +1,273 @@
+"""An Apache Kafka cluster of one broker, or three, as children of this process."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from workers.kafka.broker import Broker, BrokerError, PortTakenError
+from workers.kafka.jars import fetch_jars
+from workers.kafka.java import find_java
+from workers.kafka.ports import HOST, free_ports, is_free
+from workers.kafka.properties import Node, server_properties
+
+_ATTEMPTS = 5
+_LOCK_WAIT_S = 5.0
+
+
+class _State(msgspec.Struct):
+    """What a data folder remembers of its cluster (`cluster.json`)."""
+
+    cluster_id: str
+    ports: list[int]
+
+
+class Cluster:
+    """A real Kafka on loopback.
+
+        with Cluster() as kafka:
+            producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+
+    Its processes never outlive this one: on Linux they are killed with it, however it ends.
+    The methods block; call them from one thread at a time.
+
+    Args:
+        brokers: 1, or 3 for replicated topics that survive the loss of a broker.
+        port: where the first broker listens, the others on the ports after it. None takes free
+            ports, or those that the data folder had before.
+        data_dir: where data and logs are kept. None is a temporary folder that `stop` removes.
+        config: broker settings by Kafka's names, over Chorus's own.
+        timeout_s: longest wait for the brokers to answer.
+    """
+
+    def __init__(
+        self,
+        brokers: int = 1,
+        port: int | None = None,
+        data_dir: Path | None = None,
+        config: Mapping[str, str] | None = None,
+        timeout_s: float = 90.0,
+    ) -> None:
+        if brokers not in (1, 3):
+            raise ValueError(f"a cluster has 1 or 3 brokers, not {brokers}")
+        self._size = brokers
+        self._port = port
+        self._data_dir = data_dir
+        self._config = dict(config or {})
+        self._timeout_s = timeout_s
+        self._folder = Path()
+        self._lock: int | None = None
+        self._state = _State("", [])
+        self._brokers: list[Broker] = []
+
+    def __enter__(self) -> Cluster:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def bootstrap_servers(self) -> list[str]:
+        """`host:port` of every broker, in the order of their indices."""
+        return [f"{HOST}:{port}" for port in self._state.ports]
+
+    @property
+    def bootstrap(self) -> str:
+        """`bootstrap_servers` as one text with commas."""
+        return ",".join(self.bootstrap_servers)
+
+    @property
+    def folder(self) -> Path:
+        """Data and logs: `broker-1/broker.log`, `broker-1/data` and so on."""
+        return self._folder
+
+    @property
+    def pids(self) -> list[int | None]:
+        """Process id of every broker; None while it does not run."""
+        return [broker.pid for broker in self._brokers]
+
+    def start(self) -> None:
+        """Start all brokers; returns when each answers and knows the others.
+
+        The first time on a machine it fetches Kafka (45 MB).
+
+        Raises:
+            JarError, JavaError: see `fetch_jars` and `find_java`.
+            BrokerError: a port is taken, the data folder is in use or is that of a cluster of
+                another size, or a broker does not come up. Nothing is left running.
+        """
+        if self._brokers:
+            raise RuntimeError("the cluster is started already")
+        java, jars = find_java().path, fetch_jars()
+        try:
+            self._open_folder()
+            promised = self._promised_ports()
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    self._launch_all(java, jars, promised)
+                    return
+                except PortTakenError as taken:
+                    # It was free when it was chosen.
+                    self._kill_all()
+                    if taken.port in promised or attempt == _ATTEMPTS:
+                        raise
+        except BaseException:
+            self._kill_all()
+            self.stop()
+            raise
+
+    def stop(self, timeout_s: float = 20.0) -> None:
+        """End all brokers, at the latest after `timeout_s`. Does nothing when none runs.
+
+        Kept data are closed properly; brokers whose data are thrown away are simply killed.
+        """
+        try:
+            if self._data_dir is not None:
+                deadline = time.monotonic() + timeout_s
+                for broker in self._brokers:
+                    broker.terminate()
+                for broker in self._brokers:
+                    broker.wait(deadline)
+        finally:
+            self._kill_all()
+            self._brokers = []
+            self._close_folder()
+
+    def check(self) -> None:
+        """Do nothing while all brokers run.
+
+        Raises:
+            BrokerError: one has ended; the message shows the end of its log.
+        """
+        for broker in self._brokers:
+            broker.check()
+
+    def kill(self, index: int) -> None:
+        """SIGKILL broker `index` (from 0), as a crash would; returns when it is dead."""
+        self._brokers[index].kill()
+
+    def restart(self, index: int) -> None:
+        """Start broker `index` (from 0) again on its port and data; returns when it answers.
+
+        One that still runs is stopped first.
+
+        Raises:
+            BrokerError: it does not come up.
+        """
+        broker = self._brokers[index]
+        broker.terminate()
+        if not broker.wait(time.monotonic() + self._timeout_s):
+            broker.kill()
+        broker.launch(self._state.cluster_id, self._inherited())
+        broker.wait_until_ready(self._state.cluster_id, 1, time.monotonic() + self._timeout_s)
+
+    def _open_folder(self) -> None:
+        """Make the folder ours, with the state it had before or a new one."""
+        if self._data_dir is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="chorus-kafka-"))
+        else:
+            self._folder = self._data_dir.resolve()
+            self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock_folder(self._folder)
+        kept = self._folder / "cluster.json"
+        if not kept.exists():
+            cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            self._state = _State(cluster_id, [])
+            return
+        self._state = msgspec.json.decode(kept.read_bytes(), type=_State)
+        if len(self._state.ports) != self._size:
+            raise BrokerError(
+                f"{self._folder} holds a cluster of {len(self._state.ports)} broker(s), not "
+                f"{self._size}: ask for as many, or give another folder"
+            )
+
+    def _close_folder(self) -> None:
+        if self._lock is None:
+            return
+        os.close(self._lock)
+        self._lock = None
+        if self._data_dir is None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _promised_ports(self) -> list[int]:
+        """Ports that clients know already: the caller's, else those of the time before."""
+        if self._port is not None:
+            return list(range(self._port, self._port + self._size))
+        return self._state.ports
+
+    def _launch_all(self, java: Path, jars: list[Path], promised: list[int]) -> None:
+        for port in promised:
+            if not is_free(port):
+                raise PortTakenError(port)
+        ports = free_ports(2 * self._size, avoid=promised)
+        controllers = ports[self._size :]
+        self._state.ports = promised or ports[: self._size]
+        self._write_state()
+        nodes = [
+            Node(number, port, controller)
+            for number, (port, controller) in enumerate(
+                zip(self._state.ports, controllers, strict=True), start=1
+            )
+        ]
+        self._brokers = [self._broker(java, jars, node, nodes) for node in nodes]
+        cluster_id, deadline = self._state.cluster_id, time.monotonic() + self._timeout_s
+        with ThreadPoolExecutor(self._size) as pool:  # formatting takes a second each
+            list(pool.map(lambda each: each.launch(cluster_id, self._inherited()), self._brokers))
+        for broker in self._brokers:
+            broker.wait_until_ready(cluster_id, self._size, deadline)
+
+    def _broker(self, java: Path, jars: list[Path], node: Node, nodes: list[Node]) -> Broker:
+        folder = self._folder / f"broker-{node.number}"
+        settings = server_properties(node, nodes, folder / "data", self._config)
+        return Broker(java, jars, node, folder, settings)
+
+    def _write_state(self) -> None:
+        written = self._folder / "cluster.json.new"
+        written.write_bytes(msgspec.json.encode(self._state))
+        os.replace(written, self._folder / "cluster.json")
+
+    def _inherited(self) -> list[int]:
+        """The folder stays locked until the last broker has ended, though this process died."""
+        return [] if self._lock is None else [self._lock]
+
+    def _kill_all(self) -> None:
+        for broker in self._brokers:
+            broker.kill()
+
+
+def _lock_folder(folder: Path) -> int:
+    """An open file that holds the lock of `folder`.
+
+    Raises:
+        BrokerError: another process holds it, and goes on holding it.
+    """
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + _LOCK_WAIT_S  # brokers whose parent was killed need a moment
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise BrokerError(
+                    f"{folder} is in use by another broker: stop that one, or give another folder"
+                ) from None
+            time.sleep(0.1)

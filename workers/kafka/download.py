@@ -1,0 +1,112 @@
+"""Downloading jars: several at once, with a progress bar, each checked before it is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import requests
+from jgo.maven import Artifact, MavenContext
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from workers.kafka.jars import Jar, JarError, is_pinned, sha256_of
+from workers.kafka.maven import Meter, local_repository, maven_context
+
+_ATTEMPTS = 3
+_PAUSE_S = 0.5
+_CONNECTIONS = 4
+
+
+def download(jars: Sequence[Jar], folder: Path, title: str, console: Console | None = None) -> None:
+    """Put `jars` into `folder`, each whole and checked or not at all.
+
+    A jar that Maven's local repository holds is copied from there. Interrupted, it leaves the jars
+    that were complete. Only one process at a time may call it for a folder.
+
+    Args:
+        title: what the progress bar shows.
+        console: where it goes, by default standard error.
+
+    Raises:
+        JarError: a jar cannot be had, or what was fetched is not the pinned one.
+    """
+    partial = folder / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)  # what an interrupted fetch left
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console or Console(stderr=True),
+    )
+    with progress, ThreadPoolExecutor(_CONNECTIONS) as pool:
+        task = progress.add_task(f"{title}, {len(jars)} jars", total=sum(jar.size for jar in jars))
+        context = maven_context(partial, _meter(progress, task))
+        try:
+            for _ in pool.map(lambda jar: _fetch_one(context, jar, folder), jars):
+                pass
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _fetch_one(context: MavenContext, jar: Jar, folder: Path) -> None:
+    group, artifact, version = jar.coordinate.split(":")
+    wanted = context.project(group, artifact).at_version(version).artifact()
+    path = Path(wanted.cached_path)
+    at_hand = local_repository() / wanted.component.path_prefix / jar.filename
+    if is_pinned(at_hand, jar):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(at_hand, path)
+    else:
+        _download(wanted, path, jar, folder)
+    found = sha256_of(path)
+    if found != jar.sha256:
+        raise JarError(
+            f"{jar.coordinate} is refused: SHA-256 {found} was fetched, {jar.sha256} is pinned. "
+            "Check the Maven repository or proxy that this machine uses."
+        )
+    os.replace(path, folder / jar.filename)
+
+
+def _download(wanted: Artifact, path: Path, jar: Jar, folder: Path) -> None:
+    for attempt in range(1, _ATTEMPTS + 1):
+        path.unlink(missing_ok=True)  # a broken download; jgo would take it for a whole one
+        try:
+            wanted.context.resolver.download(wanted)
+            return
+        except (requests.RequestException, RuntimeError) as error:
+            if attempt == _ATTEMPTS:
+                raise JarError(
+                    f"{jar.coordinate} cannot be fetched. Kafka's jars come once from Maven "
+                    "Central: connect this machine, name a mirror in the [repositories] section "
+                    f"of ~/.config/jgo.conf, or copy {folder} from a machine that has it. "
+                    f"({error})"
+                ) from None
+        time.sleep(_PAUSE_S * attempt)
+
+
+def _meter(progress: Progress, task: TaskID) -> Meter:
+    """Counts the bytes of every file on one bar."""
+
+    @contextlib.contextmanager
+    def meter(filename: str, size: int) -> Iterator[Callable[[int], None]]:
+        yield lambda received: progress.advance(task, received)
+
+    return meter
