@@ -19,6 +19,7 @@ from workers.cli import (
     serve,
     stream,
     tail,
+    topics,
     transcribe,
 )
 from workers.cli.common import fail
@@ -40,6 +41,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.command("check")(check.check)
 app.command("schema")(schema.schema)
 app.command("broker")(broker.broker)
+app.command("topics")(topics.topics)
 
 
 def main() -> None:

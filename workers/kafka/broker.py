@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import signal
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +47,17 @@ class PortTakenError(BrokerError):
         self.port = port
 
 
+def new_cluster_id() -> str:
+    """A random id in the form that Kafka asks for: 16 bytes in base64, without padding.
+
+    It does not begin with a dash, which Kafka's tools would take for an option.
+    """
+    cluster_id = "-"
+    while cluster_id.startswith("-"):
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return cluster_id
+
+
 class Broker:
     """A broker's process and what it keeps.
 
@@ -57,10 +70,17 @@ class Broker:
         node: its number and ports.
         folder: made where it does not exist.
         settings: the text of `server.properties`.
+        java_options: further options of Java.
     """
 
     def __init__(
-        self, java: Path, classpath: Sequence[Path], node: Node, folder: Path, settings: str
+        self,
+        java: Path,
+        classpath: Sequence[Path],
+        node: Node,
+        folder: Path,
+        settings: str,
+        java_options: Sequence[str] = (),
     ) -> None:
         self.node = node
         self.folder = folder
@@ -77,6 +97,7 @@ class Broker:
         self._java = [
             str(java),
             *_JVM,
+            *java_options,
             f"-Djava.io.tmpdir={scratch}",
             f"-Dlog4j2.configurationFile={log4j}",
             "-cp",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,14 +15,17 @@ from types import TracebackType
 
 import msgspec
 
-from workers.kafka.broker import Broker, BrokerError, PortTakenError
+from workers.kafka.archive import archive_options
+from workers.kafka.broker import Broker, BrokerError, PortTakenError, new_cluster_id
 from workers.kafka.jars import fetch_jars
-from workers.kafka.java import find_java
+from workers.kafka.java import Java, find_java
 from workers.kafka.ports import HOST, free_ports, is_free
 from workers.kafka.properties import Node, server_properties
 
 _ATTEMPTS = 5
-_LOCK_WAIT_S = 5.0
+_LOCK_WAIT_S = 2.0
+_PREFIX = "chorus-kafka-"
+_ABANDONED_S = 60.0
 
 
 class _State(msgspec.Struct):
@@ -115,7 +117,7 @@ class Cluster:
         """
         if self._brokers:
             raise RuntimeError("the cluster is started already")
-        java, jars = find_java().path, fetch_jars()
+        java, jars = find_java(), fetch_jars()
         try:
             self._open_folder()
             promised = self._promised_ports()
@@ -181,15 +183,15 @@ class Cluster:
     def _open_folder(self) -> None:
         """Make the folder ours, with the state it had before or a new one."""
         if self._data_dir is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="chorus-kafka-"))
+            _remove_abandoned()
+            self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         else:
             self._folder = self._data_dir.resolve()
             self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock_folder(self._folder)
         kept = self._folder / "cluster.json"
         if not kept.exists():
-            cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            self._state = _State(cluster_id, [])
+            self._state = _State(new_cluster_id(), [])
             return
         self._state = msgspec.json.decode(kept.read_bytes(), type=_State)
         if len(self._state.ports) != self._size:
@@ -212,7 +214,7 @@ class Cluster:
             return list(range(self._port, self._port + self._size))
         return self._state.ports
 
-    def _launch_all(self, java: Path, jars: list[Path], promised: list[int]) -> None:
+    def _launch_all(self, java: Java, jars: list[Path], promised: list[int]) -> None:
         for port in promised:
             if not is_free(port):
                 raise PortTakenError(port)
@@ -233,10 +235,10 @@ class Cluster:
         for broker in self._brokers:
             broker.wait_until_ready(cluster_id, self._size, deadline)
 
-    def _broker(self, java: Path, jars: list[Path], node: Node, nodes: list[Node]) -> Broker:
+    def _broker(self, java: Java, jars: list[Path], node: Node, nodes: list[Node]) -> Broker:
         folder = self._folder / f"broker-{node.number}"
         settings = server_properties(node, nodes, folder / "data", self._config)
-        return Broker(java, jars, node, folder, settings)
+        return Broker(java.path, jars, node, folder, settings, archive_options(java, jars))
 
     def _write_state(self) -> None:
         written = self._folder / "cluster.json.new"
@@ -271,3 +273,13 @@ def _lock_folder(folder: Path) -> int:
                     f"{folder} is in use by another broker: stop that one, or give another folder"
                 ) from None
             time.sleep(0.1)
+
+
+def _remove_abandoned() -> None:
+    """Remove temporary folders whose owner was killed: nobody holds their lock."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/.lock"):
+        with contextlib.suppress(OSError), lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # a new folder is not locked yet for a moment
+            if time.time() - lock.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(lock.parent, ignore_errors=True)

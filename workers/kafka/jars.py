@@ -78,6 +78,8 @@ def fetch_jars(folder: Path | None = None, console: Console | None = None) -> li
                 from workers.kafka.download import download
 
                 download(missing, folder, f"Apache Kafka {lock.kafka}", console)
+                for archive in folder.glob("*.jsa"):  # made of other files
+                    archive.unlink()
     return [folder / jar.filename for jar in lock.jars]
 
 

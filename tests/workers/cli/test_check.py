@@ -63,7 +63,7 @@ def test_an_unknown_contract_names_the_known_ones():
 @pytest.mark.parametrize(
     "command",
     [
-        "serve", "stream", "produce", "tail", "transcribe", "check", "schema", "broker",
+        "serve", "stream", "produce", "tail", "transcribe", "check", "schema", "broker", "topics",
         "dead-letters list", "dead-letters show", "dead-letters replay",
     ],
 )  # fmt: skip
