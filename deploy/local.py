@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from schemas.settings import Settings, load_settings
@@ -40,6 +42,11 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         base: folder that relative paths in the settings are relative to.
         brokers: one, or three for a replicated cluster.
         partitions: of the manifest topic.
+
+    Attributes:
+        folder: settings, logs and Kafka's data; removed at the end unless `keep_folder` is set.
+        kafka: the cluster of brokers.
+        workers: the worker processes by instance.
     """
 
     def __init__(
@@ -52,8 +59,8 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
     ) -> None:
         self._raw = _absolute(dict(settings), base)
         self._partitions = partitions
-        self._folder = tempfile.TemporaryDirectory(prefix="chorus-")
-        self.folder = Path(self._folder.name)
+        self.folder = Path(tempfile.mkdtemp(prefix="chorus-"))
+        self.keep_folder = False
         self.kafka = Cluster(brokers, data_dir=self.folder / "kafka")
         self._replication = min(3, brokers)
         self.settings_file = self.folder / "chorus.yaml"
@@ -69,10 +76,10 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
 
     def start_broker(self) -> None:
         """Start Kafka, write its address into the settings file, make the topics."""
-        self.broker.start()
+        self.kafka.start()
         kafka = {
             **self._raw.get("kafka", {}),
-            "bootstrap_servers": self.broker.bootstrap.split(","),
+            "bootstrap_servers": self.kafka.bootstrap_servers,
         }
         self._raw["kafka"] = kafka
         self._write_settings()
@@ -102,7 +109,7 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         ready = self.folder / "serve.json"
         deadline = time.monotonic() + timeout_s
         while not ready.exists():
-            self.check("serve", self._serve)
+            self.check_serve()
             if time.monotonic() > deadline:
                 raise TimeoutError("the models were not ready in time")
             time.sleep(0.05)
@@ -116,6 +123,12 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         self.workers[instance] = process
         return process
 
+    def kill_worker(self, instance: str) -> None:
+        """SIGKILL a worker, as a crash would; `start_worker` starts it again."""
+        process = self.workers[instance]
+        process.kill()
+        process.wait()
+
     def check(self, name: str, process: subprocess.Popen[bytes] | None) -> None:
         """Raise `ChildDiedError` if `process` has ended."""
         if process is not None and process.poll() is not None:
@@ -124,27 +137,49 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
 
     def check_all(self) -> None:
         """Raise `ChildDiedError` if any process of the stack has ended."""
+        self.check_serve()
+        for instance in self.workers:
+            self.check_worker(instance)
+
+    def check_serve(self) -> None:
+        """Raise `ChildDiedError` if `chorus serve` has ended."""
         self.check("serve", self._serve)
-        for instance, process in self.workers.items():
-            self.check(f"worker-{instance}", process)
+
+    def check_worker(self, instance: str) -> None:
+        """Raise `ChildDiedError` if the worker has ended."""
+        self.check(f"worker-{instance}", self.workers[instance])
 
     def log(self, name: str) -> str:
         """What the process `name` ("serve", "worker-0") has logged."""
         path = self.folder / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def processes(self) -> list[psutil.Process]:
+        """Every process that runs for the stack: brokers, Ray's, replicas, workers."""
+        owners = [self._serve, *self.workers.values()]
+        pids = [*self.kafka.pids, *(process.pid for process in owners if process is not None)]
+        found = []
+        for pid in filter(None, pids):  # a broker that was killed has none
+            with contextlib.suppress(psutil.NoSuchProcess):
+                owner = psutil.Process(pid)
+                found += [owner, *owner.children(recursive=True)]
+        return found
+
+    def stop_workers(self) -> dict[str, int]:
+        """Stop the workers as Ctrl-C would; returns each one's exit code."""
+        for process in self.workers.values():
+            _signal(process, signal.SIGTERM)
+        return {instance: _reap(process, 30) for instance, process in self.workers.items()}
+
     def stop(self) -> None:
         """Stop everything, workers first; whatever does not end in time is killed."""
-        workers = list(self.workers.values())
-        for process in workers:
-            _signal(process, signal.SIGTERM)
-        for process in workers:
-            _reap(process, 30)
+        self.stop_workers()
         if self._serve is not None:
             _signal(self._serve, signal.SIGTERM)
             _reap(self._serve, 30)
         self.kafka.stop()
-        self._folder.cleanup()
+        if not self.keep_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -173,13 +208,13 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         process.send_signal(number)
 
 
-def _reap(process: subprocess.Popen[bytes], timeout_s: float) -> None:
+def _reap(process: subprocess.Popen[bytes], timeout_s: float) -> int:
     try:
-        process.wait(timeout_s)
+        return process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        return process.wait()
 
 
 def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:

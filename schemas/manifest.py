@@ -12,6 +12,9 @@ from schemas.failures import ErrorCode
 MAX_ID_CHARS = 512
 #: Longest accepted path, in characters (PATH_MAX on Linux).
 MAX_PATH_CHARS = 4096
+#: Deepest nesting of the value of an extra key. Python cannot pickle beyond about 500, and a record
+#: that cannot travel would hold up its whole batch for ever.
+MAX_EXTRA_DEPTH = 100
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATH_CHARS)]
@@ -91,6 +94,9 @@ def decode_manifest(data: bytes, *, default_id: str) -> ManifestRecord:
             extra[key] = value
         elif value is not None:  # null means "not given", also for keys with a default
             known[key] = value
+        if _is_too_deep(value):
+            reason = f"is nested more than {MAX_EXTRA_DEPTH} levels deep"
+            raise ManifestError(ErrorCode.RECORD_JSON, f"`{key[:100]}`: {reason}", key)
     known["extra"] = extra
     try:
         record = msgspec.convert(known, ManifestRecord, strict=True)
@@ -107,6 +113,21 @@ def decode_manifest(data: bytes, *, default_id: str) -> ManifestRecord:
     return record
 
 
+def _is_too_deep(value: Any) -> bool:
+    level = _containers([value])
+    for _ in range(MAX_EXTRA_DEPTH):
+        if not level:
+            return False
+        level = [inner for outer in level for inner in _containers(outer)]
+    return bool(level)
+
+
+def _containers(node: dict[str, Any] | list[Any]) -> list[dict[str, Any] | list[Any]]:
+    """Those of the values in `node` that hold values themselves."""
+    values = node.values() if isinstance(node, dict) else node
+    return [value for value in values if isinstance(value, dict | list)]
+
+
 def encode_manifest(record: ManifestRecord) -> bytes:
     """`record` as one JSON object with its extra keys at the top level; no trailing newline."""
     return msgspec.json.encode(flatten(record))
@@ -115,8 +136,9 @@ def encode_manifest(record: ManifestRecord) -> bytes:
 def flatten(struct: msgspec.Struct) -> dict[str, Any]:
     """`struct` as a JSON-ready dict: `extra` keys at the top level, absent (None) keys left out.
 
-    Where an extra key has the name of a field, the field wins.
+    Where an extra key has the name of a field, the field wins, also an absent one: what a record
+    brings as `wer` is not our measurement.
     """
     keys = msgspec.to_builtins(struct)
-    extra = keys.pop("extra", {})
+    extra = {key: value for key, value in keys.pop("extra", {}).items() if key not in keys}
     return {**extra, **{key: value for key, value in keys.items() if value is not None}}

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.failures import ErrorCode
-from schemas.manifest import ManifestError, ManifestRecord, decode_manifest, encode_manifest
+from schemas.manifest import (
+    MAX_EXTRA_DEPTH,
+    ManifestError,
+    ManifestRecord,
+    decode_manifest,
+    encode_manifest,
+)
 
 
 def decode(**keys: object) -> ManifestRecord:
@@ -66,6 +73,18 @@ def test_a_wrong_key_is_refused_by_name(keys: dict[str, object], named: str):
 def test_what_is_no_json_object_is_refused_as_such(data: bytes):
     with pytest.raises(ManifestError) as caught:
         decode_manifest(data, default_id="x")
+    assert caught.value.code is ErrorCode.RECORD_JSON
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_extra_keys_are_nested_no_deeper_than_can_travel(opening: str, closing: str):
+    def nested(depth: int) -> bytes:
+        value = opening * depth + "1" + closing * depth
+        return f'{{"audio_filepath": "x.wav", "note": {value}}}'.encode()
+
+    pickle.dumps(decode_manifest(nested(MAX_EXTRA_DEPTH), default_id="x"))
+    with pytest.raises(ManifestError, match="`note`") as caught:
+        decode_manifest(nested(MAX_EXTRA_DEPTH + 1), default_id="x")
     assert caught.value.code is ErrorCode.RECORD_JSON
 
 

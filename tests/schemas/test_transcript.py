@@ -19,7 +19,7 @@ def transcript() -> Transcript:
         rule="default",
         words=[Word("hello", 0.1, 0.5, 0.9)],
         timings=Timings(model_ms=3.0),
-        extra={"speaker": {"age": 30}, "pred_text": "an older hypothesis"},
+        extra={"speaker": {"age": 30}, "pred_text": "an older hypothesis", "wer": "unknown"},
     )
 
 

@@ -1,0 +1,1 @@
+"""Synthetic speech for the demo models: grammars, voices, channels, splits, manifests."""

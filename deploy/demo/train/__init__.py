@@ -1,0 +1,1 @@
+"""Training of the demo models: batches, the fit loop, recipes, cards."""

@@ -1,0 +1,202 @@
+"""Training batches: an endless stream that is a pure function of the manifests and a seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+SAMPLE_RATE = 16_000
+
+
+@dataclass(frozen=True)
+class Source:
+    """A share of the training data.
+
+    Attributes:
+        manifest: NeMo manifest; its audio paths are relative to its folder, or absolute.
+        share: of the utterances of a pass.
+        limit: use only so many utterances, the first ones; None means all.
+    """
+
+    manifest: Path
+    share: float = 1.0
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One utterance of a manifest: `path`, `duration` in seconds, reference `text`."""
+
+    path: Path
+    duration: float
+    text: str
+
+
+def read_clips(manifest: Path, limit: int | None = None) -> list[Clip]:
+    """The first `limit` utterances of `manifest`, or all of them."""
+    with manifest.open() as lines:
+        entries = [json.loads(line) for line in islice(lines, limit)]
+    return [
+        Clip(manifest.parent / entry["audio_filepath"], entry["duration"], entry["text"])
+        for entry in entries
+    ]
+
+
+def read_audio(path: Path) -> NDArray[np.float32]:
+    """Float32 mono samples at `SAMPLE_RATE`."""
+    samples, rate = soundfile.read(path, dtype="float32")
+    return soxr.resample(samples, rate, SAMPLE_RATE) if rate != SAMPLE_RATE else samples
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A clip of a batch: its index, and the seed of its augmentation."""
+
+    clip: int
+    seed: int
+
+
+class BatchStream(Sampler[list[Draw]]):
+    """Batches of clips of like duration, cut by padded seconds; `set_epoch` picks a round.
+
+    Round r holds the batches r * `round_steps` and following of one endless stream, so training
+    that goes on from the end of any round sees what it would have seen without a break.
+
+    Args:
+        durations: of the clips of each source, in seconds.
+        shares: of each source. A pass goes once through the first source; the others are drawn
+            without repetition, or as many times over as their share asks.
+        batch_seconds: limit of clips * longest clip. A longer clip is a batch by itself.
+        round_steps: batches in a round.
+        short_steps: the first so many batches hold clips under `short_seconds` only. CTC aligns
+            short clips first; with long ones a fresh model stays on its plateau.
+    """
+
+    def __init__(
+        self,
+        durations: Sequence[Sequence[float]],
+        shares: Sequence[float],
+        *,
+        seed: int,
+        batch_seconds: float,
+        round_steps: int,
+        short_steps: int = 0,
+        short_seconds: float = 2.4,
+    ) -> None:
+        self._durations = [np.asarray(source) for source in durations]
+        self._shares = shares
+        self._seed = seed
+        self._batch_seconds = batch_seconds
+        self._round_steps = round_steps
+        self._short_steps = short_steps
+        self._short_seconds = short_seconds
+        self._round = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the round of the next iteration. Lightning calls it before each epoch."""
+        self._round = epoch
+
+    def __len__(self) -> int:
+        return self._round_steps
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        start = self._round * self._round_steps
+        return islice(self._stream(), start, start + self._round_steps)
+
+    def _stream(self) -> Iterator[list[Draw]]:
+        short = [np.flatnonzero(source < self._short_seconds) for source in self._durations]
+        long = [np.arange(len(source)) for source in self._durations]
+        passes = self._passes(short, stage=0)
+        yield from islice(passes, self._short_steps)
+        yield from self._passes(long, stage=1)
+
+    def _passes(self, pools: Sequence[NDArray[np.int64]], stage: int) -> Iterator[list[Draw]]:
+        starts = np.cumsum([0, *map(len, self._durations)])
+        durations = np.concatenate(self._durations)
+        number = 0
+        while True:
+            rng = default_rng([self._seed, stage, number])
+            total = len(pools[0]) / self._shares[0]
+            drawn = np.concatenate(
+                [
+                    start + _draw(pool, round(total * share), rng)
+                    for pool, share, start in zip(pools, self._shares, starts[:-1], strict=True)
+                ]
+            )
+            batches = list(self._cut(drawn, durations, rng))
+            rng.shuffle(batches)
+            yield from batches
+            number += 1
+
+    def _cut(
+        self, drawn: NDArray[np.int64], durations: NDArray[np.float64], rng: Generator
+    ) -> Iterator[list[Draw]]:
+        # jitter, so that a clip's neighbours change from pass to pass
+        order = drawn[np.argsort(durations[drawn] * rng.uniform(0.9, 1.1, len(drawn)))]
+        batch: list[Draw] = []
+        longest = 0.0
+        for clip in order:
+            longest = max(longest, durations[clip])
+            if batch and longest * (len(batch) + 1) > self._batch_seconds:
+                yield batch
+                batch, longest = [], durations[clip]
+            batch.append(Draw(int(clip), int(rng.integers(2**32))))
+        if batch:
+            yield batch
+
+
+def _draw(pool: NDArray[np.int64], count: int, rng: Generator) -> NDArray[np.int64]:
+    """`count` of `pool` with as few repetitions as possible."""
+    rounds = [rng.permutation(pool) for _ in range(-(-count // max(1, len(pool))))]
+    return np.concatenate([pool[:0], *rounds])[:count]
+
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class BatchDataset(Dataset[Batch]):
+    """Batches as NeMo's `training_step` takes them.
+
+    Indexing with a list of draws returns float32 samples [B, T], int64 lengths [B], int64 tokens
+    [B, U] and int64 token counts [B], padded with zeros.
+
+    Args:
+        tokens: of each clip's text.
+    """
+
+    def __init__(self, clips: Sequence[Clip], tokens: Sequence[Sequence[int]]) -> None:
+        self._clips = clips
+        self._tokens = tokens
+
+    def __getitem__(self, draws: list[Draw]) -> Batch:
+        audio = [
+            torch.from_numpy(augment(read_audio(self._clips[d.clip].path), default_rng(d.seed)))
+            for d in draws
+        ]
+        tokens = [torch.tensor(self._tokens[d.clip]) for d in draws]
+        return (*_pad(audio), *_pad(tokens))
+
+
+def augment(samples: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
+    """0-200 ms of silence at either end, then white noise at 25-55 dB."""
+    ends = rng.integers(0, SAMPLE_RATE // 5, size=2)
+    padded = np.pad(samples, ends)
+    level = np.sqrt(np.mean(samples**2)) * 10 ** (-rng.uniform(25, 55) / 20)
+    return padded + np.float32(level) * rng.standard_normal(len(padded), dtype=np.float32)
+
+
+def _pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    return padded, torch.tensor([len(row) for row in rows])

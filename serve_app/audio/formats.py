@@ -1,0 +1,229 @@
+"""What a file is, by its own first bytes: the formats that a decoder may see, and no others.
+
+libsndfile reads some thirty containers and codecs, most of them rare, some with known memory
+faults (IMA ADPCM: CVE-2026-37555). So the container and codec are looked up here, before
+libsndfile opens the file, and again in what it made of it (`is_allowed`).
+
+The header also says whether the file is whole, which libsndfile does not: it plays what is left of
+a WAV or Ogg file without a word.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from enum import StrEnum
+from typing import NamedTuple
+
+from schemas.failures import ErrorCode
+from serve_app.audio.errors import AudioError
+
+SUPPORTED = "WAV (PCM, float, A-law, mu-law), FLAC, MP3, Ogg Vorbis or Ogg Opus"
+
+
+class Container(StrEnum):
+    WAV = "WAV"
+    FLAC = "FLAC"
+    MP3 = "MP3"
+    OGG = "Ogg"
+
+
+class Header(NamedTuple):
+    """What the file says of itself.
+
+    Attributes:
+        container: its format.
+        cut: the file ends before its header, or its last page, says.
+        length_known: it states its length. An MP3 may not: then libsndfile's is a guess.
+    """
+
+    container: Container
+    cut: bool = False
+    length_known: bool = True
+
+
+# libsndfile's names.
+_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "MP3", "OGG"})
+_SUBTYPES = frozenset(
+    {
+        *("PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
+        *("VORBIS", "OPUS", "MPEG_LAYER_III"),
+    }
+)
+
+#: Signatures of what is often taken for one of ours: (position, bytes, name).
+_OTHERS = (
+    (4, b"ftyp", "MP4 or M4A"),
+    (0, b"\x1aE\xdf\xa3", "WebM or Matroska"),
+    (0, b"FORM", "AIFF"),
+    (0, b".snd", "AU"),
+    (0, b"caff", "CAF"),
+    (0, b"riff", "Wave64"),
+    (0, b"RIFX", "big-endian WAV"),
+    (0, b"NIST_1A", "NIST SPHERE"),
+    (0, b"#!AMR", "AMR"),
+    (0, b"0&\xb2u", "WMA"),
+    (0, b"\xff\xf1", "AAC"),
+    (0, b"\xff\xf9", "AAC"),
+)
+
+
+def read_header(fd: int) -> Header:
+    """Identify the file open at `fd` by its content; its position stays where it is.
+
+    Raises:
+        AudioError: `AUDIO_EMPTY` (no bytes), `AUDIO_UNSUPPORTED` (audio of another format or
+            codec), `AUDIO_UNDECODABLE` (no audio, or a broken header).
+        OSError: reading failed.
+    """
+    start = _skip_id3(fd)
+    magic = os.pread(fd, 64, start)
+    if not magic:
+        if start:
+            raise _undecodable("holds an ID3 tag and nothing else")
+        raise AudioError(ErrorCode.AUDIO_EMPTY, "is an empty file (0 bytes)")
+    if magic.startswith(b"fLaC"):
+        return Header(Container.FLAC)
+    if _is_mpeg(magic, _LAYER_3):
+        return Header(Container.MP3, length_known=_states_length(magic))
+    if _is_mpeg(magic, _LAYER_2):
+        raise _unsupported("is MPEG audio of layer II")
+    if start == 0 and magic[:4] in (b"RIFF", b"RF64") and magic[8:12] == b"WAVE":
+        return _read_wav(fd)
+    if start == 0 and magic.startswith(b"OggS"):
+        return _read_ogg(fd, magic)
+    for position, signature, name in _OTHERS:
+        if magic.startswith(signature, position):
+            raise _unsupported(f"is {name}")
+    raise _undecodable(f"is not audio that Chorus reads; give {SUPPORTED}")
+
+
+def is_allowed(container: str, codec: str) -> bool:
+    """Whether libsndfile's format and subtype of an open file are on the allow-list."""
+    return container in _FORMATS and codec in _SUBTYPES
+
+
+def _undecodable(reason: str) -> AudioError:
+    return AudioError(ErrorCode.AUDIO_UNDECODABLE, reason)
+
+
+def _unsupported(reason: str) -> AudioError:
+    return AudioError(ErrorCode.AUDIO_UNSUPPORTED, f"{reason}; convert it to {SUPPORTED}")
+
+
+# --- MP3 -------------------------------------------------------------------------------------
+
+
+_LAYER_2, _LAYER_3 = 0x04, 0x02
+
+
+def mp3_goes_on(fd: int, header: Header) -> bool:
+    """Whether more audio follows where the decoder of `fd` has stopped: frames that a guessed
+    length left out, or the head of another file that was appended."""
+    head = os.pread(fd, 64, _skip_id3(fd, os.lseek(fd, 0, os.SEEK_CUR)))
+    return _is_mpeg(head, _LAYER_3) and (not header.length_known or _states_length(head))
+
+
+def _skip_id3(fd: int, position: int = 0) -> int:
+    """Where the audio starts behind ID3v2 tags (https://id3.org/id3v2.4.0-structure, 3.1)."""
+    for _ in range(4):
+        tag = os.pread(fd, 10, position)
+        if len(tag) < 10 or not tag.startswith(b"ID3"):
+            break
+        size = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]  # 7 bits a byte
+        position += 10 + size
+    return position
+
+
+def _is_mpeg(head: bytes, layer: int) -> bool:
+    """Whether `head` begins with the header of an MPEG audio frame (ISO 11172-3, 2.4.1.3): 11 bits
+    of sync, then version, layer, bit rate and sample rate that exist."""
+    return (
+        len(head) >= 4
+        and head[0] == 0xFF
+        and head[1] & 0xE0 == 0xE0
+        and head[1] & 0x18 != 0x08  # version 01 is reserved
+        and head[1] & 0x06 == layer
+        and head[2] & 0xF0 != 0xF0
+        and head[2] & 0x0C != 0x0C
+    )
+
+
+def _states_length(head: bytes) -> bool:
+    """Whether the first frame is no audio but an encoder's note of the length."""
+    return any(tag in head for tag in (b"Xing", b"Info", b"VBRI"))
+
+
+# --- WAV -------------------------------------------------------------------------------------
+
+_WAV_CODECS = {0x0001: "PCM", 0x0003: "float", 0x0006: "A-law", 0x0007: "mu-law"}
+_WAV_EXTENSIBLE = 0xFFFE
+_OTHER_WAV_CODECS = {0x0002: "MS ADPCM", 0x0011: "IMA ADPCM", 0x0031: "GSM", 0x0055: "MP3"}
+#: From here on a size of `data` means "unknown": what programs write that stream WAV to a pipe.
+_WAV_UNKNOWN_SIZE = 0x7FFF_0000
+_MAX_CHUNKS = 1000
+
+
+def _read_wav(fd: int) -> Header:
+    """Walk the chunks up to `data`: is the codec allowed, are all the samples there?"""
+    position = 12
+    byte_rate: int | None = None
+    size_64 = 0
+    for _ in range(_MAX_CHUNKS):
+        head = os.pread(fd, 8 + 40, position)
+        if len(head) < 8:
+            break
+        name, size = struct.unpack_from("<4sI", head)
+        body = head[8 : 8 + size]
+        if name == b"ds64" and len(body) >= 16:  # RF64: EBU Tech 3306
+            (size_64,) = struct.unpack_from("<Q", body, 8)
+        elif name == b"fmt " and byte_rate is None:
+            byte_rate = _read_wav_format(body)
+        elif name == b"data":
+            if byte_rate is None:
+                raise _undecodable("is a WAV file without a format (`fmt ` before `data`)")
+            if size >= _WAV_UNKNOWN_SIZE:
+                size = size_64
+            missing = position + 8 + size - os.fstat(fd).st_size
+            return Header(Container.WAV, cut=missing > byte_rate // 10)
+        position += 8 + size + (size & 1)
+    raise _undecodable("is a WAV file without samples (no `data`)")
+
+
+def _read_wav_format(body: bytes) -> int:
+    """Bytes a second of an allowed codec."""
+    if len(body) < 16:
+        raise _undecodable("is a WAV file with a broken format (`fmt ` is too short)")
+    codec, _, _, byte_rate = struct.unpack_from("<HHII", body)
+    if codec == _WAV_EXTENSIBLE and len(body) >= 26:
+        (codec,) = struct.unpack_from("<H", body, 24)
+    if codec not in _WAV_CODECS:
+        name = _OTHER_WAV_CODECS.get(codec, f"codec 0x{codec:04x}")
+        raise _unsupported(f"is a WAV file of {name}")
+    return int(byte_rate)
+
+
+# --- Ogg (RFC 3533, 6) -----------------------------------------------------------------------
+
+_OGG_HEADER = 27
+_OGG_MAX_PAGE = 65_307
+_OGG_LAST_PAGE = 0x04
+
+
+def _read_ogg(fd: int, magic: bytes) -> Header:
+    packet = magic[_OGG_HEADER + magic[26] :] if len(magic) > _OGG_HEADER else b""
+    if not packet.startswith((b"\x01vorbis", b"OpusHead")):
+        raise _unsupported("is an Ogg file that begins with neither Vorbis nor Opus")
+    size = os.fstat(fd).st_size
+    tail = os.pread(fd, _OGG_MAX_PAGE, max(0, size - _OGG_MAX_PAGE))
+    return Header(Container.OGG, cut=not _ends_with_whole_page(tail))
+
+
+def _ends_with_whole_page(tail: bytes) -> bool:
+    """Whether the last page in `tail` is all there, and the last thing in it or marked as last."""
+    page = tail[max(tail.rfind(b"OggS"), 0) :]
+    if len(page) < _OGG_HEADER:
+        return False
+    segments = page[26]
+    length = _OGG_HEADER + segments + sum(page[_OGG_HEADER : _OGG_HEADER + segments])
+    return length == len(page) or (length < len(page) and bool(page[5] & _OGG_LAST_PAGE))

@@ -1,0 +1,105 @@
+"""The one way from a record to its audio."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from schemas.failures import ErrorCode
+from schemas.settings import AudioSettings
+from serve_app.audio.decode import decode
+from serve_app.audio.errors import AudioError, from_os_error
+from serve_app.audio.formats import read_header
+from serve_app.audio.sources import FileSource, Source, split_scheme
+from serve_app.engines.base import Clip
+
+
+class AudioLoader:
+    """Loads clips within the limits of the settings. One loader serves any number of threads.
+
+    Args:
+        settings: the roots, resolved once, and the limits.
+        sources: further sources by URL scheme; see `serve_app.audio.sources`.
+    """
+
+    def __init__(
+        self, settings: AudioSettings, sources: Mapping[str, Source] | None = None
+    ) -> None:
+        self._limits = settings
+        self._sources: dict[str, Source] = {"file": FileSource(settings.roots), **(sources or {})}
+
+    def load(
+        self,
+        path: str,
+        *,
+        offset: float = 0.0,
+        duration: float | None = None,
+        sample_rate: int = 16_000,
+    ) -> Clip:
+        """The audio of one record: mono float32 in [-1, 1], shape [samples], at `sample_rate` Hz.
+
+        Blocks while it reads and decodes; call it from a pool of threads. A file is whole or it is
+        refused, but of a damaged one any segment that is still there can be read.
+
+        Args:
+            path: as in the record: absolute, relative to a root, or a URL of a known scheme.
+            offset: start of the segment in seconds, 0 or more.
+            duration: length of the segment in seconds, more than 0; None means to the end. It may
+                reach beyond the end by 5 % (0.1 s at least, 0.5 s at most).
+            sample_rate: hertz of the result.
+
+        Raises:
+            AudioError: the message names the file as `path` does and says what to do. Codes:
+
+                - `AUDIO_MISSING`: no such file under any root.
+                - `AUDIO_OUTSIDE_ROOTS`: outside the roots, links resolved; or a URL of a scheme
+                  without a source.
+                - `AUDIO_UNREADABLE`: no permission; or a folder, FIFO, device or socket.
+                - `AUDIO_TOO_LARGE`: more bytes than `max_bytes`.
+                - `AUDIO_UNSUPPORTED`: audio of another format or codec, too many channels, a
+                  sample rate beyond the limits, or float samples of another scale.
+                - `AUDIO_UNDECODABLE`: not audio, damaged, cut short, NaN or infinite samples, or
+                  a segment that reaches beyond the end.
+                - `AUDIO_EMPTY`: under 10 ms of audio there, also for an offset past the end.
+                - `AUDIO_TOO_LONG`: a segment of more than `max_seconds`.
+                - `AUDIO_IO`: the storage or the system failed for now; worth another try.
+        """
+        try:
+            fd = self._open(path)
+            try:
+                self._check_size(fd)
+                return decode(
+                    fd,
+                    read_header(fd),
+                    offset=offset,
+                    duration=duration,
+                    sample_rate=sample_rate,
+                    limits=self._limits,
+                )
+            finally:
+                os.close(fd)
+        except AudioError as error:
+            reason = error
+        except OSError as error:
+            reason = from_os_error(error)
+        except MemoryError:
+            reason = AudioError(ErrorCode.AUDIO_IO, "found no memory just now; it is tried again")
+        raise AudioError(reason.code, f"{path}: {reason.message}")
+
+    def _open(self, path: str) -> int:
+        scheme, location = split_scheme(path)
+        source = self._sources.get(scheme)
+        if source is None:
+            raise AudioError(
+                ErrorCode.AUDIO_OUTSIDE_ROOTS,
+                f"`{scheme}://` addresses are not read; give a path under `audio.roots`",
+            )
+        return source.open(location)
+
+    def _check_size(self, fd: int) -> None:
+        size = os.fstat(fd).st_size
+        if size > self._limits.max_bytes:
+            raise AudioError(
+                ErrorCode.AUDIO_TOO_LARGE,
+                f"has {size} bytes, `audio.max_bytes` is {self._limits.max_bytes}; split it",
+            )

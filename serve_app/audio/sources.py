@@ -1,0 +1,144 @@
+"""Where audio comes from: one source per URL scheme. Built in is `file`, the local file system.
+
+A source turns a location into an open file descriptor and says nothing about audio. To add an
+object store, write a `Source` (with fsspec: copy the object, bounded by `audio.max_bytes`, into an
+unnamed temporary file) and hand it to `AudioLoader(settings, sources={"s3": ...})`. Until the
+settings allow a scheme, every URL but `file://` is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from schemas.failures import ErrorCode
+from serve_app.audio.errors import AudioError, from_os_error
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+class Source(Protocol):
+    """A place that audio is read from. Called from several threads at once."""
+
+    def open(self, location: str) -> int:
+        """Open `location` for reading.
+
+        Returns:
+            A descriptor of a regular file, at its start and seekable. The caller closes it.
+
+        Raises:
+            AudioError: it may not or cannot be read; the message does not repeat the location.
+            OSError: the system refused.
+        """
+        ...
+
+
+def split_scheme(path: str) -> tuple[str, str]:
+    """`path` as (scheme, location): ("file", a path) for plain paths and `file://` URLs."""
+    url = _URL.match(path)
+    if url is None:
+        return "file", path
+    scheme = url[1].lower()
+    if scheme != "file":
+        return scheme, path
+    parts = urlsplit(path)
+    if parts.netloc not in ("", "localhost"):
+        raise AudioError(
+            ErrorCode.AUDIO_OUTSIDE_ROOTS, "names another host; write file:///path/on/this/host"
+        )
+    return scheme, unquote(parts.path)
+
+
+class FileSource:
+    """Regular files under allowed root folders, on Linux.
+
+    The roots are resolved once, here: point them at real folders, not at links that move.
+
+    A file is first opened as a bare handle (`O_PATH`), which neither reads, blocks nor wakes a
+    device. The kernel is asked where that handle really is and what it is; only then the same
+    handle, not the path, is opened for reading. So links and `..` cannot lead outside a root, a
+    FIFO cannot block, and nothing can be swapped between the check and the use.
+    """
+
+    def __init__(self, roots: Sequence[str]) -> None:
+        self._roots = [os.path.abspath(root) for root in roots]
+        resolved = [os.path.realpath(root) for root in roots]
+        self._inside = tuple(_as_prefix(root) for root in resolved)
+        self._named_inside = tuple({_as_prefix(root) for root in [*self._roots, *resolved]})
+
+    def open(self, location: str) -> int:
+        """As `Source.open`. A relative `location` is looked up under each root in order."""
+        handle = self._find(location)
+        try:
+            by_handle = f"/proc/self/fd/{handle}"
+            if not _as_prefix(os.readlink(by_handle)).startswith(self._inside):
+                raise _outside()
+            mode = os.fstat(handle).st_mode
+            if not stat.S_ISREG(mode):
+                raise AudioError(
+                    ErrorCode.AUDIO_UNREADABLE, f"is {_kind(mode)}, not a file; name an audio file"
+                )
+            return os.open(by_handle, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        finally:
+            os.close(handle)
+
+    def _find(self, location: str) -> int:
+        """A bare handle (`O_PATH`) of the first match."""
+        if os.path.isabs(location):
+            candidates = [location]
+        else:
+            candidates = [os.path.join(root, location) for root in self._roots]
+        for candidate in candidates:
+            try:
+                return os.open(candidate, os.O_PATH)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except ValueError:  # a NUL, or a character that no file name can hold
+                break
+            except OSError as error:
+                raise self._refused(candidates, from_os_error(error)) from None
+        raise self._refused(candidates, self._missing())
+
+    def _refused(self, candidates: list[str], reason: AudioError) -> AudioError:
+        """`reason`, but outside the roots nobody learns what exists there."""
+        names = [_as_prefix(os.path.normpath(name)) for name in candidates]
+        return reason if any(name.startswith(self._named_inside) for name in names) else _outside()
+
+    def _missing(self) -> AudioError:
+        # A root that vanished is an outage of the storage, not a fault of the record.
+        if not all(os.path.isdir(root) for root in self._roots):
+            return AudioError(
+                ErrorCode.AUDIO_IO, "a folder of `audio.roots` is gone; is its storage mounted?"
+            )
+        return AudioError(
+            ErrorCode.AUDIO_MISSING, "no such file under `audio.roots`; check `audio_filepath`"
+        )
+
+
+def _as_prefix(folder: str) -> str:
+    """`folder` with a slash at its end, so that /data does not match /database."""
+    return folder if folder.endswith("/") else folder + "/"
+
+
+def _outside() -> AudioError:
+    return AudioError(
+        ErrorCode.AUDIO_OUTSIDE_ROOTS,
+        "lies outside the allowed folders; move it there or add its folder to `audio.roots`",
+    )
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def _kind(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "something else")

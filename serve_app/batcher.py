@@ -1,0 +1,276 @@
+"""The drain-when-idle batcher: an asyncio front, and one thread that runs the engine.
+
+Whenever the engine is idle the thread takes every clip that waits, cuts them into batches of
+similar length (`serve_app.batching`), and runs those. Nothing waits for a batch to fill, and no
+batch is cut before the engine is free for it: under load the batches grow by themselves, without
+load a clip starts at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from time import monotonic
+
+import msgspec
+
+from serve_app.batching import plan_batches
+from serve_app.engines.base import Clip, Engine, Hypothesis, Rejection
+from serve_app.engines.errors import EngineError
+from serve_app.engines.isolation import run_isolated
+from serve_app.engines.load import check_engine
+
+logger = logging.getLogger(__name__)
+
+
+class QueueFullError(RuntimeError):
+    """More clips wait than the queue may hold; try again later."""
+
+
+class EngineBrokenError(RuntimeError):
+    """The engine does not work any more: it fails on any clip, hangs, or its thread has ended."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one clip.
+
+    Attributes:
+        result: what the engine says about it.
+        queue_ms: from its arrival to the start of its batch.
+        model_ms: its share of its batch's wall time, by length.
+    """
+
+    result: Hypothesis | Rejection
+    queue_ms: float
+    model_ms: float
+
+
+class _Call:
+    """One call of `transcribe`, waiting for the last of its clips. Belongs to the event loop."""
+
+    def __init__(self, size: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[list[Outcome]] = self.loop.create_future()
+        self.outcomes: list[Outcome | None] = [None] * size
+        self.missing = size
+
+    def deliver(self, outcomes: list[tuple[int, Outcome]]) -> None:
+        for index, outcome in outcomes:
+            self.outcomes[index] = outcome
+        self.missing -= len(outcomes)
+        if not self.missing and not self.future.done():
+            self.future.set_result([outcome for outcome in self.outcomes if outcome is not None])
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class _Waiting(msgspec.Struct):
+    """A clip in the queue."""
+
+    call: _Call
+    index: int
+    clip: Clip
+    words: bool
+    arrived: float
+
+
+class Batcher:
+    """Owns an engine and the one thread that may touch it.
+
+    Args:
+        load: makes the engine; called on the engine's thread.
+        batch_seconds: padded seconds (clips x longest clip) in one batch.
+        max_waiting: clips that may wait; more are refused.
+    """
+
+    def __init__(
+        self, load: Callable[[], Engine], *, batch_seconds: float, max_waiting: int = 4096
+    ) -> None:
+        self._load = load
+        self._batch_seconds = batch_seconds
+        self._max_waiting = max_waiting
+        self._queue: deque[_Waiting] = deque()
+        self._wake = threading.Condition()
+        self._closed = False
+        self._broken: EngineBrokenError | None = None
+        self._unfinished = 0  # clips waiting or in the engine
+        self._progress = monotonic()  # when there last was nothing to do, or a batch ended
+        self._ready: Future[Engine] = Future()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    async def start(self) -> Engine:
+        """Load the engine and check it on a built-in clip.
+
+        Returns it for its attributes only: its methods belong to the thread.
+
+        Raises:
+            EngineError: it cannot be loaded or does not work.
+        """
+        self._thread.start()
+        return await asyncio.wrap_future(self._ready)
+
+    async def transcribe(self, clips: Sequence[Clip], *, words: bool = False) -> list[Outcome]:
+        """One outcome per clip, in order; returns when the last of them is there.
+
+        If it is cancelled, those of its clips that still wait never reach the engine.
+
+        Raises:
+            QueueFullError: the clips do not fit into the queue; none was taken.
+            EngineBrokenError: the engine broke before all of the clips were done.
+        """
+        if not clips:
+            return []
+        call = _Call(len(clips))
+        now = monotonic()
+        with self._wake:
+            if self._broken is not None:
+                raise self._broken
+            if len(self._queue) + len(clips) > self._max_waiting:
+                raise QueueFullError(f"{len(self._queue)} clips wait already")
+            if not self._unfinished:
+                self._progress = now
+            self._unfinished += len(clips)
+            self._queue.extend(
+                _Waiting(call, index, clip, words, now) for index, clip in enumerate(clips)
+            )
+            self._wake.notify()
+        return await call.future
+
+    @property
+    def waiting(self) -> int:
+        """Clips in the queue, those in the engine not counted."""
+        return len(self._queue)
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds since the last sign of progress while there is work; 0 without work."""
+        with self._wake:
+            return monotonic() - self._progress if self._unfinished else 0.0
+
+    def check(self, limit_s: float) -> None:
+        """Raise `EngineBrokenError` if the engine is broken or has not finished a batch for
+        `limit_s` seconds although there was work."""
+        if self._broken is not None:
+            raise self._broken
+        if not self._thread.is_alive():
+            raise EngineBrokenError("the engine's thread has ended")
+        stalled = self.stalled_s
+        if stalled > limit_s:
+            raise EngineBrokenError(f"no batch finished for {stalled:.0f} s")
+
+    async def close(self, timeout_s: float = 5.0) -> None:
+        """Fail the clips that wait, and wait up to `timeout_s` for the batch in the engine."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._give_up(EngineBrokenError("the model is shutting down"), [])
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, timeout_s)
+
+    # From here on: the engine's thread.
+
+    def _run(self) -> None:
+        try:
+            self._engine = self._load()
+            check_engine(self._engine)
+        except Exception as error:
+            self._ready.set_exception(error)
+            return
+        self._ready.set_result(self._engine)
+        while clips := self._take():
+            try:
+                self._work_off(clips)
+            except EngineBrokenError as error:
+                logger.error("engine broken: %s", error, exc_info=error.__cause__)
+                self._give_up(error, clips)
+                return
+
+    def _take(self) -> list[_Waiting]:
+        """Everything that waits; blocks until something does. Empty when closed."""
+        with self._wake:
+            while not self._queue and not self._closed:
+                self._wake.wait()
+            clips = [] if self._closed else list(self._queue)
+            self._queue.clear()
+            return clips
+
+    def _work_off(self, clips: list[_Waiting]) -> None:
+        for words in (False, True):
+            chosen = [item for item in clips if item.words is words]
+            lengths = [len(item.clip) for item in chosen]
+            for batch in plan_batches(lengths, self._batch_seconds * self._engine.sample_rate):
+                self._run_batch([chosen[index] for index in batch])
+
+    def _run_batch(self, batch: list[_Waiting]) -> None:
+        live = [item for item in batch if not item.call.future.cancelled()]
+        if live:
+            start = monotonic()
+            results = self._transcribe(live)
+            model_ms = (monotonic() - start) * 1000
+            samples = sum(len(item.clip) for item in live) or 1
+            deliveries: dict[_Call, list[tuple[int, Outcome]]] = {}
+            for item, result in zip(live, results, strict=True):
+                outcome = Outcome(
+                    result,
+                    queue_ms=(start - item.arrived) * 1000,
+                    model_ms=model_ms * len(item.clip) / samples,
+                )
+                deliveries.setdefault(item.call, []).append((item.index, outcome))
+            for call, outcomes in deliveries.items():
+                _post(call, call.deliver, outcomes)
+        self._note_progress(finished=len(batch))
+
+    def _transcribe(self, batch: Sequence[_Waiting]) -> list[Hypothesis | Rejection]:
+        """The engine's results. If it raises, the batch is halved until the clip at fault is
+        alone, and only that one is rejected; unless the engine turns out to be broken."""
+        failed = False
+
+        def run(items: Sequence[_Waiting]) -> list[Hypothesis | Rejection]:
+            nonlocal failed
+            self._note_progress(finished=0)
+            try:
+                clips = [item.clip for item in items]
+                results = self._engine.transcribe(clips, words=items[0].words)
+                if len(results) != len(items):
+                    raise RuntimeError(f"{len(results)} results for {len(items)} clips")
+                return results
+            except Exception as error:
+                logger.warning("engine failed on %d clips: %s", len(items), type(error).__name__)
+                failed = True
+                raise
+
+        try:
+            results = run_isolated(run, batch)
+            if failed:
+                check_engine(self._engine)
+        except EngineError as error:
+            raise EngineBrokenError(str(error)) from error
+        return results
+
+    def _note_progress(self, finished: int) -> None:
+        with self._wake:
+            self._unfinished -= finished
+            self._progress = monotonic()
+
+    def _give_up(self, error: EngineBrokenError, clips: list[_Waiting]) -> None:
+        """Refuse what comes from now on, and fail `clips` and those that wait."""
+        with self._wake:
+            self._broken = error
+            clips = [*clips, *self._queue]
+            self._queue.clear()
+        for call in {item.call for item in clips}:
+            _post(call, call.fail, error)
+
+
+def _post(call: _Call, deliver: Callable[..., None], what: object) -> None:
+    """Run `deliver(what)` on the call's event loop, unless that is closed already."""
+    try:
+        call.loop.call_soon_threadsafe(deliver, what)
+    except RuntimeError:
+        logger.debug("a result came after its event loop was closed")

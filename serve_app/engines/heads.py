@@ -1,0 +1,183 @@
+"""Decode with one head of a NeMo model: audio batch in, text and tokens out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf, open_dict
+
+from serve_app.engines.words import Tokens
+
+
+class Decoded(NamedTuple):
+    """One clip's hypothesis.
+
+    Attributes:
+        text: as NeMo spells it.
+        tokens: None where they were not asked for, or where NeMo's lists do not fit together.
+        finite: whether the network's output is free of NaN and infinity.
+    """
+
+    text: str
+    tokens: Tokens | None
+    finite: bool
+
+
+class Head(Protocol):
+    """Decodes greedily, in whole batches; set up once, when the model is loaded."""
+
+    def decode(self, signal: torch.Tensor, lengths: torch.Tensor, *, tokens: bool) -> list[Decoded]:
+        """Transcribe a batch.
+
+        Args:
+            signal: float32 [clips, samples], zero after each clip's end.
+            lengths: int64 [clips], in samples.
+            tokens: whether the tokens are wanted too.
+        """
+        ...
+
+
+def make_head(model: Any, name: str, *, confidence: bool) -> Head:
+    """The head called `name` ("ctc" or "rnnt") of `model`, with its decoding strategy set."""
+    hybrid = hasattr(model, "ctc_decoder")
+    if name == "rnnt":
+        return TransducerHead(model, confidence=confidence)
+    return CTCHead(model, hybrid=hybrid, confidence=confidence)
+
+
+class CTCHead:
+    """The CTC head of a CTC model or of a hybrid one."""
+
+    def __init__(self, model: Any, *, hybrid: bool, confidence: bool) -> None:
+        config = model.cfg.aux_ctc.decoding if hybrid else model.cfg.decoding
+        # confidences are taken from the log-probabilities: NeMo's own cost it timestamps, in
+        # Python, frame by frame
+        config = _greedy(config, confidence=False)
+        if hybrid:
+            model.change_decoding_strategy(config, decoder_type="ctc", verbose=False)
+        else:
+            model.change_decoding_strategy(config, verbose=False)
+        self._model = model
+        self._hybrid = hybrid
+        self._decoding = model.ctc_decoding if hybrid else model.decoding
+        self._surfaces = _surfaces(self._decoding)
+        self._confidence = confidence
+
+    def decode(self, signal: torch.Tensor, lengths: torch.Tensor, *, tokens: bool) -> list[Decoded]:
+        outputs = self._model.forward(input_signal=signal, input_signal_length=lengths)
+        if self._hybrid:
+            logprobs = self._model.ctc_decoder(encoder_output=outputs[0])
+        else:
+            logprobs = outputs[0]
+        hypotheses = self._decoding.ctc_decoder_predictions_tensor(
+            logprobs, decoder_lengths=outputs[1], return_hypotheses=True
+        )
+        best = logprobs.max(dim=-1).values.float().cpu().numpy()  # [clips, frames]
+        blank, size = self._decoding.blank_id, logprobs.shape[-1]
+        decoded = []
+        for hypothesis, row in zip(hypotheses, best, strict=True):
+            labels = np.asarray(hypothesis.y_sequence, dtype=np.int64)
+            row = row[: len(labels)]
+            decoded.append(
+                Decoded(
+                    hypothesis.text,
+                    self._tokens(labels, row, blank, size) if tokens else None,
+                    bool(np.isfinite(row).all()),
+                )
+            )
+        return decoded
+
+    def _tokens(
+        self, labels: np.ndarray[Any, Any], best: np.ndarray[Any, Any], blank: int, size: int
+    ) -> Tokens:
+        """Fold runs of equal labels, as CTC does; a token is as certain as its best frame."""
+        changes = np.flatnonzero(np.diff(labels)) + 1
+        starts = np.concatenate(([0], changes)) if len(labels) else changes
+        ends = np.append(changes, len(labels)) if len(labels) else changes
+        spoken = labels[starts] != blank
+        peaks = np.maximum.reduceat(best, starts) if len(labels) else best
+        return Tokens(
+            surfaces=[self._surfaces[label] for label in labels[starts][spoken]],
+            starts=starts[spoken].tolist(),
+            ends=ends[spoken].tolist(),
+            confidences=_max_prob(np.exp(peaks[spoken]), size) if self._confidence else None,
+        )
+
+
+class TransducerHead:
+    """The RNN-T or TDT head of a transducer or of a hybrid model."""
+
+    def __init__(self, model: Any, *, confidence: bool) -> None:
+        model.change_decoding_strategy(
+            _greedy(model.cfg.decoding, confidence=confidence), verbose=False
+        )
+        self._model = model
+        self._surfaces = _surfaces(model.decoding)
+        self._confidence = confidence
+
+    def decode(self, signal: torch.Tensor, lengths: torch.Tensor, *, tokens: bool) -> list[Decoded]:
+        encoded, encoded_lengths = self._model.forward(
+            input_signal=signal, input_signal_length=lengths
+        )
+        hypotheses = self._model.decoding.rnnt_decoder_predictions_tensor(
+            encoded, encoded_lengths, return_hypotheses=True
+        )
+        frames = torch.arange(encoded.shape[-1], device=encoded.device)
+        inside = frames < encoded_lengths[:, None]
+        finite = (encoded.sum(dim=1).isfinite() | ~inside).all(dim=1).tolist()
+        return [
+            Decoded(hypothesis.text, self._tokens(hypothesis) if tokens else None, healthy)
+            for hypothesis, healthy in zip(hypotheses, finite, strict=True)
+        ]
+
+    def _tokens(self, hypothesis: Any) -> Tokens | None:
+        labels = torch.as_tensor(hypothesis.y_sequence).tolist()
+        starts = torch.as_tensor(hypothesis.timestamp).tolist()
+        durations = torch.as_tensor(hypothesis.token_duration).tolist() or [1] * len(labels)
+        confidences = hypothesis.token_confidence if self._confidence else None
+        lists = [starts, durations] + ([] if confidences is None else [confidences])
+        if any(len(each) != len(labels) for each in lists):
+            return None
+        return Tokens(
+            surfaces=[self._surfaces[label] for label in labels],
+            starts=starts,
+            # TDT may emit several tokens on one frame, all but the last without duration
+            ends=[start + max(1, length) for start, length in zip(starts, durations, strict=True)],
+            confidences=None if confidences is None else [float(each) for each in confidences],
+        )
+
+
+def _greedy(config: Any, *, confidence: bool) -> Any:
+    """`config` of a decoding strategy, changed to plain batched greedy search."""
+    config = OmegaConf.create(OmegaConf.to_container(config))
+    with open_dict(config):
+        config.strategy = "greedy_batch"
+        config.compute_timestamps = False  # slow; the tokens' frames come without it
+        config.preserve_alignments = False
+        config.tdt_include_token_duration = True
+        config.confidence_cfg = {
+            "preserve_token_confidence": confidence,
+            # NeMo's word confidence fails on a word that starts with a mark
+            "preserve_word_confidence": False,
+            "exclude_blank": True,
+            "method_cfg": {"name": "max_prob", "alpha": 1.0},
+        }
+    return config
+
+
+def _surfaces(decoding: Any) -> list[str]:
+    """What each token id adds to the text, without spaces and word-boundary marks."""
+    if decoding.tokenizer_type == "char":
+        size = len(decoding.labels_map)
+    else:
+        size = decoding.tokenizer.tokenizer.vocab_size
+    texts = (decoding.decode_ids_to_str([label]) for label in range(size))
+    return ["".join(text.split()).removeprefix("##") for text in texts]
+
+
+def _max_prob(probabilities: np.ndarray[Any, Any], size: int) -> list[float]:
+    """NeMo's `max_prob` confidence at alpha 1: 0 for a uniform distribution over `size` labels."""
+    confidences: list[float] = np.clip((probabilities * size - 1) / (size - 1), 0, 1).tolist()
+    return confidences

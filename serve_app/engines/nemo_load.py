@@ -1,0 +1,115 @@
+"""Load a NeMo model for serving: found, checked, restored, frozen."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from schemas.settings import ModelSettings
+from serve_app.engines.archive import HEADS, ModelArchive, check_archive
+from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo_import import import_nemo, without_librosa
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+#: Feature frames that a clip needs: with one, the deviation that the features are divided by is
+#: undefined, and NeMo may refuse the whole batch.
+_MIN_FRAMES = 2
+
+
+def find_model(settings: ModelSettings) -> ModelArchive:
+    """The checked archive of `settings.path`, or of `settings.pretrained` from NeMo's cache.
+
+    A pretrained model that is not in the cache is fetched first, which blocks.
+
+    Raises:
+        EngineError: it cannot be had, or `check_archive` refuses it.
+    """
+    if settings.path is not None:
+        return check_archive(Path(settings.path), sha256=settings.sha256)
+    import_nemo()
+    from nemo.collections.asr.models import ASRModel
+
+    try:
+        path = ASRModel.from_pretrained(settings.pretrained, return_model_file=True)
+    except Exception as error:
+        raise EngineError(f"pretrained model {settings.pretrained!r}: {error}") from error
+    return check_archive(Path(path), sha256=settings.sha256)
+
+
+def choose_head(archive: ModelArchive, wanted: str) -> str:
+    """The head that decodes: "ctc", or "rnnt" (which is also TDT).
+
+    Args:
+        wanted: one of these, or "auto" for the model's default.
+
+    Raises:
+        EngineError: the model has no such head.
+    """
+    heads = HEADS[archive.model_class]
+    if wanted == "auto":
+        return heads[0]
+    if wanted not in heads:
+        raise EngineError(
+            f"{archive.path}: a model of class {archive.model_class} has no {wanted!r} head; "
+            f"set `head: {heads[0]}`, or leave it out"
+        )
+    return wanted
+
+
+def restore(archive: ModelArchive, *, device: str, dtype: str) -> Any:
+    """The model on `device`, frozen, in evaluation mode, with features free of chance and padding.
+
+    NeMo changes the process's working directory meanwhile: load one model at a time.
+
+    Args:
+        archive: as `find_model` gives it.
+        device: "cpu" or "cuda".
+        dtype: as in `ModelSettings`. Features are computed in single precision in any case.
+
+    Raises:
+        EngineError: NeMo cannot restore it.
+    """
+    import_nemo()
+    from nemo.collections.asr import models
+    from nemo.core.classes.common import typecheck
+
+    typecheck.set_typecheck_enabled(False)  # checks of shapes: two of nine milliseconds a call
+    model_class = getattr(models, archive.model_class)
+    try:
+        with without_librosa():
+            model = model_class.restore_from(str(archive.path), map_location=device)
+        if not model.preprocessor.featurizer.fb.any():  # the checkpoint brings no filterbank
+            model = model_class.restore_from(str(archive.path), map_location=device)
+        if dtype == "auto":
+            dtype = "bfloat16" if device == "cuda" else "float32"
+        model.to(_DTYPES[dtype])
+        featurizer = model.preprocessor.featurizer
+        featurizer.float()
+        featurizer.dither = 0.0
+        featurizer.pad_to = 0
+    except Exception as error:
+        raise EngineError(f"{archive.path}: cannot be loaded: {error}") from error
+    model.eval()
+    model.freeze()
+    return model
+
+
+def frame_seconds(model: Any) -> float:
+    """Length of one frame of the model's output."""
+    hop = model.preprocessor.featurizer.hop_length
+    return float(model.encoder.subsampling_factor * hop / model.cfg.sample_rate)
+
+
+def min_samples(model: Any) -> int:
+    """Shortest clip, in samples, that the model's features are defined for."""
+    featurizer = model.preprocessor.featurizer
+    hop = int(featurizer.hop_length)
+    return next(
+        samples
+        for samples in itertools.count(hop, hop)
+        if featurizer.get_seq_len(torch.tensor(samples)) >= _MIN_FRAMES
+    )

@@ -1,0 +1,40 @@
+"""A limit on the audio that a Router holds in memory."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class AudioMemory:
+    """Counts the bytes of decoded audio, and makes readers wait while there are too many.
+
+    How long a clip is shows only when it is decoded, so the limit is soft: it is exceeded by at
+    most one clip per reader. Belongs to one event loop.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._below_limit = asyncio.Event()
+        self._below_limit.set()
+        self.held_bytes = 0
+
+    @property
+    def full(self) -> bool:
+        return self.held_bytes >= self._limit_bytes
+
+    async def room(self) -> None:
+        """Wait until less than the limit is held."""
+        await self._below_limit.wait()
+
+    def take(self, size: int) -> None:
+        self._change(size)
+
+    def release(self, size: int) -> None:
+        self._change(-size)
+
+    def _change(self, size: int) -> None:
+        self.held_bytes += size
+        if self.full:
+            self._below_limit.clear()
+        else:
+            self._below_limit.set()

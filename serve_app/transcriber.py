@@ -1,0 +1,265 @@
+"""From a list of records to a list of results: read, choose, send, collect.
+
+The heart of the Router, without Ray: audio comes from a function, models are anything with the
+shape of `Model`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from schemas.failures import ErrorCode, RecordError
+from schemas.manifest import ManifestRecord
+from schemas.settings import ModelSettings, Settings
+from schemas.transcript import Timings, Transcript
+from serve_app.audio import AudioError
+from serve_app.batcher import Outcome
+from serve_app.domain_model import Reply
+from serve_app.engines.base import Clip, Hypothesis
+from serve_app.memory import AudioMemory
+from serve_app.selection import Selector
+from serve_app.wer import count_errors
+
+logger = logging.getLogger(__name__)
+
+#: Hertz that audio is decoded at, once for all models; a model of another rate resamples.
+SAMPLE_RATE = 16_000
+#: Decoded audio that one Router holds before it stops reading more (an hour is 230 MB).
+MAX_AUDIO_BYTES = 256 << 20
+
+#: What every model must answer to count as alive: half a second of silence.
+PROBE_CLIP = np.zeros(SAMPLE_RATE // 2, np.float32)
+
+Result = Transcript | RecordError
+#: Reads one record's audio at `SAMPLE_RATE`. Blocks; raises `serve_app.audio.AudioError`.
+Load = Callable[[ManifestRecord], Clip]
+
+
+class ModelError(Exception):
+    """A model gave no answer for a group of clips."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Model(Protocol):
+    """A model as the transcriber sees it."""
+
+    async def transcribe(
+        self, clips: Sequence[Clip], sample_rate: int, *, words: bool = False
+    ) -> Reply:
+        """One outcome per clip, in order, or `ModelError`; either in bounded time."""
+        ...
+
+
+class Transcriber:
+    """Works on several lists at once: while the models have one, the next one's audio is read.
+
+    Args:
+        settings: routing, audio and the models' settings.
+        models: by the names in the settings.
+        load: reads a record's audio; called in `settings.audio.threads` threads.
+        max_audio_bytes: decoded audio held before reading pauses.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: Mapping[str, Model],
+        load: Load,
+        *,
+        max_audio_bytes: int = MAX_AUDIO_BYTES,
+    ) -> None:
+        self.settings = settings
+        self.models = models
+        self.load = load
+        self.selector = Selector(settings.routing)
+        self.memory = AudioMemory(max_audio_bytes)
+        self.threads = ThreadPoolExecutor(settings.audio.threads, thread_name_prefix="audio")
+        self.readers = asyncio.Semaphore(settings.audio.threads)
+
+    async def transcribe(self, records: Sequence[ManifestRecord]) -> list[Result]:
+        """One result per record, in order: what is wrong with a record is its `RecordError`.
+
+        A call that is cancelled cancels its calls of the models and frees what it holds.
+        """
+        return await _Job(self, records).run()
+
+    async def probe(self, timeout_s: float) -> dict[str, bool]:
+        """Whether each model answers the built-in clip within `timeout_s` seconds."""
+
+        async def answers(model: Model) -> bool:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await model.transcribe([PROBE_CLIP], SAMPLE_RATE)
+            except (ModelError, TimeoutError):
+                return False
+            return True
+
+        alive = await asyncio.gather(*map(answers, self.models.values()))
+        return dict(zip(self.models, alive, strict=True))
+
+
+class _Item(msgspec.Struct):
+    """A record whose audio is read and whose model is chosen."""
+
+    index: int
+    record: ManifestRecord
+    clip: Clip
+    audio_ms: float
+    rule: str
+
+    @property
+    def seconds(self) -> float:
+        return len(self.clip) / SAMPLE_RATE
+
+
+class _Job:
+    """One list of records on its way."""
+
+    def __init__(self, owner: Transcriber, records: Sequence[ManifestRecord]) -> None:
+        self._owner = owner
+        self._records = records
+        self._results: list[Result | None] = [None] * len(records)
+        self._groups: dict[str, list[_Item]] = {}  # read, not yet sent
+        self._started = perf_counter()
+
+    async def run(self) -> list[Result]:
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                async with asyncio.TaskGroup() as reading:
+                    for index, record in enumerate(self._records):
+                        reading.create_task(self._read(index, record))
+                self._send_all()
+        finally:
+            for items in self._groups.values():
+                self._release(items)
+        return [result for result in self._results if result is not None]
+
+    async def _read(self, index: int, record: ManifestRecord) -> None:
+        owner = self._owner
+        async with owner.readers:
+            await owner.memory.room()
+            try:
+                clip, audio_ms = await asyncio.get_running_loop().run_in_executor(
+                    owner.threads, _timed, owner.load, record
+                )
+            except Exception as error:
+                code, message = _audio_fault(error)
+                logger.info("record %s: %s", record.id, code.value)
+                self._results[index] = RecordError(id=record.id, code=code, message=message)
+                return
+            owner.memory.take(clip.nbytes)
+        seconds = len(clip) / SAMPLE_RATE
+        model, rule = owner.selector.choose(record, {"audio.seconds": seconds})
+        group = self._groups.setdefault(model, [])
+        group.append(_Item(index, record, clip, audio_ms, rule))
+        if owner.memory.full:
+            # What waits here for the rest of its group may be all that keeps the readers of that
+            # rest from starting.
+            self._send_all()
+        elif sum(item.seconds for item in group) >= owner.settings.models[model].batch_seconds:
+            self._send(model)  # enough for a batch of its own, perhaps on another replica
+
+    def _send_all(self) -> None:
+        for model in list(self._groups):
+            self._send(model)
+
+    def _send(self, model: str) -> None:
+        items = self._groups.pop(model)
+        task = self._tasks.create_task(self._transcribe(model, items))
+        task.add_done_callback(lambda _: self._release(items))
+
+    def _release(self, items: list[_Item]) -> None:
+        self._owner.memory.release(sum(item.clip.nbytes for item in items))
+
+    async def _transcribe(self, model: str, items: list[_Item]) -> None:
+        settings = self._owner.settings.models[model]
+        try:
+            reply = await self._owner.models[model].transcribe(
+                [item.clip for item in items], SAMPLE_RATE, words=settings.words
+            )
+        except ModelError as error:
+            for item in items:
+                self._results[item.index] = RecordError(
+                    id=item.record.id, code=error.code, message=str(error), model=model
+                )
+            return
+        for item, outcome in zip(items, reply.outcomes, strict=True):
+            self._results[item.index] = self._result(model, item, outcome, reply.sha256)
+
+    def _result(self, model: str, item: _Item, outcome: Outcome, sha256: str) -> Result:
+        record, heard = item.record, outcome.result
+        if not isinstance(heard, Hypothesis):
+            return RecordError(
+                id=record.id,
+                code=heard.code,
+                message=f"model {model}: {heard.message}",
+                model=model,
+            )
+        errors = count_errors(record.text, heard.text) if record.text is not None else None
+        if errors is not None and not errors.reference_words:
+            errors = None
+        return Transcript(
+            id=record.id,
+            audio_filepath=record.audio_filepath,
+            offset=record.offset,
+            duration=round(item.seconds, 3),
+            text=record.text,
+            lang=record.lang,
+            domain=record.domain,
+            conditions=record.conditions,
+            pred_text=heard.text,
+            selected_model=model,
+            model_path=_public_path(self._owner.settings.models[model]),
+            model_sha256=sha256,
+            rule=item.rule,
+            confidence=heard.confidence,
+            words=heard.words,
+            wer=errors.percent if errors else None,
+            word_errors=errors.errors if errors else None,
+            reference_words=errors.reference_words if errors else None,
+            timings=Timings(
+                audio_ms=item.audio_ms,
+                queue_ms=outcome.queue_ms,
+                model_ms=outcome.model_ms,
+                total_ms=(perf_counter() - self._started) * 1000,
+            ),
+            extra=record.extra,
+        )
+
+
+def _timed(load: Load, record: ManifestRecord) -> tuple[Clip, float]:
+    started = perf_counter()
+    clip = load(record)
+    return clip, (perf_counter() - started) * 1000
+
+
+def _audio_fault(error: Exception) -> tuple[ErrorCode, str]:
+    if isinstance(error, AudioError):
+        return error.code, str(error)
+    # Not one of the loader's own: a fault of ours or of a library. The record must not be lost.
+    where = traceback.extract_tb(error.__traceback__)[-1]  # not the message: it may hold a path
+    logger.error("audio: %s at %s:%s", type(error).__name__, where.name, where.lineno)
+    if isinstance(error, OSError | MemoryError):
+        return ErrorCode.AUDIO_IO, f"`audio_filepath`: cannot be read ({type(error).__name__})"
+    return (
+        ErrorCode.AUDIO_UNDECODABLE,
+        f"`audio_filepath`: fails to decode ({type(error).__name__})",
+    )
+
+
+def _public_path(model: ModelSettings) -> str:
+    """Where the model came from, without the folders of this machine."""
+    return Path(model.path).name if model.path is not None else model.source

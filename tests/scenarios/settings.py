@@ -1,0 +1,30 @@
+"""Settings files of the fault scenarios: one model, served twice, behind one Router."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from tests.scenarios.speech import SPEECH
+
+EngineName = Literal["nemo", "stand-in"]
+#: Paths in the settings are relative to it.
+BASE = SPEECH.parent
+#: Seconds that the stand-in takes for a second of speech: as much as a small model on one core.
+_STAND_IN_DELAY = 0.01
+
+
+def fault_settings(engine: EngineName, replicas: int = 2) -> dict[str, Any]:
+    """A settings file as a mapping; everything that it does not name has its default."""
+    return {
+        "models": {"general": {**_model(engine), "num_cpus": 0.1, "replicas": replicas}},
+        "routing": {"default": "general"},
+        "audio": {"roots": [SPEECH.name]},
+        "serve": {"router_num_cpus": 0.1},
+    }
+
+
+def _model(engine: EngineName) -> dict[str, Any]:
+    if engine == "nemo":
+        return {"path": "models/general.nemo", "threads": 1}
+    options = {"delay_per_second": _STAND_IN_DELAY}
+    return {"engine": "tests.standin:StandInEngine", "options": options}

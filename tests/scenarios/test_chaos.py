@@ -1,0 +1,36 @@
+"""`make chaos`, shorter: every kind of process is killed at least once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.scenarios.chaos import make_plan, run_chaos
+
+KILLS = {"worker": 2, "model": 1, "router": 1, "broker": 1}
+
+
+@pytest.mark.kafka
+@pytest.mark.ray
+@pytest.mark.slow
+def test_every_record_is_transcribed_exactly_once_whatever_dies():
+    figures, faults = run_chaos(make_plan(7, 300, KILLS), "stand-in", brokers=1, say=print)
+    assert faults == []
+    assert figures["records"] == 300
+    assert figures["lost"] == figures["duplicated"] == figures["dead_lettered"] == 0
+    assert (figures["worker_kills"], figures["replica_kills"]) == (2, 2)
+    assert figures["broker_restarts"] == 1
+
+
+def test_a_plan_follows_from_its_seed_alone():
+    plan = make_plan(3, 2000, KILLS)
+    assert plan == make_plan(3, 2000, KILLS)
+    assert plan != make_plan(4, 2000, KILLS)
+
+
+def test_a_plan_has_all_deaths_while_records_are_left():
+    plan = make_plan(5, 2000, KILLS)
+    victims = [death.victim for death in plan.deaths]
+    assert {victim: victims.count(victim) for victim in KILLS} == KILLS
+    moments = [death.after for death in plan.deaths]
+    assert moments == sorted(moments)
+    assert moments[-1] < 2000

@@ -1,0 +1,28 @@
+"""`make soak`, shorter: a leak of more than a few kB a record shows here already."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.scenarios.soak import Sample, growth_pct, run_soak
+
+pytestmark = pytest.mark.slow
+
+
+def test_growth_is_that_of_the_medians_of_the_ends():
+    flat = [Sample(n, n / 10, (1000,)) for n in range(100)]
+    assert growth_pct(flat, 0) == 0
+    leaking = [Sample(n, n / 10, (1000 + n,)) for n in range(100)]
+    assert growth_pct(leaking, 0) == pytest.approx(9, abs=0.5)
+    jumpy = [Sample(n, n / 10, (5000 if n in (0, 50, 99) else 1000,)) for n in range(100)]
+    assert growth_pct(jumpy, 0) == 0
+
+
+@pytest.mark.kafka
+@pytest.mark.ray
+def test_memory_stays_flat_and_every_record_comes_out_once():
+    figures, faults = run_soak(4000, say=print)
+    assert faults == []
+    assert figures["transcribed"] == figures["records"] == 4000
+    for process in ("worker", "router", "model"):
+        assert figures[f"{process}_rss_growth_pct"] < 25, figures

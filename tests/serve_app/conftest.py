@@ -1,0 +1,98 @@
+"""One real Serve application for the whole session, on stand-in engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+
+from schemas.manifest import ManifestRecord
+from schemas.settings import Settings
+from serve_app.engines.base import Clip
+
+RATE = 16_000
+
+
+def tone(seconds: float = 0.5, number: int = 0) -> Clip:
+    """A clip; each `number` has another pitch, so another text."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    return (0.1 * np.sin(2 * np.pi * (200 + 10 * number) * time)).astype(np.float32)
+
+
+def write(path: Path, clip: Clip) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, clip, RATE, subtype="PCM_16")
+    return path
+
+
+def record(path: Path, **keys: Any) -> ManifestRecord:
+    return ManifestRecord(**{"id": path.stem, "audio_filepath": str(path), **keys})
+
+
+def stand_in(**options: Any) -> dict[str, Any]:
+    """Settings of a model on the stand-in engine; it reserves no core."""
+    return {"engine": "tests.standin:StandInEngine", "num_cpus": 0, "options": options}
+
+
+def rule(model: str) -> dict[str, Any]:
+    return {"name": model, "model": model, "all": [{"field": "domain", "equals": model}]}
+
+
+@pytest.fixture(scope="session")
+def audio_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the application reads audio from."""
+    return tmp_path_factory.mktemp("audio")
+
+
+@pytest.fixture(scope="session")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """While this file exists, the model "fragile" waits before each batch."""
+    return tmp_path_factory.mktemp("gate") / "closed"
+
+
+@pytest.fixture(scope="session")
+def settings(audio_root: Path, gate: Path) -> Settings:
+    """Models "general" (the default), "medical" and "fragile", each chosen by `domain`."""
+    return msgspec.convert(
+        {
+            "models": {
+                "general": stand_in(model="general"),
+                "medical": stand_in(model="medical"),
+                "fragile": stand_in(model="fragile", gate=str(gate)),
+            },
+            "routing": {
+                "default": "general",
+                "rules": [rule("medical"), rule("fragile")],
+                "timeout_s": 60.0,
+            },
+            "audio": {"roots": [str(audio_root)]},
+            "serve": {"app": "tests", "router_num_cpus": 0, "health_timeout_s": 5.0},
+        },
+        Settings,
+    )
+
+
+@pytest.fixture(scope="session")
+def application(settings: Settings) -> Iterator[Any]:
+    """The application, started; a test that breaks a part of it waits until it is whole again."""
+    from serve_app import app
+
+    running = app.start(settings, timeout_s=250)
+    yield running
+    app.stop(running)
+
+
+@pytest.fixture
+def make_record(audio_root: Path, tmp_path: Path) -> Callable[..., ManifestRecord]:
+    """`make_record("a", clip, domain="medical")` writes a clip and names it in a record."""
+
+    def make(name: str, clip: Clip | None = None, **keys: Any) -> ManifestRecord:
+        path = audio_root / tmp_path.name / f"{name}.wav"
+        return record(write(path, tone() if clip is None else clip), **keys)
+
+    return make

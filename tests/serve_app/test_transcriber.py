@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schemas.failures import ErrorCode, RecordError
+from schemas.manifest import ManifestRecord
+from schemas.settings import AudioSettings, Condition, ModelSettings, Routing, Rule, Settings
+from schemas.transcript import Transcript
+from serve_app.audio import AudioError
+from serve_app.batcher import Outcome
+from serve_app.domain_model import Reply
+from serve_app.engines.base import Clip, Hypothesis, Rejection
+from serve_app.transcriber import SAMPLE_RATE, ModelError, Result, Transcriber
+
+
+def record(number: int, **keys: Any) -> ManifestRecord:
+    return ManifestRecord(**{"id": f"r{number}", "audio_filepath": f"{number}.wav", **keys})
+
+
+def settings(batch_seconds: float = 1000.0, threads: int = 4) -> Settings:
+    def model(name: str) -> ModelSettings:
+        return ModelSettings(path=f"/models/{name}.nemo", batch_seconds=batch_seconds)
+
+    return Settings(
+        models={name: model(name) for name in ("general", "medical")},
+        routing=Routing(
+            default="general",
+            rules=[
+                Rule(
+                    name="domain",
+                    model="medical",
+                    all=[Condition(field="domain", equals="medical")],
+                )
+            ],
+        ),
+        audio=AudioSettings(roots=["/"], threads=threads),
+    )
+
+
+class FakeModel:
+    """Says how many samples it heard; `gate` holds its answers, `error` replaces them."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.calls: list[int] = []
+        self.error: ModelError | None = None
+
+    async def transcribe(
+        self, clips: Sequence[Clip], sample_rate: int, *, words: bool = False
+    ) -> Reply:
+        assert sample_rate == SAMPLE_RATE
+        self.calls.append(len(clips))
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return Reply([self._outcome(clip) for clip in clips], sha256="abc")
+
+    def _outcome(self, clip: Clip) -> Outcome:
+        if clip[0] == 1.0:
+            refused = Rejection(code=ErrorCode.MODEL_REJECTED, message="no")
+            return Outcome(refused, queue_ms=1, model_ms=2)
+        return Outcome(Hypothesis(text=f"{len(clip)} samples"), queue_ms=1, model_ms=2)
+
+
+def load(rec: ManifestRecord) -> Clip:
+    """`number.wav` has 100 + number samples; what else it does is in its `conditions`."""
+    if rec.conditions == "bad":
+        raise AudioError(ErrorCode.AUDIO_UNDECODABLE, f"{rec.audio_filepath}: not audio")
+    if rec.conditions == "bug":
+        raise ZeroDivisionError("a bug of the loader")
+    if rec.conditions == "storage":
+        raise OSError(5, "Input/output error")
+    clip = np.zeros(100 + int(rec.id[1:]), np.float32)
+    clip[0] = rec.conditions == "rejected"
+    return clip
+
+
+def transcriber(
+    load: Callable[[ManifestRecord], Clip] = load, **options: Any
+) -> tuple[Transcriber, dict[str, FakeModel]]:
+    models = {"general": FakeModel(), "medical": FakeModel()}
+    limit = options.pop("max_audio_bytes", 1 << 30)
+    return Transcriber(settings(**options), models, load, max_audio_bytes=limit), models
+
+
+def texts(results: Sequence[Result]) -> list[str]:
+    return [r.pred_text if isinstance(r, Transcript) else r.code.value for r in results]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_one_result_per_record_in_order_one_call_per_model() -> None:
+    router, models = transcriber()
+    domains = ["medical" if number % 3 == 0 else None for number in range(20)]
+    records = [record(number, domain=domain) for number, domain in enumerate(domains)]
+    results = await router.transcribe(records)
+    assert [result.id for result in results] == [rec.id for rec in records]
+    assert texts(results) == [f"{100 + number} samples" for number in range(20)]
+    assert [r.selected_model for r in results if isinstance(r, Transcript)] == [
+        domain or "general" for domain in domains
+    ]
+    assert models["general"].calls == [13]
+    assert models["medical"].calls == [7]
+    assert router.memory.held_bytes == 0
+
+
+async def test_what_is_wrong_with_one_record_is_its_own_affair() -> None:
+    router, _ = transcriber()
+    kinds = [None, "bad", "bug", "rejected", "storage", None]
+    results = await router.transcribe(
+        [record(number, conditions=kind) for number, kind in enumerate(kinds)]
+    )
+    assert texts(results) == [
+        "100 samples",
+        "audio_undecodable",
+        "audio_undecodable",
+        "model_rejected",
+        "audio_io",
+        "105 samples",
+    ]
+    rejected = results[3]
+    assert isinstance(rejected, RecordError)
+    assert rejected.model == "general"
+
+
+async def test_a_model_that_fails_fails_only_its_group() -> None:
+    router, models = transcriber()
+    models["medical"].error = ModelError(ErrorCode.MODEL_DIED, "model medical: died")
+    results = await router.transcribe([record(0), record(1, domain="medical"), record(2)])
+    assert texts(results) == ["100 samples", "model_died", "102 samples"]
+    assert router.memory.held_bytes == 0
+
+
+async def test_the_transcript_says_what_is_known() -> None:
+    router, _ = transcriber()
+    rec = record(
+        60,
+        text="A hundred and sixty samples.",
+        domain="medical",
+        lang="en",
+        offset=1.5,
+        extra={"speaker": {"age": 7}},
+    )
+    [result] = await router.transcribe([rec])
+    assert isinstance(result, Transcript)
+    assert (result.text, result.lang, result.domain) == (rec.text, "en", "medical")
+    assert result.extra == rec.extra
+    assert result.offset == 1.5
+    assert result.duration == 0.01
+    assert result.model_path == "medical.nemo", "no folders of this machine"
+    assert result.model_sha256 == "abc"
+    assert result.rule == "domain"
+    assert (result.word_errors, result.reference_words, result.wer) == (4, 5, 80.0)
+    assert result.timings.queue_ms == 1
+    assert result.timings.model_ms == 2
+    assert result.timings.total_ms > 0
+
+
+@pytest.mark.parametrize("text", [None, "", "..."])
+async def test_no_wer_without_words_in_the_reference(text: str | None) -> None:
+    router, _ = transcriber()
+    [result] = await router.transcribe([record(0, text=text)])
+    assert isinstance(result, Transcript)
+    assert (result.wer, result.word_errors, result.reference_words) == (None, None, None)
+
+
+async def test_the_next_list_is_read_while_the_models_work() -> None:
+    read: list[str] = []
+
+    def noting(rec: ManifestRecord) -> Clip:
+        read.append(rec.id)
+        return load(rec)
+
+    router, models = transcriber(noting)
+    models["general"].gate.clear()
+    first = asyncio.create_task(router.transcribe([record(1), record(2)]))
+    await until(lambda: models["general"].calls == [2])
+    second = asyncio.create_task(router.transcribe([record(3), record(4)]))
+    await until(lambda: len(read) == 4)
+    assert not first.done()
+    models["general"].gate.set()
+    assert len(await first) == len(await second) == 2
+
+
+async def test_reading_happens_off_the_event_loop() -> None:
+    threads: set[int] = set()
+
+    def noting(rec: ManifestRecord) -> Clip:
+        threads.add(threading.get_ident())
+        return load(rec)
+
+    router, _ = transcriber(noting)
+    await router.transcribe([record(number) for number in range(10)])
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+async def test_large_groups_are_sent_in_parts() -> None:
+    router, models = transcriber(batch_seconds=0.1)
+    records = [record(700) for _ in range(8)]  # 0.05 s each
+    assert len(await router.transcribe(records)) == 8
+    assert models["general"].calls == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+async def test_little_memory_means_small_groups_not_a_standstill(threads: int) -> None:
+    clip_bytes = 4 * 1000
+    router, models = transcriber(max_audio_bytes=2 * clip_bytes, threads=threads)
+    lists = [
+        [record(900, domain=domain) for domain in ("medical", None, None, "medical", None)]
+        for _ in range(6)
+    ]
+    held: list[int] = []
+    for model in models.values():
+        answer = model._outcome
+
+        def noting(clip: Clip, answer: Callable[[Clip], Outcome] = answer) -> Outcome:
+            held.append(router.memory.held_bytes)
+            return answer(clip)
+
+        model._outcome = noting  # type: ignore[method-assign]
+    async with asyncio.timeout(20):
+        results = await asyncio.gather(*map(router.transcribe, lists))
+    assert [len(part) for part in results] == [5] * 6
+    assert max(held) <= (2 + threads) * clip_bytes
+    assert router.memory.held_bytes == 0
+
+
+async def test_a_cancelled_list_frees_what_it_holds() -> None:
+    router, models = transcriber()
+    models["general"].gate.clear()
+    call = asyncio.create_task(router.transcribe([record(1), record(2)]))
+    await until(lambda: models["general"].calls == [2])
+    assert router.memory.held_bytes > 0
+    call.cancel()
+    await asyncio.wait([call])
+    assert router.memory.held_bytes == 0
+
+
+async def test_the_probe_names_the_models_that_do_not_answer() -> None:
+    router, models = transcriber()
+    assert await router.probe(5.0) == {"general": True, "medical": True}
+    models["medical"].gate.clear()
+    assert await router.probe(0.05) == {"general": True, "medical": False}
+    models["general"].error = ModelError(ErrorCode.MODEL_UNAVAILABLE, "gone")
+    assert await router.probe(0.05) == {"general": False, "medical": False}
+
+
+async def test_an_empty_list_has_no_results() -> None:
+    router, _ = transcriber()
+    assert await router.transcribe([]) == []

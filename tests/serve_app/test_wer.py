@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import jiwer
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.wer import WordErrors, count_errors, normalise
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Hello, World!", ["hello", "world"]),
+        ("  tabs\tand\nlines ", ["tabs", "and", "lines"]),
+        ("don't 'quote' dogs'", ["don't", "quote", "dogs"]),
+        ("don’t", ["don't"]),
+        ("follow-up and/or 3.5%", ["follow", "up", "and", "or", "3", "5"]),
+        ("ＦＵＬＬ ﬁne", ["full", "fine"]),
+        ("STRASSE Straße", ["strasse", "straße"]),
+        ("हिन्दी भाषा।", ["हिन्दी", "भाषा"]),
+        ("soft\u00adhyphen \ufeffmark", ["softhyphen", "mark"]),
+        ("...", []),
+        ("", []),
+    ],
+)
+def test_normalise(text: str, words: list[str]) -> None:
+    assert normalise(text) == words
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    once = normalise(text)
+    assert normalise(" ".join(once)) == once
+
+
+def test_counts_each_kind_of_error() -> None:
+    errors = count_errors("a b c d e f g h", "A x c, d f g h i!")
+    assert errors == WordErrors(substitutions=1, deletions=1, insertions=1, reference_words=8)
+    assert errors.percent == pytest.approx(37.5)
+
+
+def test_what_differs_only_in_writing_is_no_error() -> None:
+    assert count_errors("It's 5 o’clock.", "it's 5 o'clock").percent == 0.0
+
+
+@pytest.mark.parametrize("reference", ["", " ", "?!"])
+def test_an_empty_reference_has_no_rate(reference: str) -> None:
+    errors = count_errors(reference, "two words")
+    assert errors == WordErrors(insertions=2)
+    assert errors.percent is None
+    assert count_errors(reference, "").percent is None
+
+
+def test_an_empty_hypothesis_is_all_deletions() -> None:
+    assert count_errors("two words", "") == WordErrors(deletions=2, reference_words=2)
+
+
+def test_pooling_weighs_by_length() -> None:
+    long = count_errors("a b c d e f g h i", "a b c d e f g h i")
+    short = count_errors("x", "y")
+    assert sum([long, short], start=WordErrors()).percent == pytest.approx(10.0)
+
+
+words = st.lists(st.sampled_from("abcd"), min_size=1, max_size=12).map(" ".join)
+
+
+@given(words, words)
+def test_agrees_with_jiwer(reference: str, hypothesis: str) -> None:
+    percent = count_errors(reference, hypothesis).percent
+    assert percent == pytest.approx(100 * jiwer.wer(reference, hypothesis))

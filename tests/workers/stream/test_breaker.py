@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import random
+
+from workers.stream.breaker import CircuitBreaker, State
+from workers.stream.retry import Backoff
+
+
+def a_breaker() -> CircuitBreaker:
+    return CircuitBreaker(3, Backoff(1.0, 64.0, random.Random(7)))
+
+
+def opened() -> CircuitBreaker:
+    breaker = a_breaker()
+    for _ in range(3):
+        breaker.failed(now=0.0)
+    return breaker
+
+
+def test_opens_after_failures_in_a_row_only():
+    breaker = a_breaker()
+    for _ in range(5):
+        breaker.failed(now=0.0)
+        breaker.failed(now=0.0)
+        breaker.succeeded()
+    assert breaker.state is State.CLOSED
+    for _ in range(3):
+        breaker.failed(now=0.0)
+    assert breaker.state is State.OPEN
+
+
+def test_probes_only_after_a_pause():
+    breaker = opened()
+    wait = breaker.wait_s(now=0.0)
+    assert 0.0 < wait <= 1.0
+    assert not breaker.probe_due(now=0.0)
+    assert breaker.probe_due(now=wait)
+
+
+def test_a_bad_probe_keeps_it_open_and_a_good_one_admits_a_trial():
+    breaker = opened()
+    breaker.probed(False, now=2.0)
+    assert breaker.state is State.OPEN
+    assert breaker.wait_s(now=2.0) > 0.0
+    breaker.probed(True, now=5.0)
+    assert breaker.state is State.HALF_OPEN
+
+
+def test_only_a_good_trial_closes_it():
+    breaker = opened()
+    breaker.probed(True, now=1.0)
+    breaker.failed(now=1.0)
+    assert breaker.state is State.OPEN
+    breaker.probed(True, now=9.0)
+    breaker.succeeded()
+    assert breaker.state is State.CLOSED
+
+
+def test_the_pauses_grow_while_it_stays_open():
+    longest = []
+    for seed in range(200):
+        breaker = CircuitBreaker(1, Backoff(1.0, 64.0, random.Random(seed)))
+        breaker.failed(now=0.0)
+        for _ in range(5):
+            breaker.probed(False, now=0.0)
+        longest.append(breaker.wait_s(now=0.0))
+    assert 16.0 < max(longest) <= 32.0  # the sixth pause: 1 s * 2^5
+
+
+def test_late_failures_of_old_calls_do_not_reopen_a_closed_breaker_at_once():
+    breaker = opened()
+    breaker.probed(True, now=1.0)
+    breaker.succeeded()
+    breaker.failed(now=1.0)
+    assert breaker.state is State.CLOSED

@@ -1,0 +1,62 @@
+"""The worker as a Serve application, with the real Router and a stand-in engine."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+
+from schemas.dead_letter import from_headers
+from schemas.failures import ErrorCode
+from schemas.settings import ModelSettings
+from tests.standin import text_of
+from tests.workers.stream.support import (
+    committed,
+    dead_letters,
+    end_offsets,
+    produce,
+    read_all,
+    settings_for,
+    wait_until,
+)
+
+pytestmark = [pytest.mark.kafka, pytest.mark.ray]
+
+
+def test_from_kafka_through_serve_and_back(kafka, unique, tmp_path):
+    from ray import serve
+
+    from serve_app import app
+    from workers.stream.deployment import deploy_worker, stop_worker
+
+    rng = np.random.default_rng(1)
+    texts = {}
+    for number in range(20):
+        clip = rng.uniform(-0.4, 0.4, 8_000).astype(np.float32)
+        soundfile.write(tmp_path / f"c{number}.wav", clip, 16_000, subtype="PCM_16")
+        clip, _ = soundfile.read(tmp_path / f"c{number}.wav", dtype="float32")
+        texts[f"c{number}"] = text_of(clip)
+    settings = settings_for(kafka.bootstrap, unique, workers=2)
+    settings.models = {"general": ModelSettings(engine="tests.standin:StandInEngine", num_cpus=0.5)}
+    settings.audio.roots = [str(tmp_path)]
+    running = app.start(settings)
+    try:
+        deploy_worker(settings)
+        records = [{"id": id_, "audio_filepath": f"{id_}.wav"} for id_ in texts]
+        records.append({"id": "gone", "audio_filepath": "gone.wav"})
+        produce(settings, map(msgspec.json.encode, records))
+        wait_until(lambda: committed(settings) == end_offsets(settings), timeout_s=90)
+        handle = serve.get_deployment_handle("StreamWorker", f"{settings.serve.app}-worker")
+        assert handle.stats.remote().result(timeout_s=20).breaker == "closed"
+        stop_worker(settings)
+    finally:
+        app.stop(running)
+    transcripts = [
+        msgspec.json.decode(message.value)
+        for message in read_all(settings, settings.kafka.topics.transcripts)
+    ]
+    assert {each["id"]: each["pred_text"] for each in transcripts} == texts
+    assert len(transcripts) == len(texts)
+    (letter,) = dead_letters(settings)
+    assert from_headers(letter.headers).code is ErrorCode.AUDIO_MISSING

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+from kafka import TopicPartition
+from kafka.structs import ConsumerGroupMetadata
+
+from schemas.settings import Settings
+from tests.workers.stream.support import (
+    a_work,
+    committed,
+    settings_for,
+    transcript_ids,
+    transcript_of,
+)
+from workers.kafka.topics import ensure_topics
+from workers.stream.offsets import Taken
+from workers.stream.publisher import Publisher, PublishError
+from workers.stream.watchdog import Watchdog
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def watchdog():
+    watchdog = Watchdog(120)
+    yield watchdog
+    watchdog.stop()
+
+
+def a_publisher(settings: Settings, watchdog: Watchdog, instance: str = "0") -> Publisher:
+    publisher = Publisher(settings.kafka, settings.stream, instance, watchdog)
+    publisher.open()
+    return publisher
+
+
+def taken(settings: Settings, *names: str, notes: str = "") -> Taken:
+    partition = TopicPartition(settings.kafka.topics.manifests, 0)
+    works = []
+    for offset, name in enumerate(names):
+        work = a_work(name, topic=partition.topic, offset=offset)
+        work.record.extra = {"notes": notes}
+        work.outcome = transcript_of(work.record)
+        works.append(work)
+    return Taken(works, {partition: len(works)}, {partition: 1})
+
+
+def outside_a_group(settings: Settings) -> ConsumerGroupMetadata:
+    return ConsumerGroupMetadata(group_id=settings.kafka.group)
+
+
+def test_outputs_and_offsets_appear_together(kafka, unique, watchdog):
+    settings = settings_for(kafka.bootstrap, unique)
+    publisher = a_publisher(settings, watchdog)
+    publisher.publish(taken(settings, "a", "b"), outside_a_group(settings)).result(timeout=30)
+    assert transcript_ids(settings) == {"a": 1, "b": 1}
+    assert committed(settings) == {0: 2}
+    publisher.close()
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_one_message_that_is_not_accepted_fails_the_whole(kafka, unique, watchdog, guarantee):
+    settings = settings_for(kafka.bootstrap, unique, guarantee=guarantee)
+    narrow = unique("narrow")
+    ensure_topics(kafka.bootstrap, {narrow: 1}, configs={narrow: {"max.message.bytes": "20000"}})
+    settings.kafka.topics.transcripts = narrow
+    publisher = a_publisher(settings, watchdog)
+    noise = "".join(chr(33 + (n * n * 7919) % 90) for n in range(60_000))  # does not compress away
+    failing = publisher.publish(taken(settings, "a", notes=noise), outside_a_group(settings))
+    with pytest.raises(PublishError, match="TooLarge"):
+        failing.result(timeout=60)
+    assert committed(settings) == {}
+    with pytest.raises(PublishError, match="no producer"):
+        publisher.publish(taken(settings, "b"), outside_a_group(settings)).result(timeout=30)
+    publisher.open()
+    publisher.publish(taken(settings, "b"), outside_a_group(settings)).result(timeout=30)
+    assert transcript_ids(settings) == {"b": 1}
+    publisher.close()
+
+
+def test_a_newer_publisher_of_the_same_name_fences_the_older(kafka, unique, watchdog):
+    settings = settings_for(kafka.bootstrap, unique)
+    old = a_publisher(settings, watchdog)
+    new = a_publisher(settings, watchdog)
+    with pytest.raises(PublishError, match="ProducerFenced"):
+        old.publish(taken(settings, "a"), outside_a_group(settings)).result(timeout=30)
+    new.publish(taken(settings, "a"), outside_a_group(settings)).result(timeout=30)
+    assert transcript_ids(settings) == {"a": 1}
+    old.close()
+    new.close()
+
+
+def test_offsets_of_a_member_that_is_gone_are_refused_with_their_outputs(kafka, unique, watchdog):
+    settings = settings_for(kafka.bootstrap, unique)
+    publisher = a_publisher(settings, watchdog)
+    stranger = ConsumerGroupMetadata(settings.kafka.group, 3, "nobody", "instance")
+    with pytest.raises(PublishError, match="CommitFailed|Unknown|Illegal|Fenced"):
+        publisher.publish(taken(settings, "a"), stranger).result(timeout=30)
+    assert transcript_ids(settings) == {}
+    assert committed(settings) == {}
+    publisher.close()
