@@ -74,7 +74,7 @@ def decode(
     """
     try:
         with _Stream(fd, closefd=False) as stream, np.errstate(invalid="ignore", over="ignore"):
-            _check_stream(stream, header, limits)
+            _check_stream(stream, limits)
             rate, length = stream.samplerate, max(stream.frames, 0)
             start = round(offset * rate)
             stop = length if duration is None else round((offset + duration) * rate)
@@ -108,15 +108,10 @@ def decode(
         ) from None
 
 
-def _check_stream(stream: _Stream, header: Header, limits: AudioSettings) -> None:
+def _check_stream(stream: _Stream, limits: AudioSettings) -> None:
     container, codec = stream.format, stream.subtype
     if not is_allowed(container, codec):
         raise AudioError(ErrorCode.AUDIO_UNSUPPORTED, f"is {container} of {codec}; convert it")
-    if header.container is Container.OGG and stream.frames == _UNKNOWN_FRAMES:
-        raise AudioError(
-            ErrorCode.AUDIO_UNSUPPORTED,
-            "holds several Ogg streams, of which only the first would be read; split or convert it",
-        )
     if stream.channels > limits.max_channels:
         raise AudioError(
             ErrorCode.AUDIO_UNSUPPORTED,

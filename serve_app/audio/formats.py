@@ -5,7 +5,8 @@ faults (IMA ADPCM: CVE-2026-37555). So the container and codec are looked up her
 libsndfile opens the file, and again in what it made of it (`is_allowed`).
 
 The header also says whether the file is whole, which libsndfile does not: it plays what is left of
-a WAV or Ogg file without a word.
+a WAV or Ogg file, or the first of several joined files, without a word. Two cuts leave no trace:
+an Ogg file that ends exactly between two pages, and an MP3 that states no length.
 """
 
 from __future__ import annotations
@@ -208,6 +209,7 @@ def _read_wav_format(body: bytes) -> int:
 _OGG_HEADER = 27
 _OGG_MAX_PAGE = 65_307
 _OGG_LAST_PAGE = 0x04
+_OGG_SERIAL = slice(14, 18)
 
 
 def _read_ogg(fd: int, magic: bytes) -> Header:
@@ -216,12 +218,15 @@ def _read_ogg(fd: int, magic: bytes) -> Header:
         raise _unsupported("is an Ogg file that begins with neither Vorbis nor Opus")
     size = os.fstat(fd).st_size
     tail = os.pread(fd, _OGG_MAX_PAGE, max(0, size - _OGG_MAX_PAGE))
-    return Header(Container.OGG, cut=not _ends_with_whole_page(tail))
+    last = tail.rfind(b"OggS")
+    page = tail[last:] if last >= 0 else b""
+    if len(page) >= _OGG_HEADER and page[_OGG_SERIAL] != magic[_OGG_SERIAL]:
+        raise _unsupported("holds several Ogg streams, of which only the first would be read")
+    return Header(Container.OGG, cut=not _ends_the_file(page))
 
 
-def _ends_with_whole_page(tail: bytes) -> bool:
-    """Whether the last page in `tail` is all there, and the last thing in it or marked as last."""
-    page = tail[max(tail.rfind(b"OggS"), 0) :]
+def _ends_the_file(page: bytes) -> bool:
+    """Whether the last page is all there, and nothing follows or it is marked as the last."""
     if len(page) < _OGG_HEADER:
         return False
     segments = page[26]

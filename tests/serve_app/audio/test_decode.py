@@ -37,7 +37,7 @@ LOSSY = [
 
 
 @pytest.mark.parametrize(("container", "codec", "options"), [*LOSSLESS, *LOSSY])
-@pytest.mark.parametrize("seconds", [3.5, 14.6, 30.5])
+@pytest.mark.parametrize("seconds", [3.5, 30.5])
 def test_a_segment_is_that_part_of_the_whole(
     loader: AudioLoader,
     root: Path,
@@ -51,8 +51,8 @@ def test_a_segment_is_that_part_of_the_whole(
     assert len(whole) == seconds * 16_000
     tolerance = 0 if (container, codec, options) in LOSSLESS else 2e-3
     random = np.random.default_rng(1)
-    anywhere = random.uniform(0, seconds - 0.1, 20)
-    near_the_end = random.uniform(seconds - 0.5, seconds - 0.1, 20)
+    anywhere = random.uniform(0, seconds - 0.1, 12)
+    near_the_end = random.uniform(seconds - 0.5, seconds - 0.1, 12)
     for start in (*anywhere, *near_the_end):
         segment = loader.load("clip", offset=start, duration=0.1)
         first = round(start * 16_000)
@@ -240,14 +240,14 @@ def test_a_file_that_does_not_say_how_long_it_is_stops_at_the_limit(
 
 
 def test_a_bomb_takes_the_memory_of_the_segment_only(loader: AudioLoader, root: Path) -> None:
-    """Twenty minutes of stereo silence at 48 kHz: a small file, 460 MB of samples."""
+    """Ten minutes of stereo silence at 48 kHz: a small file, 230 MB of samples."""
     minute = np.zeros((60 * 48_000, 2), np.float32)
     with soundfile.SoundFile(root / "clip", "w", 48_000, 2, "PCM_16", format="FLAC") as flac:
-        for _ in range(20):
+        for _ in range(10):
             flac.write(minute)
     assert (root / "clip").stat().st_size < 1_000_000
     tracemalloc.start()
-    clip = loader.load("clip", offset=600, duration=30)
+    clip = loader.load("clip", offset=500, duration=30)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(clip) == 480_000

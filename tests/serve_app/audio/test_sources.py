@@ -20,7 +20,7 @@ from serve_app.audio.sources import FileSource, split_scheme
 from tests.serve_app.audio.conftest import Refused
 from tests.serve_app.audio.sounds import sweep, write
 
-pytestmark = pytest.mark.timeout(30)  # what blocks must fail soon
+pytestmark = pytest.mark.timeout(60)  # what blocks must fail soon
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_link_that_is_swapped_meanwhile_never_leads_outside(
     swapper.start()
     seen: Counter[object] = Counter()
     try:
-        while seen.total() < 1_000 or len(seen) < 2:
+        while seen.total() < 300 or len(seen) < 2:
             try:
                 seen[len(loader.load("clip.wav"))] += 1
             except AudioError as error:
