@@ -24,7 +24,7 @@ import yaml
 
 from schemas.settings import Settings, load_settings
 from workers.kafka.cluster import Cluster
-from workers.kafka.topics import ensure_topics
+from workers.kafka.topics import ensure_settings_topics
 
 ROOT = Path(__file__).resolve().parent.parent
 CHORUS = [sys.executable, "-m", "workers.cli"]
@@ -83,17 +83,7 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         }
         self._raw["kafka"] = kafka
         self._write_settings()
-        topics = self.settings.kafka.topics
-        ensure_topics(
-            self.settings.kafka.bootstrap_servers,
-            {
-                topics.manifests: self._partitions,
-                topics.transcripts: self._partitions,
-                topics.metrics: 1,
-                topics.dead_letters: 1,
-            },
-            replication=self._replication,
-        )
+        ensure_settings_topics(self.settings.kafka, self._partitions, self._replication)
 
     def start_serve(self) -> None:
         """Start the models and the Router, without waiting; they need no broker."""

@@ -20,18 +20,10 @@ def topics(
     as_json: JsonOption = False,
 ) -> None:
     """Create the topics that do not exist yet; those that do are left as they are."""
-    from schemas.settings import client_options, load_settings
-    from workers.kafka.topics import ensure_topics
+    from schemas.settings import load_settings
+    from workers.kafka.topics import ensure_settings_topics
 
-    kafka = load_settings(settings_file).kafka
-    names = kafka.topics
-    wanted = {
-        names.manifests: partitions,
-        names.transcripts: partitions,
-        names.metrics: 1,
-        names.dead_letters: 1,
-    }
-    found = ensure_topics(kafka.bootstrap_servers, wanted, replication, client_options(kafka))
+    found = ensure_settings_topics(load_settings(settings_file).kafka, partitions, replication)
     if as_json:
         print_json(found)
     else:

@@ -9,15 +9,34 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaTimeoutError, TopicAlreadyExistsError, for_code
 
+from schemas.settings import KafkaSettings, client_options
+
 _READY_TIMEOUT_S = 30.0
 _POLL_S = 0.05
+
+
+def ensure_settings_topics(
+    kafka: KafkaSettings, partitions: int, replication: int | None = None
+) -> dict[str, int]:
+    """`ensure_topics` for the topics that the settings name.
+
+    Args:
+        partitions: of manifests and transcripts; metrics and dead letters have one.
+    """
+    topics = {
+        kafka.topics.manifests: partitions,
+        kafka.topics.transcripts: partitions,
+        kafka.topics.metrics: 1,
+        kafka.topics.dead_letters: 1,
+    }
+    return ensure_topics(kafka.bootstrap_servers, topics, replication, client_options(kafka))
 
 
 def ensure_topics(
     bootstrap: str | list[str],
     topics: Mapping[str, int],
     replication: int | None = None,
-    client_options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     configs: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, int]:
     """Create those of `topics` that do not exist and wait until every partition has a leader.
@@ -29,7 +48,7 @@ def ensure_topics(
         bootstrap: bootstrap servers, as for any client.
         topics: number of partitions by topic name.
         replication: replicas of each new partition; None takes the broker's default.
-        client_options: further options of kafka-python's clients (`client_options(settings)`).
+        options: further options of kafka-python's clients (`client_options(settings)`).
         configs: topic configs of new topics, by topic name, such as
             `{"asr.metrics": {"retention.ms": "3600000"}}`.
 
@@ -41,7 +60,7 @@ def ensure_topics(
     """
     if not topics:
         return {}
-    with KafkaAdminClient(bootstrap_servers=bootstrap, **_admin_options(client_options)) as admin:
+    with KafkaAdminClient(bootstrap_servers=bootstrap, **_admin_options(options)) as admin:
         existing = set(admin.list_topics())
         new = {
             name: {
