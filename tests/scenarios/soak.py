@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import cycle, islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,7 +27,7 @@ from schemas.manifest import ManifestRecord
 from tests.scenarios.audit import audit, uncommitted
 from tests.scenarios.replicas import ROUTER, replicas
 from tests.scenarios.settings import BASE, fault_settings
-from tests.scenarios.speech import many_records
+from tests.scenarios.speech import shipped_records
 from tests.scenarios.stream_watch import CommitWatch, Feed
 
 Say = Callable[[str], None]
@@ -74,10 +75,17 @@ def soak_settings() -> dict[str, Any]:
 
 
 def soak_records(count: int) -> list[ManifestRecord]:
-    """`count` segments of the shipped speech (FLAC and Opus)."""
+    """`count` segments of `_CLIP_S` of the shipped speech (FLAC and Opus)."""
+    long_enough = [r for r in shipped_records() if (r.duration or 0) > 2 * _CLIP_S]
     return [
-        msgspec.structs.replace(record, offset=0.1 + (number % 7) / 10, duration=_CLIP_S)
-        for number, record in enumerate(many_records(count))
+        msgspec.structs.replace(
+            record,
+            id=f"{record.id}#{number}",
+            offset=0.1 * (number % 9),  # not the same audio all the time
+            duration=_CLIP_S,
+            text=record.text if number % 2 else None,
+        )
+        for number, record in enumerate(islice(cycle(long_enough), count))
     ]
 
 
@@ -175,7 +183,7 @@ def main() -> int:
             given.records,
             lambda text: console.print(f"{time.monotonic() - begin:7.1f} s  {text}"),
         )
-    except (StalledError, ChildDiedError, TimeoutError) as error:
+    except (StalledError, ChildDiedError, TimeoutError, psutil.NoSuchProcess) as error:
         console.print(f"[red]failed:[/] {error}")
         return 1
     faults += [

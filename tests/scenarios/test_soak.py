@@ -6,8 +6,6 @@ import pytest
 
 from tests.scenarios.soak import Sample, growth_pct, run_soak
 
-pytestmark = pytest.mark.slow
-
 
 def test_growth_is_that_of_the_medians_of_the_ends():
     flat = [Sample(n, n / 10, (1000,)) for n in range(100)]
@@ -20,6 +18,7 @@ def test_growth_is_that_of_the_medians_of_the_ends():
 
 @pytest.mark.kafka
 @pytest.mark.ray
+@pytest.mark.slow
 def test_memory_stays_flat_and_every_record_comes_out_once():
     figures, faults = run_soak(4000, say=print)
     assert faults == []

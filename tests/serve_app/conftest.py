@@ -56,14 +56,20 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def settings(audio_root: Path, gate: Path) -> Settings:
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the model "fragile" notes the start and end of each batch."""
+    return tmp_path_factory.mktemp("events") / "fragile"
+
+
+@pytest.fixture(scope="session")
+def settings(audio_root: Path, gate: Path, events: Path) -> Settings:
     """Models "general" (the default), "medical" and "fragile", each chosen by `domain`."""
     return msgspec.convert(
         {
             "models": {
                 "general": stand_in(model="general"),
                 "medical": stand_in(model="medical"),
-                "fragile": stand_in(model="fragile", gate=str(gate)),
+                "fragile": stand_in(model="fragile", gate=str(gate), events=str(events)),
             },
             "routing": {
                 "default": "general",

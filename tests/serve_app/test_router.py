@@ -47,6 +47,10 @@ async def eventually(attempt: Callable[[], Awaitable[bool]], timeout_s: float = 
             await asyncio.sleep(0.2)
 
 
+async def exists(path: Path) -> bool:
+    return path.exists()
+
+
 async def whole_again(router: RouterClient) -> None:
     async def alive() -> bool:
         return (await router.probe(timeout_s=2)).alive
@@ -135,17 +139,21 @@ async def test_a_replica_that_dies_fails_only_its_group_and_comes_back(
     assert codes(await router.transcribe([make_record("b2", domain="fragile")])) == [""]
 
 
-async def test_a_killed_replica_is_missed_by_the_probe_until_it_is_back(
-    router: RouterClient, make_record: MakeRecord
+async def test_a_replica_killed_over_a_call_is_missed_until_it_is_back(
+    router: RouterClient, make_record: MakeRecord, gate: Path, events: Path
 ) -> None:
-    replica("fragile").kill()
-
-    async def missed() -> bool:
+    gate.touch()
+    try:
+        events.unlink(missing_ok=True)
+        call = asyncio.create_task(router.transcribe([make_record("a", domain="fragile")]))
+        await eventually(lambda: exists(events))  # the call is in the engine
+        replica("fragile").kill()
+        assert codes(await call) == ["model_died"]
         sign = await router.probe(timeout_s=0.5)
         assert sign.router
-        return sign.silent == ("fragile",)
-
-    await eventually(missed)
+        assert sign.silent == ("fragile",)
+    finally:
+        gate.unlink()
     await whole_again(router)
 
 

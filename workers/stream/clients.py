@@ -7,6 +7,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError
+from kafka.net.compat import KafkaNetClient
 
 from schemas.settings import KafkaSettings, SettingsError, client_options
 
@@ -33,6 +34,22 @@ _CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
 #: The longest pause between two attempts to reach a broker: kafka-python's 30 s would add up to
 #: half a minute to every restart of a broker.
 _RECONNECT_MAX_MS = 2_000
+
+
+class _SteadyClient(KafkaNetClient):
+    """The network client of the producers, with a loss in kafka-python 3.0.12 mended.
+
+    `Sender._maybe_send_pending_request` takes an error of `await_ready` and drops the
+    transactional request that it was about to send; False makes it look for the coordinator and
+    send the request again. A lost request leaves `flush` and `commit_transaction` waiting, and
+    the sender's thread turning without a pause, long after the broker is back.
+    """
+
+    def await_ready(self, node_id: Any, timeout_ms: float = 30_000) -> bool:
+        try:
+            return bool(super().await_ready(node_id, timeout_ms))
+        except KafkaConnectionError:
+            return False
 
 
 class KafkaUnreachableError(ConnectionError):
@@ -67,7 +84,12 @@ def make_producer(kafka: KafkaSettings, **options: Any) -> KafkaProducer:
     With `transactional_id` it is transactional; the caller calls `init_transactions()`. Blocks
     and raises like `make_consumer`.
     """
-    defaults = {"acks": "all", "compression_type": "lz4", "allow_auto_create_topics": False}
+    defaults = {
+        "acks": "all",
+        "compression_type": "lz4",
+        "allow_auto_create_topics": False,
+        "kafka_client": _SteadyClient,
+    }
     return _make(KafkaProducer, kafka, defaults, options)
 
 

@@ -11,6 +11,10 @@ import threading
 import time
 from typing import Any
 
+import serve_app.cluster  # noqa: F401  sets Ray's environment, so before ray.serve
+
+# isort: split
+
 from ray import serve
 
 from schemas.settings import Settings

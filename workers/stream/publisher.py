@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 _BATCH_BYTES = 256 * 1024
 _LINGER_MS = 100
 _CLOSE_TIMEOUT_S = 2.0
+#: kafka-python forgets a request for a coordinator that refuses the connection, and waits for its
+#: answer this long; the next producer's request arrives.
+_MAX_BLOCK_MS = 10_000
 
 
 class PublishError(Exception):
@@ -125,10 +128,8 @@ class Publisher:
             "linger_ms": _LINGER_MS,
             "batch_size": _BATCH_BYTES,
             "delivery_timeout_ms": timeout_ms + _LINGER_MS,
-            # kafka-python tries to reach a dead coordinator for this long before it asks for the
-            # new one; that, twice, must leave time for the transaction
-            "request_timeout_ms": timeout_ms // 4,
-            "max_block_ms": timeout_ms,
+            "request_timeout_ms": timeout_ms,
+            "max_block_ms": min(timeout_ms, _MAX_BLOCK_MS),
         }
         if self._exactly_once:
             options["transactional_id"] = self._transactional_id

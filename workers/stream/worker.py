@@ -141,6 +141,7 @@ class StreamWorker:
         self._watchdog: Watchdog
         self._publishing: tuple[Future[None], Taken] | None = None
         self._reopening: Future[None] | None = None
+        self._paused = 0
         self._to_commit: dict[TopicPartition, OffsetAndMetadata] = {}  # at least once only
         self._setbacks = 0  # failed commits and failed attempts to reopen, in a row
         self._seek_back = False
@@ -175,14 +176,13 @@ class StreamWorker:
 
     def stats(self) -> Stats:
         """A snapshot; cheap."""
-        consumer = self._consumer
         return Stats(
             instance=self._instance,
             partitions=len(self._tracker.assigned),
             pending=self._tracker.records,
             pending_bytes=self._tracker.bytes,
             in_flight=self._dispatcher.running,
-            paused=len(consumer.paused()) if consumer is not None else 0,
+            paused=self._paused,
             breaker=self._dispatcher.breaker.value,
             transcribed=self._transcribed,
             dead_lettered=self._dead_lettered,
@@ -385,6 +385,7 @@ class StreamWorker:
             paused = self._consumer.paused()
             assigned = {tp for tp in assigned if self._full(tp, tp in paused)}
         apply_pauses(self._consumer, assigned)
+        self._paused = len(assigned)
 
     def _full(self, tp: TopicPartition, paused: bool) -> bool:
         """Whether `tp` has enough pending; a paused one goes on at half of that."""

@@ -63,7 +63,8 @@ def test_out_of_memory_halves_and_goes_on() -> None:
 
 
 def test_what_does_not_fit_alone_is_out_of_memory_not_poison() -> None:
-    assert codes(run_isolated(Model(fits=0), [1, 2])) == [ErrorCode.MODEL_OUT_OF_MEMORY] * 2
+    results = run_isolated(Model(fits=0), [1, 2])
+    assert codes(results) == [ErrorCode.MODEL_OUT_OF_MEMORY] * 2
 
 
 def test_a_broken_engine_is_nobody_s_rejection() -> None:

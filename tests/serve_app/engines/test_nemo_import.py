@@ -79,7 +79,7 @@ def test_a_module_that_is_there_already_stays(package: Path) -> None:
 def test_absent_modules(package: Path) -> None:
     with deferred(set(), absent={"heavy"}), pytest.raises(ModuleNotFoundError):
         import heavy
-    import heavy  # noqa: F811
+    import heavy
 
     assert heavy.double(1) == 2
 

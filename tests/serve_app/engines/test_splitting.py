@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -51,7 +53,7 @@ def test_loud_audio_without_a_pause_is_cut_all_the_same() -> None:
 
 def test_a_rest_just_beyond_the_limit_leaves_no_crumb() -> None:
     clip = noise_with_pauses(10.05, [(9.9, 10.05)])
-    first, second = split_at_silences(clip, RATE, 10)
+    _, second = split_at_silences(clip, RATE, 10)
     assert second[1] - second[0] >= RATE
 
 
@@ -69,7 +71,7 @@ def test_spans_cover_the_clip_and_keep_the_limit(
     spans = split_at_silences(clip, rate, limit)
     assert spans[0][0] == 0
     assert spans[-1][1] == samples
-    assert all(end == start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end == start for (_, end), (start, _) in pairwise(spans))
     assert all(0 < end - start <= limit * rate for start, end in spans)
     if len(spans) > 1:
         assert min(end - start for start, end in spans) >= rate

@@ -186,9 +186,7 @@ def build(kind: str, tokenizer: Path, path: Path, *, seed: int = 0) -> Path:
     return path
 
 
-def _centre(
-    model: Any, layer: torch.nn.Module, *, spread: float = 3.0, blank: int | None = None
-) -> None:
+def _centre(model: Any, layer: Any, *, spread: float = 3.0, blank: int | None = None) -> None:
     """Scale and shift `layer` so that each of its outputs has mean 0 and `spread` on some babble.
 
     Untrained networks say the same on every frame; without that constant part, what is left

@@ -21,13 +21,16 @@ from tests.workers.stream.support import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.kafka, pytest.mark.ray]
+pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.slow]
 
 
 def test_from_kafka_through_serve_and_back(kafka, unique, tmp_path):
+    from serve_app import app  # sets Ray's environment, so before ray.serve
+
+    # isort: split
+
     from ray import serve
 
-    from serve_app import app
     from workers.stream.deployment import deploy_worker, stop_worker
 
     rng = np.random.default_rng(1)

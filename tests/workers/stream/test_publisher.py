@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import random
+import string
+
 import pytest
 from kafka import TopicPartition
 from kafka.structs import ConsumerGroupMetadata
@@ -64,7 +67,7 @@ def test_one_message_that_is_not_accepted_fails_the_whole(kafka, unique, watchdo
     ensure_topics(kafka.bootstrap, {narrow: 1}, configs={narrow: {"max.message.bytes": "20000"}})
     settings.kafka.topics.transcripts = narrow
     publisher = a_publisher(settings, watchdog)
-    noise = "".join(chr(33 + (n * n * 7919) % 90) for n in range(60_000))  # does not compress away
+    noise = "".join(random.Random(1).choices(string.printable, k=60_000))  # hard to compress
     failing = publisher.publish(taken(settings, "a", notes=noise), outside_a_group(settings))
     with pytest.raises(PublishError, match="TooLarge"):
         failing.result(timeout=60)
@@ -93,7 +96,7 @@ def test_offsets_of_a_member_that_is_gone_are_refused_with_their_outputs(kafka, 
     settings = settings_for(kafka.bootstrap, unique)
     publisher = a_publisher(settings, watchdog)
     stranger = ConsumerGroupMetadata(settings.kafka.group, 3, "nobody", "instance")
-    with pytest.raises(PublishError, match="CommitFailed|Unknown|Illegal|Fenced"):
+    with pytest.raises(PublishError, match="CommitFailed"):
         publisher.publish(taken(settings, "a"), stranger).result(timeout=30)
     assert transcript_ids(settings) == {}
     assert committed(settings) == {}
