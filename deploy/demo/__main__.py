@@ -27,8 +27,9 @@ from workers.topic_reader import read_topic
 HERE = Path(__file__).resolve().parent
 SETS = ("general", "medical", "legal", "calls", "noisy")
 BROKEN = ManifestRecord(id="broken-on-purpose", audio_filepath="calls/no-such-file.flac")
-#: Transcripts shown of each set.
-SHOWN = 2
+#: Transcripts shown of each set, and the most words that one may have to fit a terminal.
+SHOWN = 3
+SHOWN_WORDS = 9
 TIMEOUT_S = 300
 
 
@@ -138,7 +139,8 @@ def transcript_table(transcripts: list[Transcript]) -> Table:
     """A few transcripts of each set beside their references."""
     table = Table("set", "model (rule)", "reference", "transcript", title="Transcripts")
     for name, found in by_set(transcripts).items():
-        for result in sorted(found, key=lambda t: t.id)[:SHOWN]:
+        short = [t for t in found if len((t.text or "").split()) <= SHOWN_WORDS]
+        for result in sorted(short, key=lambda t: t.id)[:SHOWN]:
             style = "green" if result.word_errors == 0 else "yellow"
             table.add_row(
                 name,

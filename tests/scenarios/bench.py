@@ -48,7 +48,7 @@ console = Console(stderr=True, highlight=False)
 def engine_main(threads: int, clips: int, compare: bool) -> dict[str, float]:
     """Rates of the bare engine and, with `compare`, of `transcribe()`; medians of rounds."""
     from serve_app.audio import AudioLoader
-    from serve_app.engines import load_engine
+    from serve_app.engines.load import load_engine
 
     settings = ModelSettings(path=str(MODEL), threads=threads)
     engine = load_engine(settings)

@@ -325,6 +325,8 @@ def main() -> int:
     parser.add_argument("--engine", choices=get_args(EngineName), default="nemo")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs")
     given = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # so that the stack is stopped
     console = Console(highlight=False, soft_wrap=True)
     plan = make_plan(given.seed, given.records, {"worker": 7, "model": 5, "router": 3, "broker": 2})
     console.print(f"[bold]Chaos[/], seed {given.seed}: {len(plan.deaths)} deaths to come")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -173,6 +174,8 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=600)
     parser.add_argument("--engine", choices=get_args(EngineName), default="nemo")
     given = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # so that the stack is stopped
     console = Console(highlight=False, soft_wrap=True)
     begin = time.monotonic()
     try:

@@ -36,5 +36,7 @@ def set_up_logging() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    for noisy in ("kafka", "ray", "nemo_logger", "nv_one_logger"):
+    # kafka-python logs several errors a second while a broker is down; ours say what matters
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    for noisy in ("ray", "nemo_logger", "nv_one_logger"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

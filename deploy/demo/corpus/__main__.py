@@ -12,12 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
+from deploy.demo.corpus import CACHE
 from deploy.demo.corpus.grammar import DOMAINS
 from deploy.demo.corpus.plan import Utterance, plan
 from deploy.demo.corpus.render import CONDITIONS, SHARD, write_set
 from deploy.demo.corpus.voices import UNSEEN_VOICE
 
-CACHE = Path("~/.cache/chorus-asr/corpus").expanduser()
 SHIPPED = Path(__file__).parents[1] / "speech"
 
 app = typer.Typer(add_completion=False, help=__doc__)

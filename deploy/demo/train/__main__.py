@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.demo.corpus.__main__ import CACHE as CORPUS
+from deploy.demo.corpus import CACHE as CORPUS
 
 MODELS = Path(__file__).parents[1] / "models"
 RUNS = CORPUS.parent / "runs"
@@ -68,6 +68,7 @@ def one(
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     recipe = RECIPES[name]
+    torch.manual_seed(recipe.hyper.seed)  # a fresh model's first weights
     train = corpus / "train"
     if recipe.base is None:
         texts = [

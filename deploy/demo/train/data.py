@@ -37,11 +37,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Clip:
-    """One utterance of a manifest: `path`, `duration` in seconds, reference `text`."""
+    """One utterance of a manifest: `path`, `duration` in seconds, reference `text`, `voice`."""
 
     path: Path
     duration: float
     text: str
+    voice: str = ""
 
 
 def read_clips(manifest: Path, limit: int | None = None) -> list[Clip]:
@@ -49,7 +50,12 @@ def read_clips(manifest: Path, limit: int | None = None) -> list[Clip]:
     with manifest.open() as lines:
         entries = [json.loads(line) for line in islice(lines, limit)]
     return [
-        Clip(manifest.parent / entry["audio_filepath"], entry["duration"], entry["text"])
+        Clip(
+            manifest.parent / entry["audio_filepath"],
+            entry["duration"],
+            entry["text"],
+            entry.get("voice", ""),
+        )
         for entry in entries
     ]
 

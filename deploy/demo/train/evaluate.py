@@ -40,5 +40,10 @@ def transcribe(model: Any, clips: Sequence[Clip], batch_size: int = 16) -> list[
 
 
 def word_error_rate(model: Any, clips: Sequence[Clip]) -> float:
-    """WER in percent, pooled over `clips`: edits of all of them over words of all of them."""
-    return 100 * jiwer.wer([clip.text for clip in clips], transcribe(model, clips))
+    """WER of `model` in percent, pooled over `clips`."""
+    return pooled_wer(clips, transcribe(model, clips))
+
+
+def pooled_wer(clips: Sequence[Clip], texts: Sequence[str]) -> float:
+    """WER of `texts` in percent: edits of all `clips` over words of all of them."""
+    return 100 * jiwer.wer([clip.text for clip in clips], list(texts))

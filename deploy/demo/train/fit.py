@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,12 @@ def fit(
     Args:
         sources: the training data; the first one makes up a pass.
         validation: manifest whose WER is reported; it has no influence on the training.
+
+    Raises:
+        ValueError: the checkpoint in `folder` is of a run with other data or hyper-parameters.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, sources, hyper)
     torch.manual_seed(hyper.seed)
     with open_dict(model.cfg):
         model.cfg.optim = _optimizer_config(hyper)
@@ -94,6 +98,18 @@ def fit(
     checkpoint = folder / CHECKPOINT
     resume = str(checkpoint) if checkpoint.exists() else None
     trainer.fit(model, train_dataloaders=_loader(model, sources, hyper), ckpt_path=resume)
+
+
+def _claim(folder: Path, sources: Sequence[Source], hyper: Hyperparameters) -> None:
+    """Write down whose run `folder` holds, so that another does not go on from its checkpoint."""
+    run = {
+        "hyperparameters": asdict(hyper),
+        "sources": [[str(source.manifest), source.share, source.limit] for source in sources],
+    }
+    file = folder / "run.json"
+    if file.exists() and json.loads(file.read_text()) != run:
+        raise ValueError(f"{folder} holds a run with other settings: remove it to train anew")
+    file.write_text(json.dumps(run))
 
 
 def _loader(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.nemo, pytest.mark.slow]
+pytestmark = [pytest.mark.nemo, pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: Trains a fresh model for nine steps in rounds of three; prints a digest of its weights.
 TRAIN = """
@@ -51,7 +51,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    output, errors = process.communicate(timeout=200)
+    output, errors = process.communicate(timeout=800)
     assert process.returncode == 0, errors[-2000:]
     return output.splitlines()[-1]
 
