@@ -1,4 +1,7 @@
-"""The Serve application: settings in, running deployments out."""
+"""Start and stop the Serve application.
+
+Importing this module is cheap; `start` imports Ray, which is not.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +13,17 @@ from typing import Any
 
 import msgspec
 
-# before ray.serve is imported for the first time
-from serve_app import cluster  # isort: split
-
-import ray
-from ray import serve
-
-from schemas.settings import ModelSettings, ServeSettings, Settings
-from serve_app.cluster import StartError
-from serve_app.domain_model import DomainModel
-from serve_app.router import Router
+from schemas.settings import Settings
+from serve_app import forkserver
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between health checks. Three failures in a row replace a replica; the death of its
-#: process is noticed at the next one.
-HEALTH_PERIOD_S = 2.0
-#: Calls of one model replica at once. The batcher's queue is the real limit, this must not be.
-MODEL_CALLS = 1000
-#: Attempts at starting a replica before a deployment counts as failed.
-START_ATTEMPTS = 3
-_POLL_S = 0.1
+_POLL_S = 0.25
+_LOGGING = {"log_level": "WARNING", "enable_access_log": False}
+
+
+class StartError(RuntimeError):
+    """Ray or the application did not start; the message says what and why."""
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -39,57 +32,14 @@ class Running(msgspec.Struct, frozen=True):
     Attributes:
         address: of the Ray cluster, for `serve_app.cluster.connect` in another process.
         app: name of the Serve application.
+        fork_server: what the workers of a cluster of our own come from, where they do.
         own_cluster: whether `start` started the cluster, so that `stop` ends it.
     """
 
     address: str
     app: str
     own_cluster: bool
-
-
-def build(settings: Settings, *, gpu: bool = False) -> serve.Application:
-    """The application: one DomainModel deployment per model, named after it, and the Router.
-
-    Args:
-        settings: checked settings.
-        gpu: whether the cluster has GPUs; otherwise `gpu_fraction` is ignored.
-    """
-    models = {
-        name: serve.deployment(DomainModel)
-        .options(name=name, **model_options(model, gpu=gpu))
-        .bind(name, model, settings.serve.health_timeout_s)
-        for name, model in settings.models.items()
-    }
-    router = serve.deployment(Router).options(name="Router", **router_options(settings.serve))
-    return router.bind(settings, models)
-
-
-def model_options(model: ModelSettings, *, gpu: bool) -> dict[str, Any]:
-    """Serve's options for the deployment of `model`."""
-    resources: dict[str, Any] = {"num_cpus": model.num_cpus}
-    if gpu:
-        resources["num_gpus"] = model.gpu_fraction
-    options: dict[str, Any] = {
-        "ray_actor_options": resources,
-        "max_ongoing_requests": MODEL_CALLS,
-        "max_constructor_retry_count": START_ATTEMPTS,
-        "health_check_period_s": HEALTH_PERIOD_S,
-    }
-    scaling = model.autoscaling
-    if scaling is None:
-        return {**options, "num_replicas": model.replicas}
-    return {**options, "autoscaling_config": msgspec.structs.asdict(scaling)}
-
-
-def router_options(settings: ServeSettings) -> dict[str, Any]:
-    """Serve's options for the Router's deployment."""
-    return {
-        "num_replicas": settings.routers,
-        "ray_actor_options": {"num_cpus": settings.router_num_cpus},
-        "max_ongoing_requests": settings.max_ongoing_requests,
-        "max_constructor_retry_count": START_ATTEMPTS,
-        "health_check_period_s": HEALTH_PERIOD_S,
-    }
+    fork_server: forkserver.ForkServer | None = None
 
 
 def start(
@@ -110,20 +60,19 @@ def start(
         on_progress: called with a deployment's name and its status whenever that changes.
 
     Raises:
-        StartError: a deployment failed, or was not ready in time.
+        StartError: Ray does not start, a deployment failed, or one was not ready in time.
         ConnectionError: there is no cluster at the given address.
     """
     address = settings.serve.address or os.environ.get("RAY_ADDRESS")
-    if address is None:
-        running = Running(cluster.start_ray(_cpus(settings)), settings.serve.app, True)
-    else:
+    if address is not None:
+        from serve_app import cluster
+
         cluster.connect(address)
-        running = Running(address, settings.serve.app, False)
+        running = Running(address, settings.serve.app, own_cluster=False)
+    else:
+        running = _start_cluster(settings)
     try:
-        _quiet()
-        serve.start(proxy_location="Disabled", logging_config=_LOGGING)
-        app = build(settings, gpu=cluster.has_gpu())
-        _deploy(app, settings.serve.app)
+        _deploy(settings)
         _wait(settings.serve.app, time.monotonic() + timeout_s, on_progress)
     except BaseException:
         stop(running)
@@ -136,32 +85,55 @@ def stop(running: Running) -> None:
 
     Idempotent; leaves no process of ours behind.
     """
-    if not ray.is_initialized():
-        return
-    if running.own_cluster:
-        ray.shutdown()  # ends every process of the cluster at once
-        return
-    serve.delete(running.app)
-    ray.shutdown()
+    import ray
+    from ray import serve
+
+    if ray.is_initialized():
+        if not running.own_cluster:
+            serve.delete(running.app)
+        ray.shutdown()  # ends every process of a cluster of our own at once
+    if running.fork_server is not None:
+        running.fork_server.stop()
 
 
-_LOGGING = {"log_level": "WARNING", "enable_access_log": False}
+def _start_cluster(settings: Settings) -> Running:
+    modules = list(forkserver.COMMON_MODULES)
+    if any(model.engine == "nemo" for model in settings.models.values()):
+        modules += forkserver.NEMO_MODULES
+    # Its imports take as long as ours of Ray and Ray's start: all at once.
+    fork_server = forkserver.start(modules)
+    try:
+        from serve_app import cluster, deployments
+
+        address = cluster.start_ray(deployments.reserved_cpus(settings), fork_server)
+    except BaseException as error:
+        if fork_server is not None:
+            fork_server.stop()
+        if isinstance(error, RuntimeError):
+            raise StartError(str(error)) from error
+        raise
+    return Running(address, settings.serve.app, own_cluster=True, fork_server=fork_server)
 
 
-def _quiet() -> None:
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-
-
-def _deploy(app: serve.Application, name: str) -> None:
+def _deploy(settings: Settings) -> None:
     """Hand the application to Serve without waiting: Serve's own wait looks once a second."""
+    from ray import serve
+
+    from serve_app import cluster, deployments
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    serve.start(proxy_location="Disabled", logging_config=_LOGGING)
+    app = deployments.build(settings, gpu=cluster.has_gpu())
     serve.run_many(
-        [serve.RunTarget(app, name=name, route_prefix=None, logging_config=_LOGGING)],
+        [serve.RunTarget(app, name=settings.serve.app, route_prefix=None, logging_config=_LOGGING)],
         wait_for_ingress_deployment_creation=False,
         wait_for_applications_running=False,
     )
 
 
 def _wait(app: str, deadline: float, on_progress: Callable[[str, str], None]) -> None:
+    from ray import serve
+
     seen: dict[str, str] = {}
     while True:
         status = serve.status().applications.get(app)
@@ -188,12 +160,3 @@ def _reasons(status: Any) -> str:
         if deployment.status.value in ("DEPLOY_FAILED", "UNHEALTHY") and deployment.message.strip()
     ]
     return "\n".join(reasons) or status.message
-
-
-def _cpus(settings: Settings) -> float:
-    """CPU cores that the deployments reserve at their largest."""
-    models = sum(
-        model.num_cpus * (model.autoscaling.max_replicas if model.autoscaling else model.replicas)
-        for model in settings.models.values()
-    )
-    return models + settings.serve.router_num_cpus * settings.serve.routers

@@ -35,6 +35,10 @@ class EngineBrokenError(RuntimeError):
     """The engine does not work any more: it fails on any clip, hangs, or its thread has ended."""
 
 
+class BrokenOverCallError(EngineBrokenError):
+    """The engine broke while it worked on clips of this call: one of them may be why."""
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What became of one clip.
 
@@ -99,6 +103,7 @@ class Batcher:
         self._wake = threading.Condition()
         self._closed = False
         self._broken: EngineBrokenError | None = None
+        self._broke_over: set[_Call] = set()
         self._unfinished = 0  # clips waiting or in the engine
         self._progress = monotonic()  # when there last was nothing to do, or a batch ended
         self._ready: Future[Engine] = Future()
@@ -122,7 +127,8 @@ class Batcher:
 
         Raises:
             QueueFullError: the clips do not fit into the queue; none was taken.
-            EngineBrokenError: the engine broke before all of the clips were done.
+            EngineBrokenError: the engine broke before all of the clips were done;
+                `BrokenOverCallError` if it had some of them at that moment.
         """
         if not clips:
             return []
@@ -250,6 +256,7 @@ class Batcher:
             if failed:
                 check_engine(self._engine)
         except EngineError as error:
+            self._broke_over = {item.call for item in batch}
             raise EngineBrokenError(str(error)) from error
         return results
 
@@ -264,8 +271,9 @@ class Batcher:
             self._broken = error
             clips = [*clips, *self._queue]
             self._queue.clear()
+        over = BrokenOverCallError(str(error))
         for call in {item.call for item in clips}:
-            _post(call, call.fail, error)
+            _post(call, call.fail, over if call in self._broke_over else error)
 
 
 def _post(call: _Call, deliver: Callable[..., None], what: object) -> None:

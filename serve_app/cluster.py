@@ -1,33 +1,22 @@
-"""A Ray cluster: one of our own on this machine, or one that runs already.
-
-Import this module before `ray.serve`: it sets the environment that Ray reads when imported.
-"""
+"""A Ray cluster: one of our own on this machine, or one that runs already."""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-#: What Ray is told through the environment; variables that are set already win. On a cluster that
-#: runs already, set them where its nodes are started.
-ENVIRONMENT = {
-    # A call costs half the CPU: no thread and no loop of its own for user code and routing.
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    # Part of the above that we have no use for: it opens an HTTP port for each replica.
-    "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
-    # A replica that failed its health check is not asked to finish its calls: it cannot.
-    "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
-    # Only who has the token may connect (~/.ray/auth_token, made at the first start). A cluster of
-    # our own asks for it in any case; a process that is given an address sends it only if told to.
-    "RAY_AUTH_MODE": "token",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-for _name, _value in ENVIRONMENT.items():
-    os.environ.setdefault(_name, _value)
+import ray
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
+from ray._private.node import Node
 
-import ray  # noqa: E402
+from serve_app.forkserver import SOCKET_VARIABLE, ForkServer
 
 logger = logging.getLogger(__name__)
 
@@ -37,52 +26,94 @@ _START_ATTEMPTS = 3
 OBJECT_STORE_BYTES = 512 << 20
 
 
-class StartError(RuntimeError):
-    """Ray or the application did not start; the message says what and why."""
+class ClusterError(RuntimeError):
+    """Ray does not start; the message says why."""
 
 
-def start_ray(num_cpus: float) -> str:
-    """Start a Ray cluster on this machine, reachable from this machine only, and connect to it.
+def start_ray(num_cpus: float, fork_server: ForkServer | None = None) -> str:
+    """Start a Ray cluster on this machine and connect to it.
 
-    It ends with `ray.shutdown` or with this process, however that ends. Several can run side by
-    side: every port is a free one.
+    Only who has the token in ~/.ray/auth_token (made at the first start) may use it. It ends with
+    `ray.shutdown` or with this process, however that ends. Several can run side by side: every
+    port is a free one.
 
     Args:
         num_cpus: CPU cores that the deployments reserve together. Where the machine has fewer,
             Ray is told of as many: small models may share a core.
+        fork_server: where its workers come from; without one each starts from nothing.
 
     Returns:
         its address, for `connect` in another process.
 
     Raises:
-        StartError: it does not start.
+        ClusterError: it does not start.
     """
+    if fork_server is not None:
+        os.environ[SOCKET_VARIABLE] = fork_server.address
     for attempt in range(_START_ATTEMPTS):
         try:
-            context = ray.init(
-                address="local",
-                num_cpus=max(math.ceil(num_cpus), os.cpu_count() or 1),
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            with _bare_head():
+                context = ray.init(
+                    address="local",
+                    num_cpus=max(math.ceil(num_cpus), os.cpu_count() or 1),
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
             return str(context.address_info["address"])
         except Exception as error:
-            # Ray gives its processes half a minute to come up, which a busy machine exceeds.
+            # Ray gives its processes 15 seconds to come up, which a busy machine exceeds.
             ray.shutdown()
             reason = str(error).splitlines()[0]
             logger.warning("attempt %d at starting Ray failed: %s", attempt + 1, reason)
-    raise StartError(f"Ray does not start on this machine: {reason}")
+    raise ClusterError(f"Ray does not start on this machine: {reason}")
+
+
+class _BareHead(Node):
+    """Ray's head node without dashboard, autoscaler and log tailer, with our worker launcher.
+
+    No setting leaves all of these out. Each is a Python process; together they cost more CPU than
+    the rest of the start (6 of 11 seconds), and on a cluster that lives with one process nobody
+    looks at them.
+    """
+
+    def __init__(self, ray_params: Any, **options: Any) -> None:
+        launcher = Path(__file__).with_name("fork_launcher.py")
+        ray_params.update_if_absent(setup_worker_path=str(launcher))
+        super().__init__(ray_params, **options)
+
+    def start_api_server(self, **_: Any) -> None:
+        pass
+
+    def start_monitor(self) -> None:
+        pass
+
+    def start_log_monitor(self) -> None:
+        pass
+
+
+@contextmanager
+def _bare_head() -> Iterator[None]:
+    """Within the block, `ray.init` starts a `_BareHead`: it takes the class from this module."""
+    ray._private.node.Node = _BareHead
+    try:
+        yield
+    finally:
+        ray._private.node.Node = Node
 
 
 def connect(address: str) -> None:
     """Connect this process to the Ray cluster at `address`; nothing to do if it is connected.
 
+    A token in ~/.ray/auth_token (a cluster of our own makes one) is sent along.
+
     Raises:
         ConnectionError: there is none.
     """
     if not ray.is_initialized():
+        # Ray itself does this only for the address "auto".
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
 
 

@@ -11,7 +11,7 @@ import ray.exceptions
 import ray.serve.exceptions
 
 from schemas.failures import ErrorCode
-from serve_app.batcher import QueueFullError
+from serve_app.batcher import BrokenOverCallError, QueueFullError
 from serve_app.domain_model import ModelInfo, Reply
 from serve_app.engines.base import Clip
 from serve_app.transcriber import ModelError
@@ -83,8 +83,8 @@ class ModelClient:
 
 def _classify(error: Exception) -> tuple[ErrorCode, str]:
     """The code and the words for what a call raised."""
-    if isinstance(error, ray.exceptions.ActorDiedError):
-        return ErrorCode.MODEL_DIED, "its replica died while it worked on this"
+    if isinstance(error, ray.exceptions.ActorDiedError | BrokenOverCallError):
+        return ErrorCode.MODEL_DIED, "its replica died or broke while it worked on this"
     if isinstance(error, QueueFullError | ray.serve.exceptions.BackPressureError):
         return ErrorCode.OVERLOADED, "too many calls wait for it"
     return ErrorCode.MODEL_UNAVAILABLE, f"cannot be reached or is broken ({type(error).__name__})"

@@ -92,8 +92,10 @@ class RouterClient:
         try:
             async with asyncio.timeout(timeout_s):
                 if self._handle is None:
-                    self._handle = await asyncio.to_thread(serve.get_app_handle, self._app_name)
-                response = self._handle.options(method_name=method).remote(*args)
+                    self._handle = await asyncio.to_thread(_handle, self._app_name)
+                # By reference: gRPC, the other way, has a cap on message size.
+                call = self._handle.options(method_name=method, _by_reference=True)
+                response = call.remote(*args)
                 return await response
         except (TimeoutError, asyncio.CancelledError) as error:
             if response is not None:
@@ -109,6 +111,16 @@ class RouterClient:
             name = type(error).__name__
             logger.warning("Router: %s failed (%s)", method, name)
             raise _UnavailableError(f"the Router cannot be reached or failed ({name})") from error
+
+
+def _handle(app_name: str) -> Any:
+    """A handle of the application's Router. Blocks."""
+    handle = serve.get_app_handle(app_name)
+    if not handle.is_initialized:
+        # Serve caches handles by process: one bound to the caller's event loop would be of no use
+        # to the next loop, and its late callbacks would meet a closed one.
+        handle._init(_run_router_in_separate_loop=True)
+    return handle
 
 
 class _UnavailableError(ConnectionError):

@@ -74,6 +74,10 @@ class Demo:
             "records": len(records),
             "transcribed": len(transcripts),
             "dead_lettered": len(letters),
+            "models": {
+                name: sorted({t.selected_model for t in found})
+                for name, found in by_set(transcripts).items()
+            },
             "wer": {name: pooled_wer(found) for name, found in by_set(transcripts).items()},
             "seconds": self.seconds,
         }

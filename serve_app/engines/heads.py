@@ -41,10 +41,13 @@ class Head(Protocol):
 
 def make_head(model: Any, name: str, *, confidence: bool) -> Head:
     """The head called `name` ("ctc" or "rnnt") of `model`, with its decoding strategy set."""
-    hybrid = hasattr(model, "ctc_decoder")
+    head: Head
     if name == "rnnt":
-        return TransducerHead(model, confidence=confidence)
-    return CTCHead(model, hybrid=hybrid, confidence=confidence)
+        head = TransducerHead(model, confidence=confidence)
+    else:
+        head = CTCHead(model, hybrid=hasattr(model, "ctc_decoder"), confidence=confidence)
+    model.eval()  # the new strategy brings new modules
+    return head
 
 
 class CTCHead:
@@ -135,16 +138,15 @@ class TransducerHead:
     def _tokens(self, hypothesis: Any) -> Tokens | None:
         labels = torch.as_tensor(hypothesis.y_sequence).tolist()
         starts = torch.as_tensor(hypothesis.timestamp).tolist()
-        durations = torch.as_tensor(hypothesis.token_duration).tolist() or [1] * len(labels)
         confidences = hypothesis.token_confidence if self._confidence else None
-        lists = [starts, durations] + ([] if confidences is None else [confidences])
-        if any(len(each) != len(labels) for each in lists):
+        if len(starts) != len(labels) or len(confidences or labels) != len(labels):
             return None
         return Tokens(
             surfaces=[self._surfaces[label] for label in labels],
             starts=starts,
-            # TDT may emit several tokens on one frame, all but the last without duration
-            ends=[start + max(1, length) for start, length in zip(starts, durations, strict=True)],
+            # A token is emitted on one frame. TDT also predicts how long it lasts, but what NeMo
+            # 3.0 hands on for a clip depends on the other clips of its batch.
+            ends=[start + 1 for start in starts],
             confidences=None if confidences is None else [float(each) for each in confidences],
         )
 
@@ -156,7 +158,6 @@ def _greedy(config: Any, *, confidence: bool) -> Any:
         config.strategy = "greedy_batch"
         config.compute_timestamps = False  # slow; the tokens' frames come without it
         config.preserve_alignments = False
-        config.tdt_include_token_duration = True
         config.confidence_cfg = {
             "preserve_token_confidence": confidence,
             # NeMo's word confidence fails on a word that starts with a mark

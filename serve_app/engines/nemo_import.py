@@ -108,8 +108,8 @@ def deferred(names: Collection[str], absent: Collection[str] = ()) -> Iterator[N
 def without_librosa() -> Iterator[None]:
     """Within the block, a model is built with a filterbank of zeros, and librosa not imported.
 
-    NeMo computes the filterbank by librosa, whose import takes seconds, and then overwrites it
-    by the one in the checkpoint. A model that stays without one is the caller's to find.
+    NeMo computes the filterbank by librosa, whose import takes seconds, only to overwrite it by
+    the one in the checkpoint. (Restoring is strict: a checkpoint without one is refused.)
     """
     features: Any = importlib.import_module("nemo.collections.asr.parts.preprocessing.features")
 

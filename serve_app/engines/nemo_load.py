@@ -82,8 +82,6 @@ def restore(archive: ModelArchive, *, device: str, dtype: str) -> Any:
     try:
         with without_librosa():
             model = model_class.restore_from(str(archive.path), map_location=device)
-        if not model.preprocessor.featurizer.fb.any():  # the checkpoint brings no filterbank
-            model = model_class.restore_from(str(archive.path), map_location=device)
         if dtype == "auto":
             dtype = "bfloat16" if device == "cuda" else "float32"
         model.to(_DTYPES[dtype])

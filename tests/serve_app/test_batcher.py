@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from schemas.failures import ErrorCode
-from serve_app.batcher import Batcher, EngineBrokenError, QueueFullError
+from serve_app.batcher import Batcher, BrokenOverCallError, EngineBrokenError, QueueFullError
 from serve_app.engines.base import Clip, Hypothesis, Rejection
 from serve_app.engines.errors import EngineError
 
@@ -204,12 +204,13 @@ async def test_an_engine_that_fails_on_everything_is_broken() -> None:
     engine = FakeEngine()
     async with running(engine) as batcher:
         engine.fault = lambda clips: True
-        with pytest.raises(EngineBrokenError):
+        with pytest.raises(BrokenOverCallError):
             await batcher.transcribe([clip(1)] * 4)
         with pytest.raises(EngineBrokenError):
             batcher.check(limit_s=60)
-        with pytest.raises(EngineBrokenError):
+        with pytest.raises(EngineBrokenError) as later:
             await batcher.transcribe([clip(1)])
+        assert not isinstance(later.value, BrokenOverCallError)  # it was never in the engine
 
 
 async def test_a_wrong_number_of_results_never_mixes_clips_up() -> None:

@@ -7,7 +7,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from schemas.failures import ErrorCode
-from serve_app.batcher import EngineBrokenError, QueueFullError
+from serve_app.batcher import BrokenOverCallError, EngineBrokenError, QueueFullError
 from serve_app.model_client import ModelClient
 from serve_app.transcriber import PROBE_CLIP, SAMPLE_RATE, ModelError
 
@@ -44,8 +44,12 @@ class FakeHandle:
         (QueueFullError("full"), ErrorCode.OVERLOADED),
         (BackPressureError(num_queued_requests=1, max_queued_requests=1), ErrorCode.OVERLOADED),
         (EngineBrokenError("broken"), ErrorCode.MODEL_UNAVAILABLE),
+        (BrokenOverCallError("broken"), ErrorCode.MODEL_DIED),
         (RuntimeError("anything"), ErrorCode.MODEL_UNAVAILABLE),
-        (DeploymentUnavailableError.__new__(DeploymentUnavailableError), ErrorCode.MODEL_UNAVAILABLE),
+        (
+            DeploymentUnavailableError.__new__(DeploymentUnavailableError),
+            ErrorCode.MODEL_UNAVAILABLE,
+        ),
     ],
 )
 async def test_failures_have_codes(error: Exception, code: ErrorCode) -> None:
