@@ -62,7 +62,7 @@ async def running(
         yield batcher
     finally:
         engine.gate.set()
-        await batcher.close()
+        batcher.close()
 
 
 async def entered(engine: FakeEngine) -> None:
@@ -121,7 +121,7 @@ async def test_the_engine_lives_on_one_thread_of_its_own() -> None:
     batcher = Batcher(load, batch_seconds=1)
     await batcher.start()
     await asyncio.gather(*(batcher.transcribe([clip(1)]) for _ in range(3)))
-    await batcher.close()
+    batcher.close()
     assert engine.threads == set(loaded)
     assert threading.get_ident() not in engine.threads
 
@@ -260,12 +260,13 @@ async def test_closing_fails_what_waits_and_finishes_what_runs() -> None:
         await entered(engine)
         waiting = asyncio.create_task(batcher.transcribe([clip(1)]))
         await until(lambda: batcher.waiting == 1)
-        closing = asyncio.create_task(batcher.close())
+        batcher.close()
         with pytest.raises(EngineBrokenError):
             await waiting
         engine.gate.set()
         assert len(await in_engine) == 1
-        await closing
+        with pytest.raises(EngineBrokenError):
+            await batcher.transcribe([clip(1)])
 
 
 async def test_no_clips_no_outcomes() -> None:

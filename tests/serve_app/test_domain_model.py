@@ -31,7 +31,6 @@ async def test_it_transcribes_and_says_who_it_is() -> None:
     info = await model.info()
     assert info == ModelInfo(name="m", sha256=reply.sha256, device="cpu", sample_rate=16_000)
     model.check_health()
-    await model.__del__()
 
 
 async def test_words_where_asked_for() -> None:
@@ -41,7 +40,6 @@ async def test_words_where_asked_for() -> None:
     assert isinstance(result, Hypothesis)
     assert result.words is not None
     assert [word.word for word in result.words] == result.text.split()
-    await model.__del__()
 
 
 async def test_audio_of_another_rate_is_resampled_for_the_engine() -> None:
@@ -51,7 +49,6 @@ async def test_audio_of_another_rate_is_resampled_for_the_engine() -> None:
     assert isinstance(result, Hypothesis)
     assert result.words is not None
     assert result.words[-1].end == pytest.approx(1.0, abs=0.01)
-    await model.__del__()
 
 
 async def test_a_broken_engine_is_unhealthy() -> None:
@@ -60,7 +57,6 @@ async def test_a_broken_engine_is_unhealthy() -> None:
         await model.transcribe([marked_clip("break")], 16_000)
     with pytest.raises(EngineBrokenError):
         model.check_health()
-    await model.__del__()
 
 
 async def test_an_engine_that_does_not_load_does_not_serve() -> None:

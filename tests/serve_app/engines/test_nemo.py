@@ -232,7 +232,8 @@ class TestConfidence:
             for piece, confidence in zip(pieces, theirs.token_confidence, strict=True):
                 if piece.startswith("▁") or piece == "<unk>" or not products:
                     products.append(1.0)
-                products[-1] *= float(confidence)
+                if piece != "▁":  # a bare space is in no word
+                    products[-1] *= float(confidence)
             assert ours.words is not None
             if len(products) == len(ours.words):
                 confidences = [word.confidence for word in ours.words]
