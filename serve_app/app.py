@@ -83,17 +83,30 @@ def start(
 def stop(running: Running) -> None:
     """Take the application down, and the cluster with it if it was started for it.
 
-    Idempotent; leaves no process of ours behind.
+    On a cluster of our own every other application, a stream worker say, is taken down first, so
+    that it ends in its own way. Idempotent; leaves no process of ours behind.
     """
     import ray
     from ray import serve
 
     if ray.is_initialized():
-        if not running.own_cluster:
-            serve.delete(running.app)
+        if running.own_cluster:
+            _delete([name for name in serve.status().applications if name != running.app])
+        else:
+            _delete([running.app])
         ray.shutdown()  # ends every process of a cluster of our own at once
     if running.fork_server is not None:
         running.fork_server.stop()
+
+
+def _delete(apps: list[str]) -> None:
+    from ray import serve
+
+    for app in apps:
+        try:
+            serve.delete(app)
+        except TimeoutError:
+            logger.warning("application %s does not end in time", app)
 
 
 def _start_cluster(settings: Settings) -> Running:

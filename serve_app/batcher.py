@@ -170,14 +170,12 @@ class Batcher:
         if stalled > limit_s:
             raise EngineBrokenError(f"no batch finished for {stalled:.0f} s")
 
-    async def close(self, timeout_s: float = 5.0) -> None:
-        """Fail the clips that wait, and wait up to `timeout_s` for the batch in the engine."""
+    def close(self) -> None:
+        """Refuse new clips and fail those that wait; what the engine has taken is finished."""
         with self._wake:
             self._closed = True
             self._wake.notify()
         self._give_up(EngineBrokenError("the model is shutting down"), [])
-        if self._thread.is_alive():
-            await asyncio.to_thread(self._thread.join, timeout_s)
 
     # From here on: the engine's thread.
 

@@ -96,8 +96,9 @@ class DomainModel:
         """
         self._batcher.check(self._health_timeout_s)
 
-    async def __del__(self) -> None:
-        await self._batcher.close()
+    def __del__(self) -> None:
+        """Called by Serve when the replica's calls are done."""
+        self._batcher.close()
 
 
 def _load(settings: ModelSettings) -> Engine:

@@ -18,6 +18,7 @@ in the plain way.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -160,6 +161,8 @@ def _become_worker(request: Request, streams: Sequence[int]) -> None:
     """Run the worker's script in this process, which was forked for it. Does not return."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setpgid(0, 0)
+    with contextlib.suppress(OSError):  # as the raylet does: short of memory, workers go first
+        Path("/proc/self/oom_score_adj").write_text("1000")
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)

@@ -131,7 +131,7 @@ class _Job:
     def __init__(self, owner: Transcriber, records: Sequence[ManifestRecord]) -> None:
         self._owner = owner
         self._records = records
-        self._results: list[Result | None] = [None] * len(records)
+        self._results: dict[int, Result] = {}
         self._groups: dict[str, list[_Item]] = {}  # read, not yet sent
         self._started = perf_counter()
 
@@ -145,7 +145,7 @@ class _Job:
         finally:
             for items in self._groups.values():
                 self._release(items)
-        return [result for result in self._results if result is not None]
+        return [self._results[index] for index in range(len(self._records))]
 
     async def _read(self, index: int, record: ManifestRecord) -> None:
         owner = self._owner

@@ -213,6 +213,23 @@ async def test_an_engine_that_fails_on_everything_is_broken() -> None:
         assert not isinstance(later.value, BrokenOverCallError)  # it was never in the engine
 
 
+async def test_only_what_the_engine_had_in_hand_is_under_suspicion() -> None:
+    engine = FakeEngine()
+    async with running(engine) as batcher:
+        engine.gate.clear()
+        engine.fault = lambda clips: True
+        in_hand = asyncio.create_task(batcher.transcribe([clip(1)]))
+        await entered(engine)
+        waiting = asyncio.create_task(batcher.transcribe([clip(1)]))
+        await until(lambda: batcher.waiting == 1)
+        engine.gate.set()
+        with pytest.raises(BrokenOverCallError):
+            await in_hand
+        with pytest.raises(EngineBrokenError) as raised:
+            await waiting
+        assert not isinstance(raised.value, BrokenOverCallError)
+
+
 async def test_a_wrong_number_of_results_never_mixes_clips_up() -> None:
     engine = FakeEngine()
     honest = engine.transcribe

@@ -16,7 +16,7 @@ from schemas.transcript import Transcript
 from serve_app.router_client import RouterClient
 from serve_app.transcriber import Result
 from tests.serve_app.conftest import tone
-from tests.standin import marked_clip, text_of
+from tests.standin import Mark, marked_clip, text_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.asyncio(loop_scope="session")]
 
@@ -157,13 +157,19 @@ async def test_a_replica_killed_over_a_call_is_missed_until_it_is_back(
     await whole_again(router)
 
 
-async def test_a_hanging_engine_is_replaced(router: RouterClient, make_record: MakeRecord) -> None:
+@pytest.mark.parametrize("mark", ["hang", "break"])
+async def test_an_engine_that_works_no_more_is_replaced(
+    mark: Mark, router: RouterClient, make_record: MakeRecord
+) -> None:
     before = replica("fragile").pid
-    hangs = make_record("hangs", marked_clip("hang"), domain="fragile")
-    results = await router.transcribe([hangs, make_record("fine")])
+    bad = make_record("bad", marked_clip(mark), domain="fragile")
+    results = await router.transcribe([bad, make_record("fine")])
     assert codes(results) == ["model_died", ""]
-    await whole_again(router)
-    assert replica("fragile").pid != before
+
+    async def replaced() -> bool:
+        return (await router.probe(timeout_s=2)).alive and replica("fragile").pid != before
+
+    await eventually(replaced)
 
 
 async def test_a_dead_router_is_an_outage_for_every_record(
