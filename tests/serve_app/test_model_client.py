@@ -45,7 +45,6 @@ class FakeHandle:
         (BackPressureError(num_queued_requests=1, max_queued_requests=1), ErrorCode.OVERLOADED),
         (EngineBrokenError("broken"), ErrorCode.MODEL_UNAVAILABLE),
         (BrokenOverCallError("broken"), ErrorCode.MODEL_DIED),
-        (BrokenOverCallError("broken"), ErrorCode.MODEL_DIED),
         (RuntimeError("anything"), ErrorCode.MODEL_UNAVAILABLE),
         (
             DeploymentUnavailableError.__new__(DeploymentUnavailableError),
