@@ -213,22 +213,21 @@ class Batcher:
 
     def _run_batch(self, batch: list[_Waiting]) -> None:
         live = [item for item in batch if not item.call.future.cancelled()]
-        if live:
-            start = monotonic()
-            results = self._transcribe(live)
-            model_ms = (monotonic() - start) * 1000
-            samples = sum(len(item.clip) for item in live) or 1
-            deliveries: dict[_Call, list[tuple[int, Outcome]]] = {}
-            for item, result in zip(live, results, strict=True):
-                outcome = Outcome(
-                    result,
-                    queue_ms=(start - item.arrived) * 1000,
-                    model_ms=model_ms * len(item.clip) / samples,
-                )
-                deliveries.setdefault(item.call, []).append((item.index, outcome))
-            for call, outcomes in deliveries.items():
-                _post(call, call.deliver, outcomes)
+        start = monotonic()
+        results = self._transcribe(live) if live else []
+        model_ms = (monotonic() - start) * 1000
         self._note_progress(finished=len(batch))
+        samples = sum(len(item.clip) for item in live) or 1
+        deliveries: dict[_Call, list[tuple[int, Outcome]]] = {}
+        for item, result in zip(live, results, strict=True):
+            outcome = Outcome(
+                result,
+                queue_ms=(start - item.arrived) * 1000,
+                model_ms=model_ms * len(item.clip) / samples,
+            )
+            deliveries.setdefault(item.call, []).append((item.index, outcome))
+        for call, outcomes in deliveries.items():
+            _post(call, call.deliver, outcomes)
 
     def _transcribe(self, batch: Sequence[_Waiting]) -> list[Hypothesis | Rejection]:
         """The engine's results. If it raises, the batch is halved until the clip at fault is

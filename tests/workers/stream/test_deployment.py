@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import numpy as np
 import pytest
@@ -20,17 +22,21 @@ from tests.workers.stream.support import (
     settings_for,
     wait_until,
 )
+from workers.stream.worker import Stats
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.slow]
 
 
-def test_from_kafka_through_serve_and_back(kafka, unique, tmp_path):
-    from serve_app import app  # sets Ray's environment, so before ray.serve
-
-    # isort: split
-
+async def asked_for_stats(app_name: str) -> Stats:
     from ray import serve
 
+    handle = serve.get_deployment_handle("StreamWorker", app_name)
+    stats: Stats = await asyncio.wait_for(handle.stats.remote(), 20)
+    return stats
+
+
+def test_from_kafka_through_serve_and_back(kafka, unique, tmp_path):
+    from serve_app import app
     from workers.stream.deployment import deploy_worker, stop_worker
 
     rng = np.random.default_rng(1)
@@ -50,8 +56,7 @@ def test_from_kafka_through_serve_and_back(kafka, unique, tmp_path):
         records.append({"id": "gone", "audio_filepath": "gone.wav"})
         produce(settings, map(msgspec.json.encode, records))
         wait_until(lambda: committed(settings) == end_offsets(settings), timeout_s=90)
-        handle = serve.get_deployment_handle("StreamWorker", f"{settings.serve.app}-worker")
-        assert handle.stats.remote().result(timeout_s=20).breaker == "closed"
+        assert asyncio.run(asked_for_stats(f"{settings.serve.app}-worker")).breaker == "closed"
         stop_worker(settings)
     finally:
         app.stop(running)
