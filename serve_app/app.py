@@ -75,7 +75,7 @@ def start(
         _deploy(settings)
         _wait(settings.serve.app, time.monotonic() + timeout_s, on_progress)
     except BaseException:
-        stop(running)
+        _end(running)
         raise
     return running
 
@@ -89,24 +89,31 @@ def stop(running: Running) -> None:
     import ray
     from ray import serve
 
+    if running.own_cluster and ray.is_initialized():
+        for app in serve.status().applications:
+            if app != running.app:
+                _delete(app)
+    _end(running)
+
+
+def _end(running: Running) -> None:
+    import ray
+
     if ray.is_initialized():
-        if running.own_cluster:
-            _delete([name for name in serve.status().applications if name != running.app])
-        else:
-            _delete([running.app])
+        if not running.own_cluster:
+            _delete(running.app)
         ray.shutdown()  # ends every process of a cluster of our own at once
     if running.fork_server is not None:
         running.fork_server.stop()
 
 
-def _delete(apps: list[str]) -> None:
+def _delete(app: str) -> None:
     from ray import serve
 
-    for app in apps:
-        try:
-            serve.delete(app)
-        except TimeoutError:
-            logger.warning("application %s does not end in time", app)
+    try:
+        serve.delete(app)
+    except TimeoutError:
+        logger.warning("application %s does not end in time", app)
 
 
 def _start_cluster(settings: Settings) -> Running:

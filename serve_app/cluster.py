@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray._private.authentication.authentication_token_setup import (
     maybe_enable_token_auth_if_token_available,
@@ -46,11 +47,14 @@ def start_ray(num_cpus: float, fork_server: ForkServer | None = None) -> str:
         its address, for `connect` in another process.
 
     Raises:
-        ClusterError: it does not start.
+        ClusterError: it does not start, or this process uses a cluster already.
     """
+    if ray.is_initialized():
+        raise ClusterError("this process is connected to a Ray cluster already")
     if fork_server is not None:
         os.environ[SOCKET_VARIABLE] = fork_server.address
     for attempt in range(_START_ATTEMPTS):
+        older = set(psutil.Process().children())
         try:
             with _bare_head():
                 context = ray.init(
@@ -64,10 +68,22 @@ def start_ray(num_cpus: float, fork_server: ForkServer | None = None) -> str:
             return str(context.address_info["address"])
         except Exception as error:
             # Ray gives its processes 15 seconds to come up, which a busy machine exceeds.
-            ray.shutdown()
+            _end_children_except(older)
             reason = str(error).splitlines()[0]
             logger.warning("attempt %d at starting Ray failed: %s", attempt + 1, reason)
+        except BaseException:
+            _end_children_except(older)
+            raise
     raise ClusterError(f"Ray does not start on this machine: {reason}")
+
+
+def _end_children_except(older: set[psutil.Process]) -> None:
+    """Kill what an unfinished start has begun; `ray.shutdown` knows only of a finished one."""
+    started = set(psutil.Process().children()) - older
+    for process in [*started, *(each for child in started for each in child.children(True))]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    ray.shutdown()
 
 
 class _BareHead(Node):
@@ -93,7 +109,7 @@ class _BareHead(Node):
         pass
 
 
-@contextmanager
+@contextlib.contextmanager
 def _bare_head() -> Iterator[None]:
     """Within the block, `ray.init` starts a `_BareHead`: it takes the class from this module."""
     ray._private.node.Node = _BareHead

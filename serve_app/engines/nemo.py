@@ -148,13 +148,13 @@ class NemoEngine:
     def _forward(self, pieces: Sequence[Clip], *, words: bool) -> list[Hypothesis | Rejection]:
         """One batch through the network and the decoder."""
         lengths = [max(len(piece), self.min_samples) for piece in pieces]
-        signal = torch.zeros(len(pieces), max(lengths))
+        signal = np.zeros((len(pieces), max(lengths)), dtype=np.float32)
         for row, piece in zip(signal, pieces, strict=True):
-            row[: len(piece)] = torch.from_numpy(np.ascontiguousarray(piece))
+            row[: len(piece)] = piece
         try:
             with torch.inference_mode():
                 decoded = self._head.decode(
-                    signal.to(self.device),
+                    torch.from_numpy(signal).to(self.device),
                     torch.tensor(lengths, device=self.device),
                     tokens=words or self._settings.confidence,
                 )

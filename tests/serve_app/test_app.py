@@ -17,7 +17,7 @@ from schemas.manifest import ManifestRecord
 from schemas.settings import Settings
 from tests.serve_app.conftest import stand_in
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 #: In another process, on the cluster of the session: an application whose model fails to load,
 #: then a call of the application that runs there.

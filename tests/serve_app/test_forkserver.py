@@ -156,6 +156,7 @@ def test_what_is_imported_before_the_fork_leaves_ray_and_cuda_alone() -> None:
 
 
 @pytest.mark.nemo
+@pytest.mark.slow
 def test_nemo_too_leaves_ray_and_cuda_alone() -> None:
     code = (
         "import sys, threading; from serve_app import forkserver as f\n"

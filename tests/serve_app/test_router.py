@@ -18,7 +18,7 @@ from serve_app.transcriber import Result
 from tests.serve_app.conftest import tone
 from tests.standin import Mark, marked_clip, text_of
 
-pytestmark = [pytest.mark.ray, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 MakeRecord = Callable[..., ManifestRecord]
 

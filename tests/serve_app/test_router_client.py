@@ -12,7 +12,7 @@ from schemas.manifest import ManifestRecord
 from serve_app.router_client import Probe, RouterClient
 from tests.serve_app.test_router import codes
 
-pytestmark = [pytest.mark.ray, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 MakeRecord = Callable[..., ManifestRecord]
 

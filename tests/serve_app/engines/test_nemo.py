@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,15 @@ class TestBatches:
         engine.transcribe([babble(seconds, seed) for seed, seconds in enumerate(lengths)])
         assert all(clips == 1 or clips * longest <= 10.0 for clips, longest in sizes)
         assert sizes == [(1, 12.0), (2, 5.0), (4, 1.2)]
+
+    def test_may_hold_clips_that_are_read_only_or_views(self, engine_of: EngineOf) -> None:
+        clip, _ = speak("aei oae")
+        locked, strided = clip.copy(), np.repeat(clip, 2)[::2]
+        locked.flags.writeable = False
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = engine_of("tones").transcribe([locked, strided])
+        assert texts(found) == ["aei oae"] * 2
 
     def test_of_nothing(self, engine_of: EngineOf) -> None:
         assert engine_of("ctc_bpe").transcribe([]) == []
