@@ -35,6 +35,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import psutil
 
 #: Names the server's socket to the launcher.
 SOCKET_VARIABLE = "CHORUS_FORK_SERVER"
@@ -59,7 +60,7 @@ _MESSAGE_BYTES = 1 << 20
 
 class ForkServer:
     """The running server, as its owner sees it. It ends with `stop` or with its owner, however
-    that ends; workers that it has forked go on.
+    that ends. Workers outlive a server that dies; `stop` ends them too.
 
     Attributes:
         address: path of its socket, for `SOCKET_VARIABLE`.
@@ -71,7 +72,11 @@ class ForkServer:
         self.address = str(folder / "socket")
 
     def stop(self) -> None:
-        """End the server. Idempotent."""
+        """End the server and what is left of its workers, at once. Idempotent."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for worker in psutil.Process(self._process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    worker.kill()
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)

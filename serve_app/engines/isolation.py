@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -12,15 +13,18 @@ from serve_app.engines.errors import EngineError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: How torch says that memory ran out: CUDA's allocator, cuBLAS's, the CPU's.
-_OUT_OF_MEMORY = ("out of memory", "STATUS_ALLOC_FAILED", "can't allocate memory")
+#: How torch says that memory ran out: CUDA's allocator, cuBLAS, the CPU's allocator, C++, oneDNN.
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|STATUS_ALLOC_FAILED|can't allocate memory|bad_alloc"
+    r"|could not create a primitive$"
+)
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether `error` says that memory ran out, on a GPU or on the host."""
     if isinstance(error, MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def run_isolated(

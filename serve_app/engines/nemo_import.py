@@ -24,11 +24,13 @@ DEFERRED = frozenset(
     {
         # torch.compile; Lightning imports one class of it, for isinstance
         "torch._dynamo",
+        "lightning.pytorch.callbacks.progress.rich_progress",
         # data sets, augmentation, diarization scores
         "nemo.collections.asr.data",
         "nemo.collections.asr.metrics.bleu",
         "nemo.collections.asr.metrics.der",
         "nemo.collections.asr.parts.preprocessing.perturb",
+        "nemo.collections.asr.parts.utils.speaker_utils",
         "nemo.collections.audio",
         "nemo.collections.common.data",
         "datasets",
@@ -38,8 +40,9 @@ DEFERRED = frozenset(
         "scipy.optimize",
         "scipy.signal",
         "sklearn",
-        # losses
+        # losses, kernels of language models
         "nemo.collections.asr.parts.numba",
+        "nemo.collections.asr.parts.submodules.ngram_lm.ngram_lm_triton",
         # models and modules that the engine does not serve
         "nemo.collections.asr.models.aed_multitask_models",
         "nemo.collections.asr.models.classification_models",
@@ -61,6 +64,8 @@ DEFERRED = frozenset(
 #: thing that depends on the answer is a kernel of SpecAugment, for training.
 ABSENT = frozenset({"numba"})
 
+_NEMO = "nemo.collections.asr.models"
+
 log = logging.getLogger(__name__)
 
 
@@ -71,17 +76,33 @@ def import_nemo() -> None:
         ImportError: NeMo is not installed.
     """
     logging.getLogger("nv_one_logger").setLevel(logging.ERROR)
-    if "nemo.collections.asr.models" not in sys.modules:
+    importlib.import_module("torch")
+    if _NEMO not in sys.modules:
+        before = set(sys.modules)
         try:
             with deferred(DEFERRED, ABSENT):
-                importlib.import_module("nemo.collections.asr.models")
+                importlib.import_module(_NEMO)
         except (ImportError, AttributeError, TypeError, NameError) as error:
-            # another version of NeMo, or of what it imports, than the list was made for
+            # another version of NeMo, or of what it imports, than the lists were made for
             log.warning("quick import of NeMo failed, importing all of it: %s", error)
-            importlib.import_module("nemo.collections.asr.models")
+            _forget(before)
+            importlib.import_module(_NEMO)
     from nemo.utils import logging as nemo_logging
 
     nemo_logging.set_verbosity(nemo_logging.ERROR)
+
+
+def _forget(before: Collection[str]) -> None:
+    """Forget the packages that were imported since `before` and have met stand-ins."""
+    known = {name.partition(".")[0] for name in before}
+    tainted = {
+        name.partition(".")[0]
+        for name, module in list(sys.modules.items())
+        if any(type(value) in (_DeferredModule, _DeferredName) for value in vars(module).values())
+    }
+    for name in list(sys.modules):
+        if name.partition(".")[0] in tainted - known:
+            del sys.modules[name]
 
 
 @contextmanager

@@ -89,8 +89,9 @@ def test_a_worker_is_forked_as_if_python_had_been_started_with_it(
     assert printed == "to stdout\n"
 
 
-def test_workers_outlive_the_server(
-    server: forkserver.ForkServer, worker: Path, tmp_path: Path
+@pytest.mark.parametrize("crash", [True, False])
+def test_workers_outlive_a_server_that_dies_not_one_that_is_stopped(
+    crash: bool, server: forkserver.ForkServer, worker: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.json"
     with subprocess.Popen(
@@ -99,9 +100,12 @@ def test_workers_outlive_the_server(
         stdout=subprocess.DEVNULL,
     ):
         process = psutil.Process(wait_for(out)["pid"])
+    if crash:
+        process.parent().kill()
     server.stop()
-    assert process.is_running()
-    process.kill()
+    if crash:
+        assert process.is_running()
+        process.kill()
     until(lambda: not process.is_running())
 
 

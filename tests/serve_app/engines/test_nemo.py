@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -427,6 +430,32 @@ class TestMemory:
         short, long = speak("aei")[0], speak(sentence(9, 1))[0]
         results = engine.transcribe([short, long, short])
         assert codes(results) == [None, ErrorCode.MODEL_OUT_OF_MEMORY, None]
+
+    @pytest.mark.slow
+    def test_that_really_runs_out_costs_no_clip(self) -> None:
+        code = """
+            import resource
+            from pathlib import Path
+            from schemas.settings import ModelSettings
+            from serve_app.engines.nemo import NemoEngine
+            from tests.serve_app.engines.tones import MODEL, sentence, speak
+
+            sayings = [sentence(6, seed) for seed in range(300)]
+            clips = [speak(each)[0] for each in sayings]
+            engine = NemoEngine(ModelSettings(path=str(MODEL), threads=1, batch_seconds=3000))
+            engine.warm_up()
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            limit = pages * resource.getpagesize() + (200 << 20)
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            wrong = [
+                each
+                for each, text in zip(engine.transcribe(clips), sayings, strict=True)
+                if getattr(each, "text", None) != text
+            ]
+            assert not wrong, (len(wrong), wrong[0])
+            assert engine.batch_seconds < 1500, engine.batch_seconds
+        """
+        subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=280)
 
 
 class TestModel:

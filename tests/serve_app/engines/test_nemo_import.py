@@ -116,6 +116,25 @@ def test_nemo_is_imported_quietly_without_what_serving_does_not_need() -> None:
 
 
 @pytest.mark.nemo
+@pytest.mark.slow
+def test_where_the_quick_import_fails_half_way_all_is_imported() -> None:
+    # Lightning imports its parts in an order that this upsets
+    done = run(
+        """
+        from serve_app.engines import nemo_import
+        nemo_import.DEFERRED |= {"lightning.pytorch.callbacks.pruning"}
+        nemo_import.import_nemo()
+        import lightning.pytorch, pandas
+        from nemo.collections.asr import models
+        assert lightning.pytorch.Trainer.__module__.startswith("lightning.")
+        assert models.EncDecCTCModelBPE.__mro__[1] is models.EncDecCTCModel
+        assert pandas.__version__
+        """
+    )
+    assert "quick import of NeMo failed" in done.stderr
+
+
+@pytest.mark.nemo
 def test_where_the_quick_import_fails_all_is_imported(tmp_path: Path) -> None:
     # a NeMo of another version, which looks into a deferred module while it is imported
     for name in ("nemo", "nemo/utils", "nemo/collections", "nemo/collections/asr"):
