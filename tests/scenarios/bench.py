@@ -1,14 +1,15 @@
 """Speed, as ratios measured in one run on one machine.
 
-- `kafka_over_engine`: records per second from topic to topic, over the bare engine's on the same
-  clips with the same threads. The engine gets its clips decoded; the stream reads and decodes
-  files, routes, transcribes, scores and commits.
+- `kafka_over_engine`: records per second from topic to topic, over those of as many bare engines
+  as the stream has replicas, on the same clips and the same cores. The engines get all clips at
+  once and decoded; the stream reads and decodes FLAC files, routes, transcribes, scores, commits.
 - `overhead_cpu_ms`: CPU-ms a record of everything but the model: all processes of the run, less
-  what the bare engine needs for the same clips. `parts` says where it goes.
+  what a bare engine needs for the same clips. `parts_cpu_ms` says where it goes, `audio_cpu_ms`
+  what the loader takes of it, by the format of the files.
 - `engine_over_transcribe`: the engine over NeMo's own `transcribe()`, clips of mixed length.
 - `cold_start_s`: from the command to the first committed transcript, five models, nothing running.
 
-The bare engine is measured before and after the stream, so that a machine that grows slower or
+The bare engines are measured before and after the stream, so that a machine that grows slower or
 faster meanwhile does not pass for a result.
 """
 
@@ -16,116 +17,105 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
-import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
+import soundfile
 import yaml
 from rich.console import Console
 
 from deploy.local import LocalStack
 from schemas.manifest import ManifestRecord, encode_manifest
-from schemas.settings import AudioSettings, ModelSettings, Settings
-from tests.scenarios.speech import SPEECH, many_records, shipped_records
+from schemas.settings import AudioSettings, Settings
+from serve_app.audio import AudioLoader
+from tests.scenarios.bench_engine import measure_engines, measure_over_transcribe
+from tests.scenarios.speech import (
+    DEMO,
+    MODEL,
+    SPEECH,
+    manifest_records,
+    repeated,
+    shipped_records,
+)
 from workers.stream.clients import make_producer
 from workers.topic_reader import read_topic
 
-DEMO = SPEECH.parent
-MODEL = DEMO / "models" / "general.nemo"
-#: `transcribe()` takes lists of a size; ours cuts by seconds. The common choice for short clips.
-TRANSCRIBE_BATCH = 16
+#: Formats of `audio_cpu_ms`, as soundfile calls them: suffix, format, subtype.
+FORMATS = {
+    "wav": (".wav", "WAV", "PCM_16"),
+    "flac": (".flac", "FLAC", "PCM_16"),
+    "mp3": (".mp3", "MP3", "MPEG_LAYER_III"),
+    "opus": (".opus", "OGG", "OPUS"),
+}
 
 console = Console(stderr=True, highlight=False)
 
 
-# -- the engine alone, in a process of its own ------------------------------------------------
+# -- the clips --------------------------------------------------------------------------------
 
 
-def engine_main(threads: int, clips: int, compare: bool) -> dict[str, float]:
-    """Rates of the bare engine and, with `compare`, of `transcribe()`; medians of rounds."""
-    from serve_app.audio import AudioLoader
-    from serve_app.engines.load import load_engine
-
-    settings = ModelSettings(path=str(MODEL), threads=threads)
-    engine = load_engine(settings)
+def write_speech(folder: Path, name: str) -> None:
+    """The shipped speech as 16 kHz files of one format in `folder`, with a manifest."""
+    suffix, container, subtype = FORMATS[name]
     loader = AudioLoader(AudioSettings(roots=[str(SPEECH)]))
-    by_path = {r.audio_filepath: loader.load(r.audio_filepath) for r in shipped_records()}
-    audio = [by_path[record.audio_filepath] for record in many_records(clips)]
-    engine.transcribe(audio[:200])
-    seconds, cpu = [], []
+    folder.mkdir()
+    lines = []
+    for record in shipped_records():
+        path = f"{record.id}{suffix}"
+        clip = loader.load(record.audio_filepath)
+        soundfile.write(folder / path, clip, 16_000, format=container, subtype=subtype)
+        lines.append(encode_manifest(msgspec.structs.replace(record, audio_filepath=path)))
+    (folder / "manifest.jsonl").write_bytes(b"\n".join(lines))
+
+
+def audio_cpu_ms(folder: Path) -> float:
+    """CPU-ms that the loader takes for a file of `folder`; the least of three rounds."""
+    loader = AudioLoader(AudioSettings(roots=[str(folder)]))
+    records = manifest_records(folder)
+    rounds = []
     for _ in range(3):
-        wall, used = time.perf_counter(), time.process_time()
-        engine.transcribe(audio)
-        seconds.append(time.perf_counter() - wall)
-        cpu.append(time.process_time() - used)
-    result = {
-        "clips_per_s": clips / statistics.median(seconds),
-        "cpu_ms": 1000 * statistics.median(cpu) / clips,
-        "rtfx": sum(len(clip) for clip in audio) / 16_000 / statistics.median(seconds),
-    }
-    if compare:
-        result["over_transcribe"] = _over_transcribe(engine, audio, threads)
-    return result
-
-
-def _over_transcribe(engine: Any, audio: list[Any], threads: int) -> float:
-    """How many times faster than `transcribe()`: median over rounds that take turns."""
-    import torch
-    from nemo.collections.asr.models import ASRModel
-
-    torch.set_num_threads(threads)
-    model = ASRModel.restore_from(str(MODEL), map_location="cpu")
-    model.eval()
-
-    def reference() -> None:
-        model.transcribe(audio, batch_size=TRANSCRIBE_BATCH, verbose=False)
-
-    def seconds(run: Callable[[], object]) -> float:
-        begin = time.perf_counter()
-        run()
-        return time.perf_counter() - begin
-
-    audio = audio[:400]
-    seconds(reference)
-    ratios = [seconds(reference) / seconds(lambda: engine.transcribe(audio)) for _ in range(5)]
-    return statistics.median(ratios)
-
-
-def measure_engine(threads: int, clips: int, *, compare: bool = False) -> dict[str, float]:
-    """`engine_main` in a fresh process."""
-    command = [sys.executable, "-m", "tests.scenarios.bench", "--engine-only"]
-    command += ["--threads", str(threads), "--records", str(clips)]
-    command += ["--compare"] if compare else []
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+        begin = time.process_time()
+        for record in records:
+            loader.load(record.audio_filepath)
+        rounds.append(time.process_time() - begin)
+    return 1000 * min(rounds) / len(records)
 
 
 # -- the whole stream -------------------------------------------------------------------------
 
 
-def stream_settings(threads: int) -> dict[str, Any]:
-    """One model for every record, as the engine alone has it."""
+def stream_settings(speech: Path, replicas: int) -> dict[str, Any]:
+    """One model for every record, as the engines alone have it."""
     return {
-        "models": {"general": {"path": str(MODEL), "threads": threads, "num_cpus": 0.1}},
+        "models": {"general": {**model_settings(), "num_cpus": 0.1, "replicas": replicas}},
         "routing": {"default": "general"},
-        "audio": {"roots": [str(SPEECH)]},
+        "audio": {"roots": [str(speech)]},
         "serve": {"router_num_cpus": 0.1},
+        "stream": {"batch_records": 128},
     }
 
 
-def measure_stream(threads: int, count: int) -> dict[str, Any]:
+def model_settings() -> dict[str, Any]:
+    """What suits a CPU: a thread a replica, as threads that wait for one another waste cores."""
+    return {"path": str(MODEL), "threads": 1, "batch_seconds": 30.0}
+
+
+def measure_stream(speech: Path, replicas: int, count: int) -> dict[str, Any]:
     """Records per second from topic to topic, and CPU-ms a record by part, after a warm-up."""
-    warm_up = max(200, count // 4)
-    with LocalStack(stream_settings(threads), SPEECH) as stack:
+    warm_up = max(500, count // 4)
+    with LocalStack(stream_settings(speech, replicas), speech) as stack:
         stack.start_serve()
         stack.start_broker()
         stack.wait_for_serve()
-        produce(stack.settings, many_records(warm_up + count))
+        produce(stack.settings, repeated(manifest_records(speech), warm_up + count))
         stack.start_worker()
         arrivals = arrivals_of(stack, warm_up + count)
         for _ in range(warm_up):
@@ -203,45 +193,60 @@ def measure_cold_start() -> float:
 def main() -> int:
     """Measure everything, print a table and, last, the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=3000)
-    parser.add_argument("--threads", type=int, default=psutil.cpu_count(logical=False) or 1)
-    parser.add_argument("--engine-only", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--compare", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--records", type=int, default=4000)
+    parser.add_argument("--replicas", type=int, default=cores())
+    parser.add_argument("--format", choices=FORMATS, default="flac", help="of the stream's audio")
     options = parser.parse_args()
-    if options.engine_only:
-        print(json.dumps(engine_main(options.threads, options.records, options.compare)))
-        return 0
-    with console.status("cold start, five models ..."):
-        cold_start = measure_cold_start()
-    with console.status("the engine alone ..."):
-        first = measure_engine(options.threads, options.records, compare=True)
-    with console.status("the whole stream ..."):
-        stream = measure_stream(options.threads, options.records)
-    with console.status("the engine alone, again ..."):
-        second = measure_engine(options.threads, options.records)
-    engine = (first["clips_per_s"] + second["clips_per_s"]) / 2
-    engine_cpu = (first["cpu_ms"] + second["cpu_ms"]) / 2
-    parts = {name: round(value, 2) for name, value in stream["cpu_ms"].items()}
-    figures = {
-        "kafka_over_engine": round(stream["records_per_s"] / engine, 3),
-        "overhead_cpu_ms": round(sum(stream["cpu_ms"].values()) - engine_cpu, 2),
-        "engine_over_transcribe": round(first["over_transcribe"], 2),
-        "cold_start_s": round(cold_start, 1),
-        "parts_cpu_ms": parts,
-        "engine_cpu_ms": round(engine_cpu, 2),
-        "records_per_s": {
-            "kafka": round(stream["records_per_s"], 1),
-            "engine_before": round(first["clips_per_s"], 1),
-            "engine_after": round(second["clips_per_s"], 1),
-        },
-        "engine_rtfx": round(first["rtfx"], 1),
-        "threads": options.threads,
-        "records": options.records,
-    }
-    for name, value in figures.items():
-        console.print(f"  {name:24} {value}")
+    with tempfile.TemporaryDirectory(prefix="chorus-bench-") as name:
+        figures = measure(Path(name), options.records, options.replicas, options.format)
+    for key, value in figures.items():
+        console.print(f"  {key:24} {value}")
     print(json.dumps(figures))
     return 0
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def measure(folder: Path, count: int, replicas: int, format_: str) -> dict[str, Any]:
+    """All figures; clips are written to `folder`."""
+    for name in FORMATS:
+        write_speech(folder / name, name)
+    speech = folder / format_
+    audio = {name: round(audio_cpu_ms(folder / name), 2) for name in FORMATS}
+    engine = {"engines": replicas, "model": model_settings(), "clips": count // 2}
+    console.print("cold start, five models ...")
+    cold_start = measure_cold_start()
+    console.print("the engine against transcribe() ...")
+    over_transcribe = measure_over_transcribe(speech, threads=cores())
+    console.print("the engines alone ...")
+    first = measure_engines(speech, **engine)
+    console.print("the whole stream ...")
+    stream = measure_stream(speech, replicas, count)
+    console.print("the engines alone, again ...")
+    second = measure_engines(speech, **engine)
+    engine_rate = statistics.mean([first["clips_per_s"], second["clips_per_s"]])
+    engine_cpu = statistics.mean([first["cpu_ms"], second["cpu_ms"]])
+    return {
+        "kafka_over_engine": round(stream["records_per_s"] / engine_rate, 3),
+        "overhead_cpu_ms": round(sum(stream["cpu_ms"].values()) - engine_cpu, 2),
+        "engine_over_transcribe": round(over_transcribe, 2),
+        "cold_start_s": round(cold_start, 1),
+        "parts_cpu_ms": {name: round(value, 2) for name, value in stream["cpu_ms"].items()},
+        "engine_cpu_ms": round(engine_cpu, 2),
+        "audio_cpu_ms": audio,
+        "records_per_s": {
+            "kafka": round(stream["records_per_s"], 1),
+            "engines_before": round(first["clips_per_s"], 1),
+            "engines_after": round(second["clips_per_s"], 1),
+        },
+        "engine_rtfx": round(first["rtfx"], 1),
+        "format": format_,
+        "replicas": replicas,
+        "records": count,
+    }
 
 
 if __name__ == "__main__":

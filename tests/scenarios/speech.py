@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -10,19 +11,30 @@ import msgspec
 from schemas.manifest import ManifestRecord
 from workers.manifest_file import read_manifest
 
-SPEECH = Path(__file__).resolve().parents[2] / "deploy" / "demo" / "speech"
+DEMO = Path(__file__).resolve().parents[2] / "deploy" / "demo"
+SPEECH = DEMO / "speech"
+MODEL = DEMO / "models" / "general.nemo"
+
+
+def manifest_records(folder: Path) -> list[ManifestRecord]:
+    """Every record of the manifests in `folder`; their paths are relative to it."""
+    lines = [line for path in sorted(folder.glob("*.jsonl")) for line in read_manifest(path)]
+    return [line.record for line in lines if line.record is not None]
 
 
 def shipped_records() -> list[ManifestRecord]:
     """Every shipped utterance; paths are relative to `SPEECH`."""
-    lines = [line for path in sorted(SPEECH.glob("*.jsonl")) for line in read_manifest(path)]
-    return [line.record for line in lines if line.record is not None]
+    return manifest_records(SPEECH)
+
+
+def repeated(records: Sequence[ManifestRecord], count: int) -> list[ManifestRecord]:
+    """`count` records: the given ones again and again, each with an id of its own."""
+    return [
+        msgspec.structs.replace(record, id=f"{record.id}#{number}")
+        for number, record in enumerate(islice(cycle(records), count))
+    ]
 
 
 def many_records(count: int) -> list[ManifestRecord]:
-    """`count` records over the shipped speech, again and again, each with an id of its own."""
-    records = islice(cycle(shipped_records()), count)
-    return [
-        msgspec.structs.replace(record, id=f"{record.id}#{number}")
-        for number, record in enumerate(records)
-    ]
+    """`count` records over the shipped speech."""
+    return repeated(shipped_records(), count)

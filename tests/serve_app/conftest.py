@@ -1,4 +1,4 @@
-"""One real Serve application for the whole session, on stand-in engines."""
+"""One real Serve application for all tests of this package, on stand-in engines."""
 
 from __future__ import annotations
 
@@ -83,9 +83,13 @@ def settings(audio_root: Path, gate: Path, events: Path) -> Settings:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def application(settings: Settings) -> Iterator[Any]:
-    """The application, started; a test that breaks a part of it waits until it is whole again."""
+    """The application, started; a test that breaks a part of it waits until it is whole again.
+
+    It ends with the last test of this package: a process has one Ray cluster at a time, and other
+    packages start theirs.
+    """
     from serve_app import app
 
     running = app.start(settings, timeout_s=250)

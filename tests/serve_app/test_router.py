@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.asyncio(loop_scope=
 MakeRecord = Callable[..., ManifestRecord]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def router(application: Any) -> RouterClient:
     return RouterClient(application.app, timeout_s=100)
 

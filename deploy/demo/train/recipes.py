@@ -41,10 +41,10 @@ class Recipe:
 TOKENIZER_PIECES = 128
 
 #: A little of each domain: a general model has heard of everything, and fails on half of it.
-_A_LITTLE = (Portion("medical", 0.05, limit=400), Portion("legal", 0.05, limit=400))
+_A_LITTLE = (Portion("medical", 0.08, limit=1000), Portion("legal", 0.08, limit=1000))
 
 # all five have the same budget: with unequal ones a comparison of models compares budgets
-_FINE_TUNING = Hyperparameters(steps=1500, learning_rate=1.6e-3)
+_FINE_TUNING = Hyperparameters(steps=3000, learning_rate=1.6e-3)
 
 
 def _fine_tuned(validation: str, *portions: Portion) -> Recipe:
@@ -54,13 +54,13 @@ def _fine_tuned(validation: str, *portions: Portion) -> Recipe:
 RECIPES = {
     "base": Recipe(
         base=None,
-        portions=(Portion("general", 0.9), *_A_LITTLE),
+        portions=(Portion("general", 0.84), *_A_LITTLE),
         validation="general",
         hyper=Hyperparameters(
-            steps=1500, schedule_steps=3000, learning_rate=2.5e-3, short_steps=300
+            steps=4000, schedule_steps=6000, learning_rate=2.5e-3, short_steps=300
         ),
     ),
-    "general": _fine_tuned("general", Portion("general", 0.9), *_A_LITTLE),
+    "general": _fine_tuned("general", Portion("general", 0.84), *_A_LITTLE),
     "medical": _fine_tuned("medical", Portion("medical", 0.92), Portion("general", 0.08)),
     "legal": _fine_tuned("legal", Portion("legal", 0.92), Portion("general", 0.08)),
     "telephony": _fine_tuned("telephony", Portion("telephony", 0.9), Portion("general", 0.1)),
