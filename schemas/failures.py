@@ -13,8 +13,9 @@ class FailureClass(StrEnum):
     - ``retryable``: the system's fault (no replica, time-out, overload). Tried again, without a
       limit while the backend is down: an outage never fills the dead letters.
     - ``poison``: the record's fault, and it will be again. Dead-lettered at once.
-    - ``suspect``: a model replica died while it worked on the record. Tried again in ever smaller
-      batches; dead-lettered only when it kills a replica alone, several times.
+    - ``suspect``: a replica of a model, or of the Router, died while it worked on the record. Tried
+      again in ever smaller batches; dead-lettered only when it kills a replica alone, several
+      times.
     """
 
     RETRYABLE = "retryable"
@@ -48,6 +49,7 @@ class ErrorCode(StrEnum):
     OVERLOADED = "overloaded"
     # suspect
     MODEL_DIED = "model_died"
+    ROUTER_DIED = "router_died"
 
 
 _RETRYABLE = frozenset(
@@ -62,11 +64,14 @@ _RETRYABLE = frozenset(
 )
 
 
+_SUSPECT = frozenset({ErrorCode.MODEL_DIED, ErrorCode.ROUTER_DIED})
+
+
 def failure_class(code: ErrorCode) -> FailureClass:
     """The class that `code` belongs to."""
     if code in _RETRYABLE:
         return FailureClass.RETRYABLE
-    if code is ErrorCode.MODEL_DIED:
+    if code in _SUSPECT:
         return FailureClass.SUSPECT
     return FailureClass.POISON
 

@@ -9,7 +9,7 @@ class AudioMemory:
     """Counts the bytes of decoded audio, and makes readers wait while there are too many.
 
     How long a clip is shows only when it is decoded, so the limit is soft: it is exceeded by at
-    most one clip per reader. Belongs to one event loop.
+    most what one reader takes at a time. Belongs to one event loop.
     """
 
     def __init__(self, limit_bytes: int) -> None:

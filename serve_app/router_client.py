@@ -56,8 +56,9 @@ class RouterClient:
     async def transcribe(self, records: Sequence[ManifestRecord]) -> list[Result]:
         """One `Transcript` or `RecordError` per record, in order. Raises only when cancelled.
 
-        Where the Router is not there, dies or does not answer in time, every record of the list
-        comes back as `ROUTER_UNAVAILABLE` (or `OVERLOADED`): retryable.
+        Where the Router is not there or does not answer in time, every record of the list comes
+        back as `ROUTER_UNAVAILABLE` (or `OVERLOADED`): retryable. Where it dies while it works on
+        the list, as `ROUTER_DIED`: one of the records may be why.
         """
         try:
             return await self._call("transcribe", self._timeout_s, list(records))
@@ -105,6 +106,11 @@ class RouterClient:
             raise _UnavailableError(
                 "too many calls wait for the Router", ErrorCode.OVERLOADED
             ) from None
+        except ray.exceptions.ActorDiedError as error:
+            logger.warning("Router: its replica died over %s", method)
+            raise _UnavailableError(
+                "the Router's replica died while it worked on this", ErrorCode.ROUTER_DIED
+            ) from error
         except Exception as error:
             name = type(error).__name__
             logger.warning("Router: %s failed (%s)", method, name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
@@ -36,6 +36,13 @@ logger = logging.getLogger(__name__)
 SAMPLE_RATE = 16_000
 #: Decoded audio that one Router holds before it stops reading more (an hour is 230 MB).
 MAX_AUDIO_BYTES = 256 << 20
+
+#: Seconds of audio, by what the records say, that a thread reads at a time: each hand-over between
+#: a thread and the event loop costs CPU. A record that does not say is read by itself.
+READ_SECONDS = 30.0
+#: Batches' worth of audio that a busy model is sent at a time. A call costs CPU on both sides
+#: whatever its size; one batch at a time is for a model that would have nothing to do.
+BUSY_MODEL_BATCHES = 4
 
 #: What every model must answer to count as alive: half a second of silence.
 PROBE_CLIP = np.zeros(SAMPLE_RATE // 2, np.float32)
@@ -88,6 +95,7 @@ class Transcriber:
         self.memory = AudioMemory(max_audio_bytes)
         self.threads = ThreadPoolExecutor(settings.audio.threads, thread_name_prefix="audio")
         self.readers = asyncio.Semaphore(settings.audio.threads)
+        self.calls = dict.fromkeys(models, 0)  # under way, by model
 
     async def transcribe(self, records: Sequence[ManifestRecord]) -> list[Result]:
         """One result per record, in order: what is wrong with a record is its `RecordError`.
@@ -139,38 +147,48 @@ class _Job:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 async with asyncio.TaskGroup() as reading:
-                    for index, record in enumerate(self._records):
-                        reading.create_task(self._read(index, record))
+                    for indices in _portions(self._records):
+                        reading.create_task(self._read(indices))
                 self._send_all()
         finally:
             for items in self._groups.values():
                 self._release(items)
         return [self._results[index] for index in range(len(self._records))]
 
-    async def _read(self, index: int, record: ManifestRecord) -> None:
+    async def _read(self, indices: range) -> None:
         owner = self._owner
+        records = self._records[indices.start : indices.stop]
         async with owner.readers:
             await owner.memory.room()
-            try:
-                clip, audio_ms = await asyncio.get_running_loop().run_in_executor(
-                    owner.threads, _timed, owner.load, record
-                )
-            except Exception as error:
-                code, message = _audio_fault(error)
+            loaded = await asyncio.get_running_loop().run_in_executor(
+                owner.threads, _load_all, owner.load, records
+            )
+            clips = [clip for clip, _ in loaded if not isinstance(clip, Exception)]
+            owner.memory.take(sum(clip.nbytes for clip in clips))
+        for index, record, (clip, audio_ms) in zip(indices, records, loaded, strict=True):
+            if isinstance(clip, Exception):
+                code, message = _audio_fault(clip)
                 logger.info("record %s: %s", record.id, code.value)
                 self._results[index] = RecordError(id=record.id, code=code, message=message)
-                return
-            owner.memory.take(clip.nbytes)
-        seconds = len(clip) / SAMPLE_RATE
-        model, rule = owner.selector.choose(record, {"audio.seconds": seconds})
-        group = self._groups.setdefault(model, [])
-        group.append(_Item(index, record, clip, audio_ms, rule))
+            else:
+                self._choose(index, record, clip, audio_ms)
         if owner.memory.full:
             # What waits here for the rest of its group may be all that keeps the readers of that
             # rest from starting.
             self._send_all()
-        elif sum(item.seconds for item in group) >= owner.settings.models[model].batch_seconds:
-            self._send(model)  # enough for a batch of its own, perhaps on another replica
+
+    def _choose(self, index: int, record: ManifestRecord, clip: Clip, audio_ms: float) -> None:
+        seconds = len(clip) / SAMPLE_RATE
+        model, rule = self._owner.selector.choose(record, {"audio.seconds": seconds})
+        group = self._groups.setdefault(model, [])
+        group.append(_Item(index, record, clip, audio_ms, rule))
+        if sum(item.seconds for item in group) >= self._enough_s(model):
+            self._send(model)  # perhaps another replica takes the rest of the list
+
+    def _enough_s(self, model: str) -> float:
+        """Seconds of audio that are sent without waiting for the rest of the list."""
+        batches = BUSY_MODEL_BATCHES if self._owner.calls[model] else 1
+        return batches * self._owner.settings.models[model].batch_seconds
 
     def _send_all(self) -> None:
         for model in list(self._groups):
@@ -186,6 +204,7 @@ class _Job:
 
     async def _transcribe(self, model: str, items: list[_Item]) -> None:
         settings = self._owner.settings.models[model]
+        self._owner.calls[model] += 1
         try:
             reply = await self._owner.models[model].transcribe(
                 [item.clip for item in items], SAMPLE_RATE, words=settings.words
@@ -196,6 +215,8 @@ class _Job:
                     id=item.record.id, code=error.code, message=str(error), model=model
                 )
             return
+        finally:
+            self._owner.calls[model] -= 1
         for item, outcome in zip(items, reply.outcomes, strict=True):
             self._results[item.index] = self._result(model, item, outcome, reply.sha256)
 
@@ -240,10 +261,33 @@ class _Job:
         )
 
 
-def _timed(load: Load, record: ManifestRecord) -> tuple[Clip, float]:
-    started = perf_counter()
-    clip = load(record)
-    return clip, (perf_counter() - started) * 1000
+def _portions(records: Sequence[ManifestRecord]) -> Iterator[range]:
+    """Indices of neighbours that are read together, at most `READ_SECONDS` unless it is one."""
+    begin, total = 0, 0.0
+    for index, record in enumerate(records):
+        seconds = READ_SECONDS if record.duration is None else record.duration
+        if index > begin and total + seconds > READ_SECONDS:
+            yield range(begin, index)
+            begin, total = index, 0.0
+        total += seconds
+    if records:
+        yield range(begin, len(records))
+
+
+def _load_all(
+    load: Load, records: Sequence[ManifestRecord]
+) -> list[tuple[Clip | Exception, float]]:
+    """Each record's clip, or why there is none, and the milliseconds that it took."""
+    loaded: list[tuple[Clip | Exception, float]] = []
+    for record in records:
+        started = perf_counter()
+        clip: Clip | Exception
+        try:
+            clip = load(record)
+        except Exception as error:
+            clip = error
+        loaded.append((clip, (perf_counter() - started) * 1000))
+    return loaded
 
 
 def _audio_fault(error: Exception) -> tuple[ErrorCode, str]:

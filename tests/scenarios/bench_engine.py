@@ -1,4 +1,4 @@
-"""The bare engine for `bench.py`, in processes of its own: `python -m tests.scenarios.bench_engine`.
+"""The bare engine for `bench.py`, in processes of its own.
 
 A process says "ready" once its engine is warm, begins at a line on stdin, and ends with its figures
 as JSON: so that several work at the same time.

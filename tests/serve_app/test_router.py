@@ -172,7 +172,7 @@ async def test_an_engine_that_works_no_more_is_replaced(
     await eventually(replaced)
 
 
-async def test_a_dead_router_is_an_outage_for_every_record(
+async def test_a_router_that_dies_makes_suspects_of_its_records(
     router: RouterClient, make_record: MakeRecord, gate: Path
 ) -> None:
     gate.touch()
@@ -186,7 +186,7 @@ async def test_a_dead_router_is_an_outage_for_every_record(
     finally:
         gate.unlink()
     assert [result.id for result in results] == ["x", "y"]
-    assert codes(results) == [ErrorCode.ROUTER_UNAVAILABLE.value] * 2
+    assert codes(results) == [ErrorCode.ROUTER_DIED.value] * 2
     await whole_again(router)
     assert codes(await router.transcribe(records)) == ["", ""]
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Coroutine
 from queue import SimpleQueue
 from typing import Any
 
+import msgspec
 from opentelemetry.trace import SpanKind
 
 from schemas.failures import ErrorCode, RecordError
@@ -303,14 +304,10 @@ class Dispatcher:
             if work.deaths < self._stream.suspect_attempts:
                 self._suspects.append([work])
                 continue
-            reason = (
-                f"a model replica died while it worked on this record alone, {work.deaths} times"
-            )
-            assert work.record is not None
-            work.outcome = RecordError(
-                id=work.record.id,
-                code=ErrorCode.MODEL_DIED,
-                message=reason,
-                model=work.error.model if work.error else None,
+            assert work.error is not None
+            victim = "the Router" if work.error.code is ErrorCode.ROUTER_DIED else "a model replica"
+            work.outcome = msgspec.structs.replace(
+                work.error,
+                message=f"{victim} died while it worked on this record alone, {work.deaths} times",
             )
             self._deliver([work])

@@ -55,7 +55,8 @@ class StandInRouter:
     Attributes:
         down: while set, every call and probe fails.
         delay_s: how long a call takes.
-        killers: ids that kill a replica: all records of every call under way get `MODEL_DIED`.
+        killers: ids that kill a replica: all records of every call under way get `death`.
+        death: the code of that.
         blocked: ids whose records come back as retryable while they are in this set.
         poison: ids that are refused.
         calls: ids of each call, in order.
@@ -65,6 +66,7 @@ class StandInRouter:
         self.down = threading.Event()
         self.delay_s = delay_s
         self.killers: set[str] = set()
+        self.death = ErrorCode.MODEL_DIED
         self.blocked: set[str] = set()
         self.poison: set[str] = set()
         self.calls: list[list[str]] = []
@@ -81,7 +83,7 @@ class StandInRouter:
         if self.killers & set(ids):
             self._deaths += 1
         if self._deaths > deaths:
-            return [_error(id_, ErrorCode.MODEL_DIED) for id_ in ids]
+            return [_error(id_, self.death) for id_ in ids]
         return [self._result(record) for record in records]
 
     async def probe(self) -> Sign:

@@ -155,8 +155,10 @@ def test_out_of_memory_is_tried_again_in_halves():
     assert sorted(map(len, backend.calls)) == [2, 2, 2, 2, 4, 4, 8]
 
 
-def test_bisecting_finds_exactly_the_killers():
+@pytest.mark.parametrize("code", [ErrorCode.MODEL_DIED, ErrorCode.ROUTER_DIED])
+def test_bisecting_finds_exactly_the_killers(code):
     backend = StandInRouter(delay_s=0.005)
+    backend.death = code
     backend.killers = {"r5", "r23"}
     with dispatching(backend, suspect_attempts=3) as dispatcher:
         dispatcher.submit(batches_of(64, size=16))
@@ -164,7 +166,7 @@ def test_bisecting_finds_exactly_the_killers():
     assert {id_ for id_, work in found.items() if work.dead} == backend.killers
     for id_ in backend.killers:
         error = found[id_].outcome
-        assert (error.code, error.failure) == (ErrorCode.MODEL_DIED, FailureClass.SUSPECT)
+        assert (error.code, error.failure) == (code, FailureClass.SUSPECT)
         assert error.model == "general"
         assert found[id_].deaths == 3
 

@@ -1,0 +1,176 @@
+"""The commands against a real broker and a real Router with a stand-in engine, as a shell has them.
+
+One stack for all of them: each test has manifests and ids of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from deploy.local import LocalStack
+from tests.standin import text_of
+
+pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Shell:
+    """`chorus COMMAND` with the settings of a running stack.
+
+    Attributes:
+        audio: folder that the Router reads from.
+    """
+
+    def __init__(self, stack: LocalStack, audio: Path) -> None:
+        self.audio = audio
+        self._stack = stack
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        settings = ["--settings", str(self._stack.settings_file)]
+        return [sys.executable, "-m", "workers.cli", *map(str, arguments), *settings]
+
+    def run(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*arguments), capture_output=True, text=True, cwd=ROOT, timeout=120
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str | Path, code: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", code=code).stdout)
+
+    def json_lines(self, *arguments: str | Path) -> list[Any]:
+        return [json.loads(line) for line in self.run(*arguments, "--json").stdout.splitlines()]
+
+    def transcribe(self, manifest: Path, output: Path) -> list[str]:
+        address = ["--address", self._stack.address]
+        return self.command("transcribe", manifest, "-o", output, "--json", *address)
+
+    def clip(self, name: str) -> str:
+        """Write a clip of random samples; returns what the engine hears in it."""
+        rng = np.random.default_rng(list(name.encode()))
+        soundfile.write(self.audio / name, rng.uniform(-0.4, 0.4, 8_000), 16_000)
+        samples, _ = soundfile.read(self.audio / name, dtype="float32")
+        return text_of(samples)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    audio = tmp_path_factory.mktemp("audio")
+    settings = {
+        "models": {
+            "general": {
+                "engine": "tests.standin:StandInEngine",
+                "num_cpus": 0.1,
+                "options": {"delay_per_second": 0.1},
+            }
+        },
+        "routing": {"default": "general"},
+        "audio": {"roots": [str(audio)]},
+        "serve": {"router_num_cpus": 0.1},
+        "stream": {"batch_records": 4, "batches_in_flight": 2, "commit_interval_s": 0.2},
+    }
+    with LocalStack(settings, audio, partitions=2) as stack:
+        stack.start_serve()
+        stack.start_broker()
+        stack.wait_for_serve()
+        stack.start_worker()
+        yield Shell(stack, audio)
+
+
+def manifest(path: Path, *lines: dict[str, Any] | str) -> Path:
+    path.write_text("".join(f"{x if isinstance(x, str) else json.dumps(x)}\n" for x in lines))
+    return path
+
+
+def test_produce_and_tail(shell: Shell, tmp_path: Path) -> None:
+    texts = {f"p{number}": shell.clip(f"p{number}.wav") for number in range(6)}
+    lines = [{"id": id_, "audio_filepath": f"{id_}.wav"} for id_ in texts]
+    path = manifest(tmp_path / "m.jsonl", *lines[:3], '{"id": "bad", "offset": -1}', *lines[3:])
+
+    refused = shell.run("produce", path, code=2)
+    assert f"{path}:4: " in refused.stderr
+    assert "nothing was sent" in refused.stderr
+    sent = shell.json("produce", path, "--skip-invalid")
+    assert (sent["sent"], sent["skipped"]) == (6, 1)
+
+    heard = shell.json_lines("tail", "--from-beginning", "--limit", "6", "--timeout", "60")
+    assert {each["id"]: each["pred_text"] for each in heard} == texts
+    shown = shell.run("tail", "--from-beginning", "--limit", "6", "--timeout", "60").stdout
+    assert all(text in shown for text in texts.values())
+
+
+def test_dead_letters_are_listed_shown_and_replayed(shell: Shell, tmp_path: Path) -> None:
+    lost = [{"id": f"lost{n}", "audio_filepath": f"lost{n}.wav", "take": n} for n in range(2)]
+    shell.run("produce", manifest(tmp_path / "lost.jsonl", *lost))
+
+    def letters() -> list[Any]:
+        return shell.json_lines("dead-letters", "list", "--code", "audio_missing")
+
+    deadline = time.monotonic() + 60
+    while len(letters()) < 2:
+        assert time.monotonic() < deadline
+    shown = shell.json("dead-letters", "show", "lost1")
+    assert (shown["code"], shown["failure"]) == ("audio_missing", "poison")
+    assert json.loads(shown["value"]) == lost[1]
+    assert "lost0.wav" in shell.run("dead-letters", "show", "lost0").stdout
+    shell.run("dead-letters", "show", "nobody", code=1)
+
+    texts = {each["id"]: shell.clip(each["audio_filepath"]) for each in lost}  # found again
+    partly = shell.json("dead-letters", "replay", "lost0", "nobody", code=3)
+    assert partly == {"replayed": 1, "missing": ["nobody"]}
+    everything = shell.json("dead-letters", "replay", "--all", "--code", "audio_missing")
+    assert everything["replayed"] == 2
+    assert shell.json("dead-letters", "replay", "--all")["replayed"] == 0  # seen already
+
+    def replayed() -> list[Any]:
+        found = shell.json_lines("tail", "--from-beginning", "--timeout", "1")
+        return [each for each in found if each["id"] in texts]
+
+    while len(found := replayed()) < 3:
+        assert time.monotonic() < deadline
+    assert {each["id"]: each["pred_text"] for each in found} == texts
+    assert {each["id"]: each["take"] for each in found} == {"lost0": 0, "lost1": 1}
+
+
+def test_a_transcription_goes_on_after_a_kill(shell: Shell, tmp_path: Path) -> None:
+    texts = {f"t{number}": shell.clip(f"t{number}.wav") for number in range(80)}
+    lines = [{"id": id_, "audio_filepath": f"{id_}.wav"} for id_ in texts]
+    path = manifest(tmp_path / "t.jsonl", *lines, {"id": "gone", "audio_filepath": "gone.wav"})
+    output = tmp_path / "out.jsonl"
+
+    first = subprocess.Popen(
+        shell.transcribe(path, output), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not output.exists() or output.stat().st_size < 2_000:
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    first.kill()
+    first.wait()
+    there = output.read_bytes().count(b"\n")
+    assert 0 < there < 80
+
+    again = subprocess.run(
+        shell.transcribe(path, output), cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert again.returncode == 3, again.stderr  # one record has no transcript
+    summary = json.loads(again.stdout)
+    assert (summary["resumed"], summary["failed"]) == (there, 1)
+    written = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [each["id"] for each in written] == [*texts, "gone"]
+    assert [each["pred_text"] for each in written[:-1]] == list(texts.values())
+    assert "processing_error" in written[-1]
