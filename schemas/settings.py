@@ -214,7 +214,7 @@ class StreamSettings(_Strict):
 
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
     workers: PositiveInt = 1
-    batch_records: PositiveInt = 32
+    batch_records: PositiveInt = 128
     batches_in_flight: PositiveInt = 4
     max_pending_records: PositiveInt = 1024
     max_pending_bytes: PositiveInt = 64 << 20

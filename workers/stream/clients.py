@@ -137,4 +137,8 @@ def _make(
         return client(bootstrap_servers=kafka.bootstrap_servers, **{**known, **options})
     except (KafkaTimeoutError, KafkaConnectionError) as error:
         servers = ", ".join(kafka.bootstrap_servers)
-        raise KafkaUnreachableError(f"no Kafka broker answers at {servers} ({error})") from error
+        # kafka-python tries a refused login again until time is up, and then forgets the reason
+        secured = ", or none accepts what `kafka.client` says (the log tells)" if given else ""
+        raise KafkaUnreachableError(
+            f"no Kafka broker answers at {servers}{secured} ({error})"
+        ) from error
