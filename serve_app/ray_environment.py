@@ -20,6 +20,8 @@ ENVIRONMENT = {
     # No idle workers, one per core, before any is asked for.
     "RAY_prestart_worker_first_driver": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray's own metrics, for a dashboard that a cluster of ours does not have.
+    "RAY_enable_metrics_collection": "0",
     # Serve looks after its replicas ten times a second, at 3% of a core whether idle or not.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
 }

@@ -3,6 +3,8 @@
 - `kafka_over_engine`: records per second from topic to topic, over those of as many bare engines
   as the stream has replicas, on the same clips and the same cores. The engines get all clips at
   once and decoded; the stream reads and decodes files, routes, transcribes, scores, commits.
+- `kafka_over_one_engine`: the same over one bare engine that has all the cores, as a script would
+  use it.
 - `overhead_cpu_ms`: CPU-ms a record of everything but the model: all processes of the run, less
   what a bare engine needs for the same clips. `parts_cpu_ms` says where it goes, `audio_cpu_ms`
   what the loader takes of it, by the format of the files.
@@ -238,6 +240,8 @@ def measure(folder: Path, count: int, replicas: int, format_: str) -> dict[str, 
     over_transcribe = measure_over_transcribe(speech, threads=cores())
     console.print("the engines alone ...")
     first = measure_engines(speech, **engine)
+    one = {"engines": 1, "model": {**model_settings(), "threads": cores(), "batch_seconds": 80.0}}
+    alone = measure_engines(speech, **one, clips=count // 2)
     console.print("the whole stream ...")
     stream = measure_stream(speech, replicas, count)
     console.print("the engines alone, again ...")
@@ -246,6 +250,7 @@ def measure(folder: Path, count: int, replicas: int, format_: str) -> dict[str, 
     engine_cpu = statistics.mean([first["cpu_ms"], second["cpu_ms"]])
     return {
         "kafka_over_engine": round(stream["records_per_s"] / engine_rate, 3),
+        "kafka_over_one_engine": round(stream["records_per_s"] / alone["clips_per_s"], 3),
         "overhead_cpu_ms": round(sum(stream["cpu_ms"].values()) - engine_cpu, 2),
         "engine_over_transcribe": round(over_transcribe, 2),
         "cold_start_s": round(cold_start, 1),
@@ -256,6 +261,7 @@ def measure(folder: Path, count: int, replicas: int, format_: str) -> dict[str, 
             "kafka": round(stream["records_per_s"], 1),
             "engines_before": round(first["clips_per_s"], 1),
             "engines_after": round(second["clips_per_s"], 1),
+            "one_engine": round(alone["clips_per_s"], 1),
         },
         "engine_rtfx": round(first["rtfx"], 1),
         "format": format_,
