@@ -78,7 +78,9 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
         "controller.quorum.voters": f"1@{HOST}:{controller}",
         "advertised.listeners": f"PLAINTEXT://{HOST}:{plain},SECURE://{HOST}:{secure}",
         "inter.broker.listener.name": "PLAINTEXT",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
+        "listener.security.protocol.map": (
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL"
+        ),
         f"{mine}.ssl.keystore.type": "PEM",
         f"{mine}.ssl.keystore.location": str(both),
         f"{mine}.sasl.enabled.mechanisms": "PLAIN",
