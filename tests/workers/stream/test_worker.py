@@ -36,6 +36,7 @@ from tests.workers.stream.support import (
 from workers import exit_codes
 from workers.kafka.cluster import Cluster
 from workers.kafka.ports import free_ports
+from workers.kafka.topics import ensure_topics
 from workers.stream.clients import make_producer
 from workers.stream.publisher import Publisher
 from workers.stream.worker import StreamWorker
@@ -280,6 +281,18 @@ def test_a_flood_of_dead_letters_stops_the_worker_before_it_is_committed(kafka, 
     assert f"{settings.kafka.topics.manifests}-0-20" in caplog.text
     assert dead_letters(settings) == []
     assert committed(settings) == {0: 20}
+
+
+def test_a_topic_for_small_batches_gets_small_ones(kafka, unique):
+    settings = settings_for(kafka.bootstrap, unique)
+    small = unique("small")
+    ensure_topics(kafka.bootstrap, {small: 1}, configs={small: {"max.message.bytes": "4000"}})
+    settings.kafka.topics.transcripts = small
+    send(settings, ids(100))
+    with running(settings, StandInRouter()) as worker:
+        wait_until(lambda: done(worker) == 100)
+        assert worker.stats().recoveries == 0
+    assert transcript_ids(settings) == each_once(ids(100))
 
 
 def test_a_stuck_partition_leaves_room_for_the_others_and_memory_is_bounded(kafka, unique):
