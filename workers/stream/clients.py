@@ -138,7 +138,7 @@ def _make(
     except (KafkaTimeoutError, KafkaConnectionError) as error:
         servers = ", ".join(kafka.bootstrap_servers)
         # kafka-python tries a refused login again until time is up, and then forgets the reason
-        secured = ", or none accepts what `kafka.client` says (the log tells)" if given else ""
+        secured = ", or none accepts what `kafka.client` says" if given else ""
         raise KafkaUnreachableError(
             f"no Kafka broker answers at {servers}{secured} ({error})"
         ) from error

