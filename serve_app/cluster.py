@@ -18,6 +18,7 @@ from ray._private.authentication.authentication_token_setup import (
 from ray._private.node import Node
 
 from serve_app.forkserver import SOCKET_VARIABLE, ForkServer
+from serve_app.processes import kill_tree
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +80,8 @@ def start_ray(num_cpus: float, fork_server: ForkServer | None = None) -> str:
 
 def _end_children_except(older: set[psutil.Process]) -> None:
     """Kill what an unfinished start has begun; `ray.shutdown` knows only of a finished one."""
-    started = set(psutil.Process().children()) - older
-    for process in [*started, *(each for child in started for each in child.children(True))]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    for process in set(psutil.Process().children()) - older:
+        kill_tree(process.pid)
     ray.shutdown()
 
 

@@ -35,7 +35,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import psutil
+
+from serve_app.processes import kill_tree
 
 #: Names the server's socket to the launcher.
 SOCKET_VARIABLE = "CHORUS_FORK_SERVER"
@@ -73,11 +74,8 @@ class ForkServer:
 
     def stop(self) -> None:
         """End the server and what is left of its workers, at once. Idempotent."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for worker in psutil.Process(self._process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    worker.kill()
-        self._process.kill()
+        if self._process.poll() is None:  # its number may be another process's by now
+            kill_tree(self._process.pid)
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
