@@ -18,7 +18,6 @@ faster meanwhile does not pass for a result.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
@@ -32,7 +31,6 @@ import msgspec
 import psutil
 import soundfile
 import yaml
-from kafka.errors import RetriableError
 from rich.console import Console
 
 from deploy.local import LocalStack
@@ -48,7 +46,8 @@ from tests.scenarios.speech import (
     repeated,
     shipped_records,
 )
-from workers.stream.clients import make_admin, make_producer
+from tests.scenarios.stream_watch import Feed, committed_offsets
+from workers.stream.clients import make_admin
 from workers.topic_reader import read_topic
 
 #: Formats of `audio_cpu_ms`, as soundfile calls them: suffix, format, subtype.
@@ -65,18 +64,19 @@ console = Console(stderr=True, highlight=False)
 # -- the clips --------------------------------------------------------------------------------
 
 
-def write_speech(folder: Path, name: str) -> None:
-    """The shipped speech as 16 kHz files of one format in `folder`, with a manifest."""
-    suffix, container, subtype = FORMATS[name]
+def write_speech(folder: Path) -> None:
+    """The shipped speech as 16 kHz files with a manifest, in `folder/NAME` for each format."""
+    records = shipped_records()
     loader = AudioLoader(AudioSettings(roots=[str(SPEECH)]))
-    folder.mkdir()
-    lines = []
-    for record in shipped_records():
-        path = f"{record.id}{suffix}"
-        clip = loader.load(record.audio_filepath)
-        soundfile.write(folder / path, clip, 16_000, format=container, subtype=subtype)
-        lines.append(encode_manifest(msgspec.structs.replace(record, audio_filepath=path)))
-    (folder / "manifest.jsonl").write_bytes(b"\n".join(lines))
+    clips = [loader.load(record.audio_filepath) for record in records]
+    for name, (suffix, container, subtype) in FORMATS.items():
+        (folder / name).mkdir()
+        lines = []
+        for record, clip in zip(records, clips, strict=True):
+            path = f"{record.id}{suffix}"
+            soundfile.write(folder / name / path, clip, 16_000, format=container, subtype=subtype)
+            lines.append(encode_manifest(msgspec.structs.replace(record, audio_filepath=path)))
+        (folder / name / "manifest.jsonl").write_bytes(b"\n".join(lines))
 
 
 def audio_cpu_ms(folder: Path) -> float:
@@ -140,15 +140,9 @@ def measure_stream(speech: Path, replicas: int, count: int) -> dict[str, Any]:
 
 def produce(settings: Settings, records: list[ManifestRecord]) -> None:
     """Send `records` to the manifest topic and wait for the broker's word."""
-    producer = make_producer(settings.kafka, linger_ms=20)
-    topic = settings.kafka.topics.manifests
-    sent = [
-        producer.send(topic, key=record.id.encode(), value=encode_manifest(record))
-        for record in records
-    ]
-    for future in sent:
-        future.get(60)
-    producer.close()
+    feed = Feed(settings.kafka, records)
+    feed.finish()
+    feed.close()
 
 
 def wait_for_commit(stack: LocalStack, count: int) -> tuple[float, int]:
@@ -157,18 +151,12 @@ def wait_for_commit(stack: LocalStack, count: int) -> tuple[float, int]:
     Offsets are committed with the transcripts, and asking for them takes less of the cores that
     are being measured than reading the transcripts does.
     """
-    admin = make_admin(stack.settings.kafka)
-    try:
-        while True:
-            with contextlib.suppress(RetriableError):  # the group has no coordinator yet
-                offsets = next(iter(admin.list_group_offsets(stack.settings.kafka.group).values()))
-                done = sum(at.offset for at in offsets.values() if at.offset > 0)
-                if done >= count:
-                    return time.monotonic(), done
+    kafka = stack.settings.kafka
+    with make_admin(kafka) as admin:
+        while (done := sum(committed_offsets(admin, kafka.group).values())) < count:
             stack.check_all()
             time.sleep(0.2)
-    finally:
-        admin.close()
+        return time.monotonic(), done
 
 
 #: Parts of the system by what their command lines say; the first that fits.
@@ -229,8 +217,7 @@ def cores() -> int:
 
 def measure(folder: Path, count: int, replicas: int, format_: str) -> dict[str, Any]:
     """All figures; clips are written to `folder`."""
-    for name in FORMATS:
-        write_speech(folder / name, name)
+    write_speech(folder)
     speech = folder / format_
     audio = {name: round(audio_cpu_ms(folder / name), 2) for name in FORMATS}
     engine = {"engines": replicas, "model": model_settings(), "clips": count // 2}
@@ -240,6 +227,7 @@ def measure(folder: Path, count: int, replicas: int, format_: str) -> dict[str, 
     over_transcribe = measure_over_transcribe(speech, threads=cores())
     console.print("the engines alone ...")
     first = measure_engines(speech, **engine)
+    # threads share a batch, so they want larger ones; 80 s was the best of those tried with two
     one = {"engines": 1, "model": {**model_settings(), "threads": cores(), "batch_seconds": 80.0}}
     alone = measure_engines(speech, **one, clips=count // 2)
     console.print("the whole stream ...")

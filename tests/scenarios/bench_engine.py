@@ -13,13 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 from schemas.settings import AudioSettings, ModelSettings
 from serve_app.audio import AudioLoader
 from serve_app.engines.load import load_engine
-from tests.scenarios.speech import MODEL, manifest_records, repeated
+from tests.scenarios.speech import MODEL, manifest_records
 
 #: `transcribe()` takes lists of a size; ours cuts by seconds. The common choice for short clips.
 TRANSCRIBE_BATCH = 16
@@ -30,7 +31,7 @@ COMPARED_CLIPS = 400
 def measure_engines(
     speech: Path, *, engines: int, model: dict[str, Any], clips: int
 ) -> dict[str, float]:
-    """Figures of several engines that work at once on one thread each.
+    """Figures of several engines that work at once.
 
     Args:
         speech: folder of the clips, with their manifest.
@@ -127,9 +128,8 @@ def main() -> None:
     settings = ModelSettings(**options.model)
     engine = load_engine(settings)
     loader = AudioLoader(AudioSettings(roots=[str(options.speech)]))
-    records = manifest_records(options.speech)
-    loaded = {record.id: loader.load(record.audio_filepath) for record in records}
-    audio = [loaded[record.id.partition("#")[0]] for record in repeated(records, options.clips)]
+    clips = [loader.load(record.audio_filepath) for record in manifest_records(options.speech)]
+    audio = list(islice(cycle(clips), options.clips))
     engine.transcribe(audio[:200])
     print("ready", flush=True)
     sys.stdin.readline()

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from kafka import TopicPartition
-from kafka.errors import KafkaError
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.errors import KafkaError, RetriableError
 
 from schemas.manifest import ManifestRecord, encode_manifest
 from schemas.settings import KafkaSettings
@@ -60,6 +60,16 @@ class Feed:
         """Give up what is not sent."""
         with contextlib.suppress(KafkaError):
             self._producer.close(timeout=5)
+
+
+def committed_offsets(admin: KafkaAdminClient, group: str) -> dict[TopicPartition, int]:
+    """The offsets that `group` has committed; empty while the broker is on its way up."""
+    try:
+        groups = admin.list_group_offsets(group)
+    except RetriableError:
+        return {}
+    found = next(iter(groups.values())) if groups else {}
+    return {partition: at.offset for partition, at in found.items() if at.offset >= 0}
 
 
 class CommitWatch:

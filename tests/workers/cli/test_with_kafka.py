@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
-from deploy.local import LocalStack
-from tests.standin import text_of
+from deploy.local import CHORUS, ROOT, LocalStack
+from tests.workers.stream.support import wait_until, write_clip
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.slow]
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 class Shell:
@@ -38,7 +32,7 @@ class Shell:
 
     def command(self, *arguments: str | Path) -> list[str]:
         settings = ["--settings", str(self._stack.settings_file)]
-        return [sys.executable, "-m", "workers.cli", *map(str, arguments), *settings]
+        return [*CHORUS, *map(str, arguments), *settings]
 
     def run(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -59,11 +53,7 @@ class Shell:
         return self.command("transcribe", manifest, "-o", output, "--json", *address)
 
     def clip(self, name: str) -> str:
-        """Write a clip of random samples; returns what the engine hears in it."""
-        rng = np.random.default_rng(list(name.encode()))
-        soundfile.write(self.audio / name, rng.uniform(-0.4, 0.4, 8_000), 16_000)
-        samples, _ = soundfile.read(self.audio / name, dtype="float32")
-        return text_of(samples)
+        return write_clip(self.audio / name)
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +109,7 @@ def test_dead_letters_are_listed_shown_and_replayed(shell: Shell, tmp_path: Path
     def letters() -> list[Any]:
         return shell.json_lines("dead-letters", "list", "--code", "audio_missing")
 
-    deadline = time.monotonic() + 60
-    while len(letters()) < 2:
-        assert time.monotonic() < deadline
+    wait_until(lambda: len(letters()) >= 2)
     shown = shell.json("dead-letters", "show", "lost1")
     assert (shown["code"], shown["failure"]) == ("audio_missing", "poison")
     assert json.loads(shown["value"]) == lost[1]
@@ -135,12 +123,14 @@ def test_dead_letters_are_listed_shown_and_replayed(shell: Shell, tmp_path: Path
     assert everything["replayed"] == 2
     assert shell.json("dead-letters", "replay", "--all")["replayed"] == 0  # seen already
 
-    def replayed() -> list[Any]:
-        found = shell.json_lines("tail", "--from-beginning", "--timeout", "1")
-        return [each for each in found if each["id"] in texts]
+    found: list[Any] = []
 
-    while len(found := replayed()) < 3:
-        assert time.monotonic() < deadline
+    def replayed() -> bool:
+        everything = shell.json_lines("tail", "--from-beginning", "--timeout", "1")
+        found[:] = [each for each in everything if each["id"] in texts]
+        return len(found) >= 3
+
+    wait_until(replayed)
     assert {each["id"]: each["pred_text"] for each in found} == texts
     assert {each["id"]: each["take"] for each in found} == {"lost0": 0, "lost1": 1}
 
@@ -154,11 +144,8 @@ def test_a_transcription_goes_on_after_a_kill(shell: Shell, tmp_path: Path) -> N
     first = subprocess.Popen(
         shell.transcribe(path, output), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
-    while not output.exists() or output.stat().st_size < 2_000:
-        assert first.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: output.exists() and output.stat().st_size >= 2_000)
+    assert first.poll() is None
     first.kill()
     first.wait()
     there = output.read_bytes().count(b"\n")

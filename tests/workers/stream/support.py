@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import soundfile
 from kafka import TopicPartition
-from kafka.errors import RetriableError
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
@@ -27,6 +29,8 @@ from schemas.settings import (
     Topics,
 )
 from schemas.transcript import Timings, Transcript
+from tests.scenarios.stream_watch import committed_offsets
+from tests.standin import text_of
 from workers.kafka.topics import ensure_topics
 from workers.stream.clients import make_admin, make_consumer, make_producer
 from workers.stream.work import Work
@@ -118,6 +122,14 @@ def transcript_of(record: ManifestRecord, **fields: Any) -> Transcript:
         extra=record.extra,
         **fields,
     )
+
+
+def write_clip(path: Path) -> str:
+    """Write half a second of random samples, by the file's name; what a stand-in engine hears."""
+    rng = np.random.default_rng(list(path.name.encode()))
+    soundfile.write(path, rng.uniform(-0.4, 0.4, 8_000), 16_000, subtype="PCM_16")
+    samples, _ = soundfile.read(path, dtype="float32")
+    return text_of(samples)
 
 
 @dataclass
@@ -244,16 +256,9 @@ def dead_letters(settings: Settings) -> list[Any]:
 
 def committed(settings: Settings) -> dict[int, int]:
     """Committed offset per partition of the manifest topic."""
-    admin = make_admin(settings.kafka)
-    try:
-        offsets = admin.list_group_offsets(settings.kafka.group)
-    except RetriableError:  # the broker is on its way up
-        return {}
-    finally:
-        admin.close()
-    # one group, as {group: {partition: offset}}
-    found = next(iter(offsets.values())) if offsets else {}
-    return {tp.partition: at.offset for tp, at in found.items() if at.offset >= 0}
+    with make_admin(settings.kafka) as admin:
+        found = committed_offsets(admin, settings.kafka.group)
+    return {tp.partition: offset for tp, offset in found.items()}
 
 
 def end_offsets(settings: Settings) -> dict[int, int]:

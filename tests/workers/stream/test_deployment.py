@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
-import numpy as np
 import pytest
-import soundfile
 
 from schemas.dead_letter import from_headers
 from schemas.failures import ErrorCode
 from schemas.settings import ModelSettings
-from tests.standin import text_of
 from tests.workers.stream.support import (
     committed,
     dead_letters,
@@ -21,6 +18,7 @@ from tests.workers.stream.support import (
     read_all,
     settings_for,
     wait_until,
+    write_clip,
 )
 from workers.stream.worker import Stats
 
@@ -39,13 +37,7 @@ def test_from_kafka_through_serve_and_back(kafka, unique, tmp_path):
     from serve_app import app
     from workers.stream.deployment import deploy_worker, stop_worker
 
-    rng = np.random.default_rng(1)
-    texts = {}
-    for number in range(20):
-        clip = rng.uniform(-0.4, 0.4, 8_000).astype(np.float32)
-        soundfile.write(tmp_path / f"c{number}.wav", clip, 16_000, subtype="PCM_16")
-        clip, _ = soundfile.read(tmp_path / f"c{number}.wav", dtype="float32")
-        texts[f"c{number}"] = text_of(clip)
+    texts = {f"c{number}": write_clip(tmp_path / f"c{number}.wav") for number in range(20)}
     settings = settings_for(kafka.bootstrap, unique, workers=2)
     settings.models = {"general": ModelSettings(engine="tests.standin:StandInEngine", num_cpus=0.5)}
     settings.audio.roots = [str(tmp_path)]

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from schemas.settings import KafkaSettings, Settings
+from schemas.settings import FromEnvironment, Settings
 from tests.workers.stream.support import (
     StandInRouter,
     committed,
@@ -66,11 +66,10 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Settings of the clients of a broker whose second listener is SASL over TLS."""
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A broker whose second listener is SASL over TLS: its plain address, and `kafka` for it."""
     authority, both = self_signed(tmp_path_factory.mktemp("certificates"))
-    plain, secure = free_ports(2)
-    (controller,) = free_ports(1, avoid=[plain, secure])
+    plain, secure, controller = free_ports(3)
     mine = "listener.name.secure"
     config = {
         "listeners": f"PLAINTEXT://{HOST}:{plain},SECURE://{HOST}:{secure},"
@@ -90,32 +89,29 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
         ),
     }
     with Cluster(port=plain, config=config) as cluster:
-        yield {
-            "plain": cluster.bootstrap,
-            "bootstrap_servers": [f"{HOST}:{secure}"],
-            "client": {
-                "security_protocol": "SASL_SSL",
-                "ssl_cafile": str(authority),
-                "sasl_mechanism": "PLAIN",
-                "sasl_plain_username": "chorus",
-                "sasl_plain_password": {"env": "TEST_KAFKA_PASSWORD"},
-            },
+        client = {
+            "security_protocol": "SASL_SSL",
+            "ssl_cafile": str(authority),
+            "sasl_mechanism": "PLAIN",
+            "sasl_plain_username": "chorus",
+            "sasl_plain_password": FromEnvironment(env="TEST_KAFKA_PASSWORD"),
         }
+        yield cluster.bootstrap, {"bootstrap_servers": [f"{HOST}:{secure}"], "client": client}
 
 
-def settings_of(secured: dict[str, Any], unique: Callable[[str], str]) -> Settings:
-    settings = settings_for(secured["plain"], unique)
-    kafka = {**msgspec.to_builtins(settings.kafka), **secured}
-    del kafka["plain"]
-    settings.kafka = msgspec.convert(kafka, KafkaSettings)
+@pytest.fixture
+def settings(secured: tuple[str, dict[str, Any]], unique: Callable[[str], str]) -> Settings:
+    """Settings with topics of their own, whose clients use the secured listener."""
+    plain, kafka = secured
+    settings = settings_for(plain, unique)
+    settings.kafka = msgspec.structs.replace(settings.kafka, **kafka)
     return settings
 
 
 def test_exactly_once_over_tls_with_a_password(
-    secured: dict[str, Any], unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEST_KAFKA_PASSWORD", PASSWORD)
-    settings = settings_of(secured, unique)
     produce(settings, [manifest(f"r{number}") for number in range(50)])
     with running(settings, StandInRouter()):
         wait_until(lambda: committed(settings) == end_offsets(settings))
@@ -123,13 +119,9 @@ def test_exactly_once_over_tls_with_a_password(
 
 
 def test_a_wrong_password_is_told_from_a_broker_that_is_down(
-    secured: dict[str, Any],
-    unique: Callable[[str], str],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TEST_KAFKA_PASSWORD", "wrong password")
-    settings = settings_of(secured, unique)
     with pytest.raises(KafkaUnreachableError, match=r"kafka\.client"):
         make_admin(settings.kafka, bootstrap_timeout_ms=3_000)
     assert "wrong password" not in caplog.text
