@@ -40,6 +40,8 @@ class ErrorCode(StrEnum):
     AUDIO_TOO_LARGE = "audio_too_large"
     # poison: the model refused this one clip, and will again
     MODEL_REJECTED = "model_rejected"
+    # poison: a fault of ours that this one record brings out, and will again
+    ROUTER_FAULT = "router_fault"
     # retryable
     AUDIO_IO = "audio_io"
     MODEL_UNAVAILABLE = "model_unavailable"

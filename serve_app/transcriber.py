@@ -133,6 +133,13 @@ class _Item(msgspec.Struct):
         return len(self.clip) / SAMPLE_RATE
 
 
+class _Group(msgspec.Struct):
+    """Items for one model, and their seconds of audio in all."""
+
+    items: list[_Item] = []
+    seconds: float = 0.0
+
+
 class _Job:
     """One list of records on its way."""
 
@@ -140,7 +147,7 @@ class _Job:
         self._owner = owner
         self._records = records
         self._results: dict[int, Result] = {}
-        self._groups: dict[str, list[_Item]] = {}  # read, not yet sent
+        self._groups: dict[str, _Group] = {}  # read, not yet sent
         self._started = perf_counter()
 
     async def run(self) -> list[Result]:
@@ -151,8 +158,8 @@ class _Job:
                         reading.create_task(self._read(indices))
                 self._send_all()
         finally:
-            for items in self._groups.values():
-                self._release(items)
+            for group in self._groups.values():
+                self._release(group.items)
         return [self._results[index] for index in range(len(self._records))]
 
     async def _read(self, indices: range) -> None:
@@ -170,8 +177,12 @@ class _Job:
                 code, message = _audio_fault(clip)
                 logger.info("record %s: %s", record.id, code.value)
                 self._results[index] = RecordError(id=record.id, code=code, message=message)
-            else:
+                continue
+            try:
                 self._choose(index, record, clip, audio_ms)
+            except Exception as error:
+                owner.memory.release(clip.nbytes)
+                self._results[index] = _own_fault(record, error)
         if owner.memory.full:
             # What waits here for the rest of its group may be all that keeps the readers of that
             # rest from starting.
@@ -180,9 +191,10 @@ class _Job:
     def _choose(self, index: int, record: ManifestRecord, clip: Clip, audio_ms: float) -> None:
         seconds = len(clip) / SAMPLE_RATE
         model, rule = self._owner.selector.choose(record, {"audio.seconds": seconds})
-        group = self._groups.setdefault(model, [])
-        group.append(_Item(index, record, clip, audio_ms, rule))
-        if sum(item.seconds for item in group) >= self._enough_s(model):
+        group = self._groups.setdefault(model, _Group())
+        group.items.append(_Item(index, record, clip, audio_ms, rule))
+        group.seconds += seconds
+        if group.seconds >= self._enough_s(model):
             self._send(model)  # perhaps another replica takes the rest of the list
 
     def _enough_s(self, model: str) -> float:
@@ -195,7 +207,7 @@ class _Job:
             self._send(model)
 
     def _send(self, model: str) -> None:
-        items = self._groups.pop(model)
+        items = self._groups.pop(model).items
         task = self._tasks.create_task(self._transcribe(model, items))
         task.add_done_callback(lambda _: self._release(items))
 
@@ -218,7 +230,11 @@ class _Job:
         finally:
             self._owner.calls[model] -= 1
         for item, outcome in zip(items, reply.outcomes, strict=True):
-            self._results[item.index] = self._result(model, item, outcome, reply.sha256)
+            try:
+                result = self._result(model, item, outcome, reply.sha256)
+            except Exception as error:
+                result = _own_fault(item.record, error)
+            self._results[item.index] = result
 
     def _result(self, model: str, item: _Item, outcome: Outcome, sha256: str) -> Result:
         record, heard = item.record, outcome.result
@@ -293,15 +309,27 @@ def _load_all(
 def _audio_fault(error: Exception) -> tuple[ErrorCode, str]:
     if isinstance(error, AudioError):
         return error.code, str(error)
-    # Not one of the loader's own: a fault of ours or of a library. The record must not be lost.
-    where = traceback.extract_tb(error.__traceback__)[-1]  # not the message: it may hold a path
-    logger.error("audio: %s at %s:%s", type(error).__name__, where.name, where.lineno)
+    # not one of the loader's own: a fault of ours or of a library; the record must not be lost
+    _log_where(error)
     if isinstance(error, OSError | MemoryError):
         return ErrorCode.AUDIO_IO, f"`audio_filepath`: cannot be read ({type(error).__name__})"
     return (
         ErrorCode.AUDIO_UNDECODABLE,
         f"`audio_filepath`: fails to decode ({type(error).__name__})",
     )
+
+
+def _own_fault(record: ManifestRecord, error: Exception) -> RecordError:
+    """A fault of ours that this record brings out: it must not cost its neighbours anything."""
+    _log_where(error)
+    reason = f"Chorus itself fails on this record ({type(error).__name__}); please report it"
+    return RecordError(id=record.id, code=ErrorCode.ROUTER_FAULT, message=reason)
+
+
+def _log_where(error: Exception) -> None:
+    """Log the place of an unexpected error; its message may hold a path or a transcript."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    logger.error("%s at %s:%s", type(error).__name__, where.name, where.lineno)
 
 
 def _public_path(model: ModelSettings) -> str:

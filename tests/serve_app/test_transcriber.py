@@ -134,6 +134,25 @@ async def test_what_is_wrong_with_one_record_is_its_own_affair() -> None:
     assert rejected.model == "general"
 
 
+async def test_a_fault_of_ours_costs_only_the_record_that_brings_it_out(monkeypatch) -> None:
+    router, _ = transcriber()
+    choose = router.selector.choose
+
+    def faulty_choose(rec: ManifestRecord, measures: Any) -> tuple[str, str]:
+        if rec.id == "r1":
+            raise KeyError("a bug of the selection")
+        return choose(rec, measures)
+
+    def faulty_count(reference: str, heard: str) -> None:
+        raise IndexError("a bug of the counting")
+
+    monkeypatch.setattr(router.selector, "choose", faulty_choose)
+    monkeypatch.setattr("serve_app.transcriber.count_errors", faulty_count)
+    results = await router.transcribe([record(0), record(1), record(2, text="a"), record(3)])
+    assert texts(results) == ["100 samples", "router_fault", "router_fault", "103 samples"]
+    assert router.memory.held_bytes == 0
+
+
 async def test_a_model_that_fails_fails_only_its_group() -> None:
     router, models = transcriber()
     models["medical"].error = ModelError(ErrorCode.MODEL_DIED, "model medical: died")

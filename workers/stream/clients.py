@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.admin import ConfigResource
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
 
@@ -34,6 +35,8 @@ _CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
 #: The longest pause between two attempts to reach a broker: kafka-python's 30 s would add up to
 #: half a minute to every restart of a broker.
 _RECONNECT_MAX_MS = 2_000
+
+_LIMIT = "max.message.bytes"
 
 
 class _SteadyClient(KafkaNetClient):
@@ -100,12 +103,21 @@ def make_admin(kafka: KafkaSettings, **options: Any) -> KafkaAdminClient:
 
 def missing_topics(kafka: KafkaSettings, topics: Iterable[str]) -> list[str]:
     """Those of `topics` that do not exist. Blocks and raises like `make_consumer`."""
-    admin = make_admin(kafka)
-    try:
+    with make_admin(kafka) as admin:
         existing = set(admin.list_topics())
-    finally:
-        admin.close()
     return [topic for topic in topics if topic not in existing]
+
+
+def message_limits(kafka: KafkaSettings, topics: Iterable[str]) -> dict[str, int]:
+    """Largest message in bytes that each of `topics` accepts: its `max.message.bytes`.
+
+    A topic whose configuration we may not read is left out. Blocks and raises like
+    `make_consumer`.
+    """
+    wanted = [ConfigResource("TOPIC", topic, {_LIMIT: None}) for topic in topics]
+    with make_admin(kafka) as admin:
+        configs = admin.describe_configs(wanted, config_filter="all").get("topic", {})
+    return {topic: int(found[_LIMIT]["value"]) for topic, found in configs.items() if found}
 
 
 def static_member(kafka: KafkaSettings, instance_id: str) -> str | None:
@@ -113,11 +125,8 @@ def static_member(kafka: KafkaSettings, instance_id: str) -> str | None:
 
     Blocks and raises like `make_consumer`.
     """
-    admin = make_admin(kafka)
-    try:
+    with make_admin(kafka) as admin:
         members = admin.describe_groups([kafka.group])[kafka.group]["members"]
-    finally:
-        admin.close()
     holders = [m["member_id"] for m in members if m["group_instance_id"] == instance_id]
     return holders[0] if holders else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +20,9 @@ SCHEMA_VERSION = b"1"
 SOURCE_HEADER = "chorus-source"
 #: Header of a dead letter whose value was too large for its topic: its size in bytes.
 OMITTED_HEADER = HEADER_PREFIX + "value_omitted"
+#: The largest dead letter without its value (path and id at their limits), and any metrics event,
+#: have room in this.
+MIN_MESSAGE_BYTES = 32 * 1024
 #: W3C trace context; the producer's own goes on to the transcript.
 TRACE_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
 
@@ -45,13 +49,14 @@ class Outputs:
 
     Args:
         kafka: names the topics, and the group for dead letters.
-        max_bytes: largest message that may be sent.
+        max_bytes: largest message that may be sent, by topic.
     """
 
-    def __init__(self, kafka: KafkaSettings, max_bytes: int) -> None:
+    def __init__(self, kafka: KafkaSettings, max_bytes: Mapping[str, int]) -> None:
         self._topics = kafka.topics
         self._group = kafka.group
-        self._max_bytes = max_bytes
+        self._max_transcript = max_bytes[kafka.topics.transcripts]
+        self._max_dead_letter = max_bytes[kafka.topics.dead_letters]
 
     def result(self, work: Work) -> Message:
         """The message of a finished `work`: its transcript, or its dead letter."""
@@ -59,11 +64,11 @@ class Outputs:
             return self._dead_letter(work, work.outcome)
         assert work.outcome is not None, f"{work.name} has no outcome"
         message = self._transcript(work, work.outcome)
-        if message.size <= self._max_bytes:
+        if message.size <= self._max_transcript:
             return message
         reason = (
-            f"its transcript has {message.size} bytes and a message holds {self._max_bytes}; "
-            "send fewer or shorter extra keys"
+            f"its transcript has {message.size} bytes and a message of its topic holds "
+            f"{self._max_transcript}; send fewer or shorter extra keys"
         )
         error = RecordError(id=work.outcome.id, code=ErrorCode.RECORD_SCHEMA, message=reason)
         return self._dead_letter(work, error)
@@ -100,10 +105,10 @@ class Outputs:
         if value is None and key is None:
             value = b""  # kafka-python sends no message with neither
         message = Message(self._topics.dead_letters, key, value, headers)
-        if message.size > self._max_bytes:
+        if message.size > self._max_dead_letter:
             # it came in whole and our headers are too much: its place says where it still is
             omitted = (OMITTED_HEADER, str(work.size).encode())
             message = message._replace(value=b"", headers=[*headers, omitted])
-        if message.size > self._max_bytes:
+        if message.size > self._max_dead_letter:
             message = message._replace(key=None, headers=[*to_headers(letter), omitted])
         return message

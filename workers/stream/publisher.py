@@ -23,9 +23,9 @@ from kafka import OffsetAndMetadata
 from kafka.errors import FencedInstanceIdError
 from opentelemetry.trace import SpanKind
 
-from schemas.settings import KafkaSettings, StreamSettings
-from workers.stream.clients import make_producer, static_member
-from workers.stream.messages import Message, Outputs
+from schemas.settings import KafkaSettings, SettingsError, StreamSettings
+from workers.stream.clients import make_producer, message_limits, static_member
+from workers.stream.messages import MIN_MESSAGE_BYTES, Message, Outputs
 from workers.stream.metrics import aggregate
 from workers.stream.offsets import Taken
 from workers.stream.tracing import batch_span
@@ -70,6 +70,7 @@ class Publisher:
         self._transactional_id = f"{kafka.group}-{instance}"
         self._watchdog = watchdog
         self._producer: Any = None
+        self._outputs: Outputs  # of that producer
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stream-publish")
         self._last = time.time()  # of the previous commit
 
@@ -83,6 +84,7 @@ class Publisher:
         """
         self._discard()
         self._producer = make_producer(self._kafka, **self._options())
+        self._outputs = Outputs(self._kafka, self._limits(self._producer))
         if self._exactly_once:
             self._producer.init_transactions()
 
@@ -145,7 +147,7 @@ class Publisher:
             with batch_span("send", topics.transcripts, group, taken.works, SpanKind.PRODUCER):
                 if self._exactly_once:
                     producer.begin_transaction()
-                self._send(producer, self._messages(producer, taken.works))
+                self._send(producer, self._messages(taken.works))
             if self._exactly_once:
                 with batch_span("commit", topics.manifests, group, taken.works, SpanKind.CLIENT):
                     self._commit(producer, taken, group_metadata)
@@ -153,8 +155,23 @@ class Publisher:
             self._discard()
             raise PublishError(f"{type(error).__name__}: {error}") from error
 
-    def _messages(self, producer: Any, works: list[Work]) -> list[Message]:
-        outputs = Outputs(self._kafka, max_bytes=producer.config["max_request_size"])
+    def _limits(self, producer: Any) -> dict[str, int]:
+        """Largest message by output topic. Asked for anew after each failed commit: a message
+        that is too large for its topic fails every transaction that it is in."""
+        topics = self._kafka.topics
+        names = (topics.transcripts, topics.metrics, topics.dead_letters)
+        allowed = message_limits(self._kafka, names)
+        for name, limit in allowed.items():
+            if limit < MIN_MESSAGE_BYTES:
+                raise SettingsError(
+                    f"kafka.topics: a message of topic {name} holds {limit} bytes, and the worker "
+                    f"needs {MIN_MESSAGE_BYTES}; raise the topic's max.message.bytes"
+                )
+        largest = producer.config["max_request_size"]
+        return {name: min(largest, allowed.get(name, largest)) for name in names}
+
+    def _messages(self, works: list[Work]) -> list[Message]:
+        outputs = self._outputs
         since, self._last = self._last, time.time()
         events = aggregate(self._instance, since, self._last, works)
         return [*map(outputs.result, works), *map(outputs.metrics, events)]

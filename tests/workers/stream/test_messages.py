@@ -14,7 +14,10 @@ from workers.stream.messages import OMITTED_HEADER, Outputs
 from workers.stream.metrics import aggregate
 from workers.stream.work import Work
 
-OUTPUTS = Outputs(KafkaSettings(group="g"), max_bytes=100_000)
+KAFKA = KafkaSettings(group="g")
+OUTPUTS = Outputs(
+    KAFKA, max_bytes=dict.fromkeys((KAFKA.topics.transcripts, KAFKA.topics.dead_letters), 100_000)
+)
 TRACE = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 
 

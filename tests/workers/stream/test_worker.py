@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -283,16 +284,43 @@ def test_a_flood_of_dead_letters_stops_the_worker_before_it_is_committed(kafka, 
     assert committed(settings) == {0: 20}
 
 
+def small_topic(kafka, name: str, max_bytes: int) -> str:
+    configs = {name: {"max.message.bytes": str(max_bytes)}}
+    ensure_topics(kafka.bootstrap, {name: 1}, configs=configs)
+    return name
+
+
 def test_a_topic_for_small_batches_gets_small_ones(kafka, unique):
     settings = settings_for(kafka.bootstrap, unique)
-    small = unique("small")
-    ensure_topics(kafka.bootstrap, {small: 1}, configs={small: {"max.message.bytes": "4000"}})
-    settings.kafka.topics.transcripts = small
-    send(settings, ids(100))
+    settings.kafka.topics.transcripts = small_topic(kafka, unique("small"), 40_000)
+    noise = random.Random(1).randbytes(1500).hex()  # so that compression does not make it fit
+    produce(settings, (manifest(name, note=noise) for name in ids(100)))
     with running(settings, StandInRouter()) as worker:
         wait_until(lambda: done(worker) == 100)
         assert worker.stats().recoveries == 0
     assert transcript_ids(settings) == each_once(ids(100))
+
+
+def test_a_transcript_too_large_for_its_topic_is_a_dead_letter(kafka, unique):
+    settings = settings_for(kafka.bootstrap, unique)
+    settings.kafka.topics.transcripts = small_topic(kafka, unique("small"), 40_000)
+    produce(settings, [manifest("large", note=random.Random(1).randbytes(25_000).hex())])
+    send(settings, ids(3))
+    with running(settings, StandInRouter()) as worker:
+        wait_until(lambda: done(worker) == 4)
+        assert worker.stats().recoveries == 0
+    assert transcript_ids(settings) == each_once(ids(3))
+    [letter] = [from_headers(message.headers) for message in dead_letters(settings)]
+    assert letter.id == "large"
+    assert "40000" in letter.message
+
+
+def test_a_topic_without_room_for_a_message_is_refused_at_the_start(kafka, unique, caplog):
+    settings = settings_for(kafka.bootstrap, unique)
+    settings.kafka.topics.dead_letters = small_topic(kafka, unique("tiny"), 4000)
+    assert StreamWorker(settings, StandInRouter()).run() == exit_codes.SETTINGS
+    assert settings.kafka.topics.dead_letters in caplog.text
+    assert "4000" in caplog.text
 
 
 def test_a_stuck_partition_leaves_room_for_the_others_and_memory_is_bounded(kafka, unique):
