@@ -42,7 +42,7 @@ MAX_AUDIO_BYTES = 256 << 20
 READ_SECONDS = 30.0
 #: Batches' worth of audio that a busy model is sent at a time. A call costs CPU on both sides
 #: whatever its size; one batch at a time is for a model that would have nothing to do.
-BUSY_MODEL_BATCHES = 4
+BUSY_MODEL_BATCHES = 16
 
 #: What every model must answer to count as alive: half a second of silence.
 PROBE_CLIP = np.zeros(SAMPLE_RATE // 2, np.float32)

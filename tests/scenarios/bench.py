@@ -11,8 +11,8 @@
 - `engine_over_transcribe`: the engine over NeMo's own `transcribe()`, clips of mixed length.
 - `cold_start_s`: from the command to the first committed transcript, five models, nothing running.
 
-The bare engines are measured before and after the stream, so that a machine that grows slower or
-faster meanwhile does not pass for a result.
+The stream and the bare engines take turns of a few seconds, the ones stopped while the others
+work: shared machines change their speed from minute to minute, by more than what is measured here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -37,7 +36,7 @@ from deploy.local import LocalStack
 from schemas.manifest import ManifestRecord, encode_manifest
 from schemas.settings import AudioSettings, Settings
 from serve_app.audio import AudioLoader
-from tests.scenarios.bench_engine import measure_engines, measure_over_transcribe
+from tests.scenarios.bench_engine import BareEngines, measure_over_transcribe
 from tests.scenarios.speech import (
     DEMO,
     MODEL,
@@ -57,6 +56,12 @@ FORMATS = {
     "mp3": (".mp3", "MP3", "MPEG_LAYER_III"),
     "opus": (".opus", "OGG", "OPUS"),
 }
+
+#: Some five seconds each on two cores: longer than a commit interval, shorter than any time-out.
+RECORDS_A_TURN = 800
+CLIPS_A_TURN = 500
+WARM_UP_RECORDS = 1200
+RECORDS_BEHIND = 800
 
 console = Console(stderr=True, highlight=False)
 
@@ -110,32 +115,45 @@ def model_settings() -> dict[str, Any]:
     return {"path": str(MODEL), "threads": 1, "batch_seconds": 30.0}
 
 
-def measure_stream(speech: Path, replicas: int, count: int) -> dict[str, Any]:
+def measure_turns(
+    speech: Path, replicas: int, turns: int, rivals: list[BareEngines]
+) -> dict[str, Any]:
     """Records per second from topic to topic, and CPU-ms a record by part, in steady state.
 
-    Of the records before those that are measured the JVM and the caches grow warm; those behind
-    them keep every replica at work until the end.
+    Between its turns the stream is stopped, and the rivals work in turn. Of the records before
+    the first turn the JVM and the caches grow warm; those behind the last one keep every replica
+    at work until the end.
     """
-    warm_up, behind = max(500, count // 4), 800
-    total = warm_up + count + behind
+    count = turns * RECORDS_A_TURN
+    total = WARM_UP_RECORDS + count + RECORDS_BEHIND
     with LocalStack(stream_settings(speech, replicas), speech) as stack:
         stack.start_serve()
         stack.start_broker()
         stack.wait_for_serve()
         produce(stack.settings, repeated(manifest_records(speech), total))
         stack.start_worker()
-        begin, first = wait_for_commit(stack, warm_up)
+        first = wait_for_commit(stack, WARM_UP_RECORDS)
         before = cpu_by_part(stack)
-        end, last = wait_for_commit(stack, warm_up + count)
+        running_s = 0.0
+        for turn in range(turns):
+            begin = time.monotonic()
+            last = wait_for_commit(stack, WARM_UP_RECORDS + (turn + 1) * RECORDS_A_TURN)
+            running_s += time.monotonic() - begin
+            stopped = stack.processes()
+            for process in stopped:
+                process.suspend()
+            for rival in rivals:
+                rival.work(CLIPS_A_TURN)
+            for process in stopped:
+                process.resume()
         after = cpu_by_part(stack)
         wait_for_commit(stack, total)
         kafka = stack.settings.kafka
         transcripts = sum(1 for _ in read_topic(kafka, kafka.topics.transcripts))
     if transcripts != total:
         raise RuntimeError(f"{transcripts} transcripts of {total} records")
-    count = last - first
-    parts = {name: 1000 * (after[name] - before[name]) / count for name in after}
-    return {"records_per_s": count / (end - begin), "cpu_ms": parts}
+    parts = {name: 1000 * (after[name] - before[name]) / (last - first) for name in after}
+    return {"records_per_s": (last - first) / running_s, "cpu_ms": parts}
 
 
 def produce(settings: Settings, records: list[ManifestRecord]) -> None:
@@ -145,8 +163,8 @@ def produce(settings: Settings, records: list[ManifestRecord]) -> None:
     feed.close()
 
 
-def wait_for_commit(stack: LocalStack, count: int) -> tuple[float, int]:
-    """Block until the worker has committed `count` records: the time, and how many it has then.
+def wait_for_commit(stack: LocalStack, count: int) -> int:
+    """Block until the worker has committed `count` records; returns how many it has then.
 
     Offsets are committed with the transcripts, and asking for them takes less of the cores that
     are being measured than reading the transcripts does.
@@ -156,7 +174,7 @@ def wait_for_commit(stack: LocalStack, count: int) -> tuple[float, int]:
         while (done := sum(committed_offsets(admin, kafka.group).values())) < count:
             stack.check_all()
             time.sleep(0.2)
-        return time.monotonic(), done
+        return done
 
 
 #: Parts of the system by what their command lines say; the first that fits.
@@ -192,18 +210,19 @@ def measure_cold_start() -> float:
         produce(stack.settings, shipped_records()[:10])
         stack.wait_for_serve()
         stack.start_worker()
-        return wait_for_commit(stack, 1)[0] - begin
+        wait_for_commit(stack, 1)
+        return time.monotonic() - begin
 
 
 def main() -> int:
     """Measure everything, print a table and, last, the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=4000)
+    parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--replicas", type=int, default=cores())
     parser.add_argument("--format", choices=FORMATS, default="wav", help="of the stream's audio")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="chorus-bench-") as name:
-        figures = measure(Path(name), options.records, options.replicas, options.format)
+        figures = measure(Path(name), options.turns, options.replicas, options.format)
     for key, value in figures.items():
         console.print(f"  {key:24} {value}")
     print(json.dumps(figures))
@@ -215,46 +234,43 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def measure(folder: Path, count: int, replicas: int, format_: str) -> dict[str, Any]:
+def measure(folder: Path, turns: int, replicas: int, format_: str) -> dict[str, Any]:
     """All figures; clips are written to `folder`."""
     write_speech(folder)
     speech = folder / format_
     audio = {name: round(audio_cpu_ms(folder / name), 2) for name in FORMATS}
-    engine = {"engines": replicas, "model": model_settings(), "clips": count // 2}
     console.print("cold start, five models ...")
     cold_start = measure_cold_start()
     console.print("the engine against transcribe() ...")
     over_transcribe = measure_over_transcribe(speech, threads=cores())
-    console.print("the engines alone ...")
-    first = measure_engines(speech, **engine)
+    console.print("the whole stream and the bare engines, by turns ...")
     # threads share a batch, so they want larger ones; 80 s was the best of those tried with two
-    one = {"engines": 1, "model": {**model_settings(), "threads": cores(), "batch_seconds": 80.0}}
-    alone = measure_engines(speech, **one, clips=count // 2)
-    console.print("the whole stream ...")
-    stream = measure_stream(speech, replicas, count)
-    console.print("the engines alone, again ...")
-    second = measure_engines(speech, **engine)
-    engine_rate = statistics.mean([first["clips_per_s"], second["clips_per_s"]])
-    engine_cpu = statistics.mean([first["cpu_ms"], second["cpu_ms"]])
+    shared = {**model_settings(), "threads": cores(), "batch_seconds": 80.0}
+    with (
+        BareEngines(speech, engines=replicas, model=model_settings()) as engines,
+        BareEngines(speech, engines=1, model=shared) as one,
+    ):
+        engines.wait_until_ready()
+        one.wait_until_ready()
+        stream = measure_turns(speech, replicas, turns, [engines, one])
     return {
-        "kafka_over_engine": round(stream["records_per_s"] / engine_rate, 3),
-        "kafka_over_one_engine": round(stream["records_per_s"] / alone["clips_per_s"], 3),
-        "overhead_cpu_ms": round(sum(stream["cpu_ms"].values()) - engine_cpu, 2),
+        "kafka_over_engine": round(stream["records_per_s"] / engines.clips_per_s, 3),
+        "kafka_over_one_engine": round(stream["records_per_s"] / one.clips_per_s, 3),
+        "overhead_cpu_ms": round(sum(stream["cpu_ms"].values()) - engines.cpu_ms, 2),
         "engine_over_transcribe": round(over_transcribe, 2),
         "cold_start_s": round(cold_start, 1),
         "parts_cpu_ms": {name: round(value, 2) for name, value in stream["cpu_ms"].items()},
-        "engine_cpu_ms": round(engine_cpu, 2),
+        "engine_cpu_ms": round(engines.cpu_ms, 2),
         "audio_cpu_ms": audio,
         "records_per_s": {
             "kafka": round(stream["records_per_s"], 1),
-            "engines_before": round(first["clips_per_s"], 1),
-            "engines_after": round(second["clips_per_s"], 1),
-            "one_engine": round(alone["clips_per_s"], 1),
+            "engines": round(engines.clips_per_s, 1),
+            "one_engine": round(one.clips_per_s, 1),
         },
-        "engine_rtfx": round(first["rtfx"], 1),
+        "engine_rtfx": round(engines.rtfx, 1),
         "format": format_,
         "replicas": replicas,
-        "records": count,
+        "turns": turns,
     }
 
 

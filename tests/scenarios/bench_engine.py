@@ -1,12 +1,14 @@
 """The bare engine for `bench.py`, in processes of its own.
 
-A process says "ready" once its engine is warm, begins at a line on stdin, and ends with its figures
-as JSON: so that several work at the same time.
+A process says "ready" once its engine is warm. Each line on stdin is a number of clips to
+transcribe, and answered by a line of JSON with what that took: so that several processes work at
+the same time, and take turns with what they are compared to.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
@@ -24,78 +26,99 @@ from tests.scenarios.speech import MODEL, manifest_records
 
 #: `transcribe()` takes lists of a size; ours cuts by seconds. The common choice for short clips.
 TRANSCRIBE_BATCH = 16
-ROUNDS = 3
 COMPARED_CLIPS = 400
+WARM_UP_CLIPS = 200
 
 
-def measure_engines(
-    speech: Path, *, engines: int, model: dict[str, Any], clips: int
-) -> dict[str, float]:
-    """Figures of several engines that work at once.
+class BareEngines(contextlib.AbstractContextManager["BareEngines"]):
+    """Engines in processes of their own, which work at the same time.
 
     Args:
         speech: folder of the clips, with their manifest.
         engines: processes.
         model: settings of each engine.
-        clips: that each transcribes, a round.
-
-    Returns:
-        clips_per_s and rtfx of all together; cpu_ms a clip.
     """
-    command = ["--clips", str(clips), "--model", json.dumps(model)]
-    processes = [_spawn(speech, *command) for _ in range(engines)]
-    figures = _figures(processes)
-    return {
-        "clips_per_s": sum(each["clips_per_s"] for each in figures),
-        "rtfx": sum(each["rtfx"] for each in figures),
-        "cpu_ms": statistics.mean(each["cpu_ms"] for each in figures),
-    }
+
+    def __init__(self, speech: Path, *, engines: int, model: dict[str, Any]) -> None:
+        self._processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", __spec__.name, str(speech), json.dumps(model)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                bufsize=1,
+            )
+            for _ in range(engines)
+        ]
+        self._clips = 0
+        self._audio_s = 0.0
+        self._wall_s = [0.0] * engines
+        self._cpu_s = 0.0
+
+    def wait_until_ready(self) -> None:
+        """Block until every engine is loaded and warm."""
+        for process in self._processes:
+            assert process.stdout is not None
+            if not any(line == "ready\n" for line in process.stdout):
+                raise RuntimeError(f"the bare engine ended with code {process.wait()}")
+
+    def work(self, clips: int) -> None:
+        """Let every engine transcribe `clips` clips, all at once. Blocks."""
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.write(f"{clips}\n")
+        for number, process in enumerate(self._processes):
+            assert process.stdout is not None
+            took = json.loads(process.stdout.readline())
+            self._clips += clips
+            self._audio_s += took["audio_s"]
+            self._wall_s[number] += took["wall_s"]
+            self._cpu_s += took["cpu_s"]
+
+    @property
+    def clips_per_s(self) -> float:
+        """Of all engines together, over all that they have done."""
+        mine = self._clips / len(self._processes)
+        return sum(mine / seconds for seconds in self._wall_s)
+
+    @property
+    def rtfx(self) -> float:
+        """Seconds of audio per second, of all engines together."""
+        return self.clips_per_s * self._audio_s / self._clips
+
+    @property
+    def cpu_ms(self) -> float:
+        """CPU-ms a clip."""
+        return 1000 * self._cpu_s / self._clips
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.communicate()
 
 
 def measure_over_transcribe(speech: Path, *, threads: int) -> float:
     """How many times faster the engine is than NeMo's `transcribe()` with the same threads."""
     model = json.dumps({"path": str(MODEL), "threads": threads})
-    command = ["--clips", str(COMPARED_CLIPS), "--model", model, "--compare"]
-    return _figures([_spawn(speech, *command)])[0]["over_transcribe"]
-
-
-def _spawn(speech: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", __spec__.name, str(speech), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+    command = [sys.executable, "-m", __spec__.name, str(speech), model, "--compare"]
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
+    return float(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _figures(processes: list[subprocess.Popen[str]]) -> list[dict[str, float]]:
-    for process in processes:
-        assert process.stdout is not None
-        if not any(line == "ready\n" for line in process.stdout):
-            raise RuntimeError(f"the bare engine ended with code {process.wait()}")
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
-
-
-def _rates(engine: Any, audio: list[Any]) -> dict[str, float]:
-    seconds, cpu = [], []
-    for _ in range(ROUNDS):
-        wall, used = time.perf_counter(), time.process_time()
-        engine.transcribe(audio)
-        seconds.append(time.perf_counter() - wall)
-        cpu.append(time.process_time() - used)
+def _work(engine: Any, audio: list[Any]) -> dict[str, float]:
+    wall, used = time.perf_counter(), time.process_time()
+    engine.transcribe(audio)
     return {
-        "clips_per_s": len(audio) / statistics.median(seconds),
-        "rtfx": sum(len(clip) for clip in audio) / 16_000 / statistics.median(seconds),
-        "cpu_ms": 1000 * statistics.median(cpu) / len(audio),
+        "audio_s": sum(len(clip) for clip in audio) / engine.sample_rate,
+        "wall_s": time.perf_counter() - wall,
+        "cpu_s": time.process_time() - used,
     }
 
 
-def _over_transcribe(engine: Any, audio: list[Any], threads: int) -> dict[str, float]:
+def _over_transcribe(engine: Any, audio: list[Any], threads: int) -> float:
     """Median over rounds in which the two take turns."""
     import torch
     from nemo.collections.asr.models import ASRModel
@@ -114,29 +137,29 @@ def _over_transcribe(engine: Any, audio: list[Any], threads: int) -> dict[str, f
 
     seconds(reference)
     ratios = [seconds(reference) / seconds(lambda: engine.transcribe(audio)) for _ in range(5)]
-    return {"over_transcribe": statistics.median(ratios)}
+    return statistics.median(ratios)
 
 
 def main() -> None:
     """One process's part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("speech", type=Path)
-    parser.add_argument("--clips", type=int, required=True)
-    parser.add_argument("--model", type=json.loads, required=True)
+    parser.add_argument("model", type=json.loads)
     parser.add_argument("--compare", action="store_true")
     options = parser.parse_args()
     settings = ModelSettings(**options.model)
     engine = load_engine(settings)
     loader = AudioLoader(AudioSettings(roots=[str(options.speech)]))
     clips = [loader.load(record.audio_filepath) for record in manifest_records(options.speech)]
-    audio = list(islice(cycle(clips), options.clips))
-    engine.transcribe(audio[:200])
-    print("ready", flush=True)
-    sys.stdin.readline()
+    endless = cycle(clips)
+    engine.transcribe(list(islice(endless, WARM_UP_CLIPS)))
     if options.compare:
+        audio = list(islice(endless, COMPARED_CLIPS))
         print(json.dumps(_over_transcribe(engine, audio, settings.threads)))
-    else:
-        print(json.dumps(_rates(engine, audio)))
+        return
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(_work(engine, list(islice(endless, int(line))))), flush=True)
 
 
 if __name__ == "__main__":
