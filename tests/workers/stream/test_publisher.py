@@ -5,17 +5,20 @@ import string
 
 import pytest
 from kafka import TopicPartition
+from kafka.admin import ConfigResource
 from kafka.structs import ConsumerGroupMetadata
 
-from schemas.settings import Settings
+from schemas.settings import Settings, SettingsError
 from tests.workers.stream.support import (
     a_work,
     committed,
+    dead_letters,
     settings_for,
     transcript_ids,
     transcript_of,
 )
 from workers.kafka.topics import ensure_topics
+from workers.stream.clients import make_admin
 from workers.stream.offsets import Taken
 from workers.stream.publisher import Publisher, PublishError
 from workers.stream.watchdog import Watchdog
@@ -47,6 +50,13 @@ def taken(settings: Settings, *names: str, notes: str = "") -> Taken:
     return Taken(works, {partition: len(works)}, {partition: 1})
 
 
+def limit_messages(settings: Settings, topic: str, max_bytes: int) -> None:
+    """Let `topic` refuse larger batches from now on."""
+    configs = {"max.message.bytes": str(max_bytes)}
+    with make_admin(settings.kafka) as admin:
+        admin.alter_configs([ConfigResource("TOPIC", topic, configs)], incremental=True)
+
+
 def outside_a_group(settings: Settings) -> ConsumerGroupMetadata:
     return ConsumerGroupMetadata(group_id=settings.kafka.group)
 
@@ -63,21 +73,32 @@ def test_outputs_and_offsets_appear_together(kafka, unique, watchdog):
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
 def test_one_message_that_is_not_accepted_fails_the_whole(kafka, unique, watchdog, guarantee):
     settings = settings_for(kafka.bootstrap, unique, guarantee=guarantee)
-    narrow = unique("narrow")
-    ensure_topics(kafka.bootstrap, {narrow: 1}, configs={narrow: {"max.message.bytes": "20000"}})
-    settings.kafka.topics.transcripts = narrow
+    narrow = settings.kafka.topics.transcripts = unique("narrow")
+    ensure_topics(kafka.bootstrap, {narrow: 1})
     publisher = a_publisher(settings, watchdog)
+    limit_messages(settings, narrow, 40_000)  # the publisher asked for the limit when it opened
     noise = "".join(random.Random(1).choices(string.printable, k=60_000))  # hard to compress
-    failing = publisher.publish(taken(settings, "a", notes=noise), outside_a_group(settings))
+    large = taken(settings, "a", notes=noise)
+    failing = publisher.publish(large, outside_a_group(settings))
     with pytest.raises(PublishError, match="TooLarge"):
         failing.result(timeout=60)
     assert committed(settings) == {}
     with pytest.raises(PublishError, match="no producer"):
         publisher.publish(taken(settings, "b"), outside_a_group(settings)).result(timeout=30)
-    publisher.open()
+    publisher.open()  # and asks again: what was too large is a dead letter now
+    publisher.publish(large, outside_a_group(settings)).result(timeout=30)
     publisher.publish(taken(settings, "b"), outside_a_group(settings)).result(timeout=30)
     assert transcript_ids(settings) == {"b": 1}
+    assert [letter.value for letter in dead_letters(settings)] == [large.works[0].message.value]
     publisher.close()
+
+
+def test_a_topic_too_narrow_for_any_dead_letter_is_refused(kafka, unique, watchdog):
+    settings = settings_for(kafka.bootstrap, unique)
+    narrow = settings.kafka.topics.dead_letters = unique("narrow")
+    ensure_topics(kafka.bootstrap, {narrow: 1}, configs={narrow: {"max.message.bytes": "20000"}})
+    with pytest.raises(SettingsError, match=f"{narrow} holds 20000 bytes"):
+        a_publisher(settings, watchdog)
 
 
 def test_a_newer_publisher_of_the_same_name_fences_the_older(kafka, unique, watchdog):
