@@ -5,7 +5,8 @@ BIN    := .venv/bin
 READY  := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format types bench chaos bad-input soak outage lock clean
+.PHONY: help setup demo test test-fast lint format types bench chaos bad-input soak outage \
+	wer-matrix demo-models digits lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +59,15 @@ bench: $(READY)  ## Speed, as ratios measured in one run
 
 soak: $(READY)  ## Flat memory over many records (RECORDS=n)
 	@$(BIN)/python -m tests.scenarios.soak --records $(RECORDS)
+
+wer-matrix: $(READY)  ## WER of the shipped models on every test set (needs espeak-ng, flite, festival)
+	@$(BIN)/python -m deploy.demo.matrix
+
+demo-models: $(READY)  ## Make the corpus and the five shipped models again (two hours)
+	@$(BIN)/python -m deploy.demo.train all
+
+digits: $(READY)  ## Fine-tune on real speech, a speaker held out (FSDD=archive.tar.gz)
+	@$(BIN)/python -m deploy.digits $(FSDD)
 
 lock: $(READY)  ## Resolve the dependencies anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url \

@@ -9,6 +9,7 @@ import msgspec
 from schemas.dead_letter import DeadLetter
 from schemas.manifest import ManifestRecord
 from schemas.metrics import MetricsEvent
+from schemas.model_card import ModelCard
 from schemas.settings import Settings
 from schemas.transcript import Transcript
 
@@ -18,6 +19,7 @@ CONTRACTS: dict[str, type[msgspec.Struct]] = {
     "metrics": MetricsEvent,
     "dead-letter": DeadLetter,
     "settings": Settings,
+    "model-card": ModelCard,
 }
 
 

@@ -1,1 +1,8 @@
 """The demo: its speech, its models and what makes them."""
+
+from pathlib import Path
+
+#: The shipped models, with a card each.
+MODELS = Path(__file__).parent / "models"
+#: Where the corpus, trainings and other large things are made unless a command is told otherwise.
+CACHE = Path("~/.cache/chorus-asr").expanduser()

@@ -64,7 +64,9 @@ class Demo:
             transcripts = collect(stack, len(records) - 1)
         self.seconds["total"] = round(time.monotonic() - begin, 1)
         letters = dead_letters(stack)
-        self.console.print(transcript_table(transcripts), wer_table(transcripts))
+        self.console.print(
+            transcript_table(transcripts), wer_table(transcripts), route_table(transcripts)
+        )
         for letter in letters:
             self.console.print(
                 f"Dead letter [bold]{letter.id}[/], {letter.failure}/{letter.code}: "
@@ -78,6 +80,7 @@ class Demo:
                 name: sorted({t.selected_model for t in found})
                 for name, found in by_set(transcripts).items()
             },
+            "routes": routes(transcripts),
             "wer": {name: pooled_wer(found) for name, found in by_set(transcripts).items()},
             "seconds": self.seconds,
         }
@@ -170,6 +173,24 @@ def wer_table(transcripts: list[Transcript]) -> Table:
             f"{seconds:.0f} s",
             "-" if wer is None else f"{wer:.1f}%",
         )
+    return table
+
+
+def routes(transcripts: list[Transcript]) -> dict[str, dict[str, int]]:
+    """How many records each rule sent to each model."""
+    sent: dict[str, dict[str, int]] = {}
+    for result in sorted(transcripts, key=lambda t: (t.rule, t.selected_model)):
+        models = sent.setdefault(result.rule, {})
+        models[result.selected_model] = models.get(result.selected_model, 0) + 1
+    return sent
+
+
+def route_table(transcripts: list[Transcript]) -> Table:
+    """What each rule of the settings did."""
+    table = Table("rule", "model", "records", title="Routes")
+    for rule, models in routes(transcripts).items():
+        for model, records in models.items():
+            table.add_row(rule, model, str(records))
     return table
 
 

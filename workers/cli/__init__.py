@@ -14,6 +14,7 @@ from workers.cli import (
     broker,
     check,
     dead_letters,
+    finetune,
     produce,
     schema,
     serve,
@@ -38,6 +39,7 @@ app.command("produce")(produce.produce)
 app.command("tail")(tail.tail)
 app.command("transcribe")(transcribe.transcribe)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.command("finetune")(finetune.finetune)
 app.command("check")(check.check)
 app.command("schema")(schema.schema)
 app.command("broker")(broker.broker)

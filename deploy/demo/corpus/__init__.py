@@ -1,6 +1,6 @@
 """Synthetic speech for the demo models: grammars, voices, channels, splits, manifests."""
 
-from pathlib import Path
+from deploy.demo import CACHE
 
 #: Where the corpus is made unless a command is told otherwise.
-CACHE = Path("~/.cache/chorus-asr/corpus").expanduser()
+CORPUS = CACHE / "corpus"

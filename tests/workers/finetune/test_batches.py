@@ -9,15 +9,8 @@ import soundfile
 import torch
 from numpy.random import default_rng
 
-from deploy.demo.train.data import (
-    SAMPLE_RATE,
-    BatchDataset,
-    BatchStream,
-    Clip,
-    Draw,
-    augment,
-    read_audio,
-)
+from workers.finetune.batches import BatchDataset, BatchStream, Draw, augment
+from workers.finetune.speech import SAMPLE_RATE, Utterance
 
 MAIN = [1.0 + i % 7 for i in range(200)]
 OTHER = [2.0] * 30
@@ -69,22 +62,33 @@ def test_the_first_batches_are_short() -> None:
 
 def test_an_augmented_clip_depends_on_its_seed_only() -> None:
     speech = default_rng(1).standard_normal(SAMPLE_RATE).astype(np.float32)
-    first, again, other = (augment(speech, default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (augment(speech, SAMPLE_RATE, default_rng(seed)) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first[: len(speech)], other[: len(speech)])
     assert first.dtype == np.float32
     assert len(speech) <= len(first) <= len(speech) + 2 * SAMPLE_RATE // 5
 
 
+def test_speed_makes_a_clip_longer_or_shorter() -> None:
+    speech = np.zeros(SAMPLE_RATE, np.float32)
+    lengths = [len(augment(speech, SAMPLE_RATE, default_rng(seed), 0.2)) for seed in range(40)]
+    assert min(lengths) < SAMPLE_RATE < max(lengths)
+    assert all(0.8 * len(speech) <= each <= 1.7 * len(speech) for each in lengths)
+
+
 def test_batches_are_padded_and_telephone_audio_is_resampled(tmp_path: Path) -> None:
     tone = np.sin(np.arange(8000) / 5).astype(np.float32)
     for name, rate in (("call", 8000), ("clean", SAMPLE_RATE)):
         soundfile.write(tmp_path / f"{name}.flac", tone, rate)
-    clips = [Clip(tmp_path / "call.flac", 1.0, "a b"), Clip(tmp_path / "clean.flac", 0.5, "c")]
-    assert len(read_audio(clips[0].path)) == SAMPLE_RATE
-    signal, lengths, tokens, counts = BatchDataset(clips, [[4, 5], [6]])[[Draw(0, 1), Draw(1, 2)]]
+    utterances = [
+        Utterance(str(tmp_path / "call.flac"), 0.0, 1.0, "a b"),
+        Utterance(str(tmp_path / "clean.flac"), 0.25, 0.25, "c"),
+    ]
+    data = BatchDataset(utterances, [[4, 5], [6]])
+    signal, lengths, tokens, counts = data[[Draw(0, 1), Draw(1, 2)]]
     assert signal.shape == (2, int(lengths.max()))
-    assert lengths[0] >= SAMPLE_RATE > lengths[1]
+    assert lengths[0] >= SAMPLE_RATE
+    assert SAMPLE_RATE / 4 <= lengths[1] <= SAMPLE_RATE * 0.65  # a segment and its silences
     assert tokens.tolist() == [[4, 5], [6, 0]]
     assert counts.tolist() == [2, 1]
     assert signal.dtype == torch.float32

@@ -1,0 +1,1 @@
+"""Real human speech: spoken digits, a speaker held out each time."""

@@ -1,0 +1,217 @@
+"""Fine-tuning with real NeMo on the shipped speech: tiny, killed, by two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import deploy.demo
+from schemas.settings import ModelSettings
+from serve_app.engines.nemo import NemoEngine
+from tests.serve_app.engines import tiny_models
+from workers.finetune.fit import Hyperparameters, RunError
+from workers.finetune.job import finetune
+from workers.finetune.models import open_model
+from workers.finetune.plan import Job
+from workers.finetune.speech import check_manifest, read_audio
+from workers.finetune.versions import CARD, MODEL, digest, read_card
+
+pytestmark = [pytest.mark.nemo, pytest.mark.slow, pytest.mark.timeout(600)]
+
+SPEECH = Path(deploy.demo.__file__).parent / "speech"
+SHORT = Hyperparameters(learning_rate=2e-3, round_steps=2, batch_seconds=16.0)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_models.train_tokenizer(tmp_path_factory.mktemp("finetune") / "tokenizer")
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `train.jsonl`, `other.jsonl` and `dev.jsonl`: a few short clips each."""
+    folder = tmp_path_factory.mktemp("manifests")
+    for name, source in (("train", "general"), ("other", "medical"), ("dev", "legal")):
+        lines = [json.loads(line) for line in (SPEECH / f"{source}.jsonl").open()]
+        lines = sorted(lines, key=lambda line: line["duration"])[:12]
+        for line in lines:
+            line["audio_filepath"] = str(SPEECH / line["audio_filepath"])
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def job(base: Path, manifests: Path, output: Path, **changes: Any) -> Job:
+    given = {"steps": 4, "hyper": SHORT} | changes
+    return Job(
+        name="ours",
+        domain="tests",
+        base=base,
+        train=[manifests / "train.jsonl"],
+        validation=manifests / "dev.jsonl",
+        output=output,
+        **given,
+    )
+
+
+@pytest.mark.parametrize("kind", ["ctc_char", "ctc_bpe", "hybrid_rnnt"])
+def test_each_kind_of_model_learns_and_is_served(
+    kind: str, tokenizer: Path, manifests: Path, tmp_path: Path
+) -> None:
+    base = tiny_models.build(kind, tokenizer, tmp_path / "base.nemo")
+    made = finetune(job(base, manifests, tmp_path))
+    assert made is not None
+    card, folder = made
+    assert folder == tmp_path / "ours" / "1"
+    assert sorted(path.name for path in folder.iterdir()) == [CARD, MODEL, "progress.jsonl"]
+    assert read_card(folder / CARD) == card
+    assert (card.sha256, card.base_sha256) == (digest(folder / MODEL), digest(base))
+    rounds = [json.loads(line) for line in (folder / "progress.jsonl").open()]
+    assert [each["step"] for each in rounds] == [2, 4]
+    engine = NemoEngine(ModelSettings(path=str(folder / MODEL), threads=1))
+    utterances, _ = check_manifest(manifests / "dev.jsonl", 30)
+    heard = engine.transcribe([read_audio(each) for each in utterances])
+    assert len(heard) == 12
+    # the next one is another version, and the first stays as it is
+    made = finetune(job(base, manifests, tmp_path))
+    assert made is not None
+    assert made[1] == tmp_path / "ours" / "2"
+    assert digest(folder / MODEL) == card.sha256
+
+
+def test_a_new_vocabulary_is_learned_from_the_texts(
+    tokenizer: Path, manifests: Path, tmp_path: Path
+) -> None:
+    for kind in ("ctc_bpe", "ctc_char"):
+        base = tiny_models.build(kind, tokenizer, tmp_path / f"{kind}.nemo")
+        made = finetune(job(base, manifests, tmp_path, pieces=40))
+        assert made is not None
+        model = open_model(made[1] / MODEL)
+        texts = [json.loads(line)["text"] for line in (manifests / "train.jsonl").open()]
+        if kind == "ctc_bpe":
+            assert model.tokenizer.vocab_size == 40
+        else:
+            assert sorted(model.decoder.vocabulary) == sorted(set("".join(texts)))
+
+
+def test_patience_ends_a_training_and_the_best_weights_are_kept(
+    tokenizer: Path, manifests: Path, tmp_path: Path
+) -> None:
+    base = tiny_models.build("ctc_char", tokenizer, tmp_path / "base.nemo")
+    hopeless = Hyperparameters(learning_rate=1e-9, round_steps=1, patience=3, batch_seconds=16.0)
+    made = finetune(job(base, manifests, tmp_path, steps=50, hyper=hopeless))
+    assert made is not None
+    card = made[0]
+    assert card.stopped == "early"
+    assert card.steps < 50
+    rounds = [json.loads(line) for line in (made[1] / "progress.jsonl").open()]
+    assert card.validation.after == pytest.approx(min(each["wer"] for each in rounds), abs=0.01)
+
+
+def test_an_unfinished_training_of_something_else_is_not_gone_on_from(
+    tokenizer: Path, manifests: Path, tmp_path: Path
+) -> None:
+    base = tiny_models.build("ctc_char", tokenizer, tmp_path / "base.nemo")
+    unfinished = tmp_path / "ours" / "1.unfinished"
+    unfinished.mkdir(parents=True)
+    (unfinished / "run.json").write_text("{}")
+    with pytest.raises(RunError, match="other data or settings"):
+        finetune(job(base, manifests, tmp_path))
+
+
+def test_a_tdt_model_is_refused_without_a_gpu(
+    tokenizer: Path, manifests: Path, tmp_path: Path
+) -> None:
+    base = tiny_models.build("tdt", tokenizer, tmp_path / "base.nemo")
+    with pytest.raises(ValueError, match="on a GPU only"):
+        finetune(job(base, manifests, tmp_path, accelerator="cpu"))
+
+
+def command(manifests: Path, base: str, output: Path, *options: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "workers.cli", "finetune", base),
+        *("--train", str(manifests / "train.jsonl"), "--mix", f"{manifests / 'other.jsonl'}=0.3"),
+        *("--validation", str(manifests / "dev.jsonl"), "--domain", "tests"),
+        *("--output", str(output), "--accelerator", "cpu", "--batch-seconds", "16", *options),
+    ]
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    output, errors = process.communicate(timeout=500)
+    assert process.returncode == 0, errors[-2000:]
+    figures: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return figures
+
+
+def test_a_killed_training_goes_on_to_the_same_model(manifests: Path, tmp_path: Path) -> None:
+    options = (
+        "--steps",
+        "12",
+        "--check-every",
+        "3",
+        "--new-vocabulary",
+        "40",
+        "--short-first",
+        "2",
+    )
+    unbroken = start(command(manifests, "small", tmp_path / "unbroken", *options))
+    killed = start(command(manifests, "small", tmp_path / "killed", *options))
+    folder = tmp_path / "killed" / "tests" / "1.unfinished"
+    while not (folder / "last.ckpt").exists():
+        assert killed.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.2)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert folder.exists(), "it was done before it was killed"
+    resumed = finish(start(command(manifests, "small", tmp_path / "killed", *options)))
+    whole = finish(unbroken)
+    assert resumed["steps"] == whole["steps"] == 12
+    assert resumed["wer_after"] == whole["wer_after"]
+    weights = [open_model(Path(each["path"])).state_dict() for each in (resumed, whole)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+
+
+def test_two_processes_train_together(manifests: Path, tmp_path: Path, tokenizer: Path) -> None:
+    base = tiny_models.build("ctc_bpe", tokenizer, tmp_path / "base.nemo")
+    options = ("--devices", "2", "--steps", "4", "--check-every", "2")
+    figures = finish(start(command(manifests, str(base), tmp_path, *options)))
+    assert figures["steps"] == 4
+    assert Path(figures["path"]).exists()
+
+
+def test_all_faults_are_listed_before_anything_is_trained(
+    manifests: Path, tmp_path: Path, tokenizer: Path
+) -> None:
+    base = tiny_models.build("ctc_char", tokenizer, tmp_path / "base.nemo")
+    lines = [json.loads(line) for line in (manifests / "train.jsonl").open()]
+    lines[1]["audio_filepath"] = "gone.flac"
+    lines[4]["text"] = "It costs 5 €"
+    lines[7]["duration"] = 77
+    for name in ("other", "dev"):
+        (tmp_path / f"{name}.jsonl").write_bytes((manifests / f"{name}.jsonl").read_bytes())
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    process = start(command(tmp_path, str(base), tmp_path, "--steps", "4"))
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2
+    told = [line for line in errors.splitlines() if line.startswith("train.jsonl:")]
+    assert [line.split(":")[1] for line in told] == ["2", "5", "8"]
+    assert "gone.flac: no such file" in told[0]
+    assert "does not write '5' 'I' '€'" in told[1]
+    assert "says 77 s" in told[2]
+    assert not (tmp_path / "tests").exists()

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from workers.finetune.speech import check_manifest, read_audio, shared_faults
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with two seconds of noise, and something that is no audio."""
+    noise = np.random.default_rng(1).uniform(-0.1, 0.1, 32_000)
+    soundfile.write(tmp_path / "two.wav", noise, 16_000)
+    (tmp_path / "notes.wav").write_text("not audio at all")
+    return tmp_path
+
+
+def write(folder: Path, *lines: dict[str, Any] | str) -> Path:
+    path = folder / "manifest.jsonl"
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    path.write_text("".join(f"{text}\n" for text in texts))
+    return path
+
+
+GOOD = {"audio_filepath": "two.wav", "text": "two seconds"}
+
+
+def test_paths_are_relative_to_the_manifest_and_durations_are_measured(folder: Path) -> None:
+    segment = {**GOOD, "offset": 0.5, "duration": 1.0, "voice": "anna"}
+    utterances, faults = check_manifest(write(folder, GOOD, segment), 30)
+    assert faults == []
+    assert [each.duration for each in utterances] == [2.0, 1.0]
+    assert [len(read_audio(each)) for each in utterances] == [32_000, 16_000]
+    assert utterances[1].voice == "anna"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ({**GOOD, "audio_filepath": "none.wav"}, "none.wav: no such file"),
+        ({**GOOD, "audio_filepath": "notes.wav"}, "notes.wav: .*not"),
+        ({**GOOD, "duration": 7}, "`duration` says 7 s and there are 2.00 s"),
+        ({**GOOD, "offset": 1.5, "duration": 9}, "two.wav: "),
+        ({**GOOD, "text": " "}, "`text`: is missing or has no words"),
+        ({**GOOD, "text": "..."}, "`text`: is missing or has no words"),
+        ({"audio_filepath": "two.wav"}, "`text`: is missing"),
+        ({**GOOD, "audio_filepath": 3}, "`audio_filepath`: Expected `str`"),
+        ("{", "not a JSON object"),
+    ],
+)
+def test_what_is_wrong_with_a_line_is_told(
+    folder: Path, line: dict[str, Any] | str, reason: str
+) -> None:
+    utterances, faults = check_manifest(write(folder, GOOD, line, GOOD), 30)
+    assert len(utterances) == 2
+    assert [fault.line for fault in faults] == [2]
+    assert re.search(reason, faults[0].reason)
+    assert str(folder) not in str(faults[0])
+
+
+def test_too_long_an_utterance_and_an_empty_manifest_are_faults(folder: Path) -> None:
+    (fault,) = check_manifest(write(folder, GOOD), 1.5)[1]
+    assert "has 2.0 s, more than 1.5" in fault.reason
+    (fault,) = check_manifest(write(folder), 30)[1]
+    assert fault.reason == "the manifest is empty"
+
+
+def test_a_limit_reads_the_first_lines_and_texts_need_no_audio(folder: Path) -> None:
+    missing = {**GOOD, "audio_filepath": "none.wav"}
+    assert check_manifest(write(folder, GOOD, missing), 30, limit=1)[1] == []
+    utterances, faults = check_manifest(write(folder, GOOD, missing), 30, audio=False)
+    assert ([each.text for each in utterances], faults) == (["two seconds"] * 2, [])
+
+
+def test_validating_on_training_data_is_a_fault(folder: Path) -> None:
+    utterances, _ = check_manifest(write(folder, GOOD, {**GOOD, "offset": 1.0}), 30)
+    faults = list(shared_faults(folder / "dev.jsonl", utterances, utterances[:1]))
+    assert [fault.line for fault in faults] == [1]

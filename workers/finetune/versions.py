@@ -1,0 +1,69 @@
+"""Model versions on disk: ``FOLDER/NAME/VERSION`` with `model.nemo` and `card.json`, never changed.
+
+A version appears whole, by a rename. Until then its training lives in ``VERSION.unfinished``
+beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from schemas.model_card import ModelCard
+
+MODEL = "model.nemo"
+CARD = "card.json"
+_UNFINISHED = ".unfinished"
+
+
+def unfinished_version(folder: Path, name: str) -> Path:
+    """Where the next version of `name` is trained: begun already, or still to be made."""
+    numbers = [int(path.name) for path in folder.joinpath(name).glob("*") if path.name.isdigit()]
+    return folder / name / f"{max(numbers, default=0) + 1}{_UNFINISHED}"
+
+
+def version_of(unfinished: Path) -> str:
+    """The version that `unfinished` will be."""
+    return unfinished.name.removesuffix(_UNFINISHED)
+
+
+def finish_version(unfinished: Path, card: ModelCard, keep: tuple[str, ...] = ()) -> Path:
+    """Make a version of `unfinished`, which holds the model, and return its folder.
+
+    Everything in it but the model, the card and the files of `keep` is removed.
+    """
+    write_card(card, unfinished / CARD)
+    for path in unfinished.iterdir():
+        if path.name in (MODEL, CARD, *keep):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return unfinished.rename(unfinished.with_name(version_of(unfinished)))
+
+
+def write_card(card: ModelCard, path: Path) -> None:
+    """Write `card` as indented JSON, at once or not at all."""
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
+    unfinished.rename(path)
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card in a file.
+
+    Raises:
+        OSError: the file cannot be read.
+        msgspec.DecodeError: it is no card.
+    """
+    return msgspec.json.decode(path.read_bytes(), type=ModelCard)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, lower-case hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
