@@ -17,7 +17,7 @@ from workers.cli.common import JsonOption, fail, print_json
 
 if TYPE_CHECKING:
     from schemas.model_card import ModelCard, Wer
-    from workers.finetune.fit import Round
+    from workers.finetune.callbacks import Round
 
 Manifests = list[Path]
 
@@ -100,11 +100,12 @@ def finetune(
         fail(f"a model cannot be called {name!r}: use a-z, 0-9, _ . -", exit_codes.SETTINGS)
     warnings.filterwarnings("ignore")  # of libraries; none of them is for the user
     from serve_app.engines.errors import EngineError
-    from workers.finetune.fit import Hyperparameters, RunError
+    from workers.finetune.hyperparameters import Hyperparameters
     from workers.finetune.job import finetune
     from workers.finetune.models import SMALL
     from workers.finetune.plan import Job, Mix
     from workers.finetune.speech import ManifestFaultsError
+    from workers.finetune.versions import RunError
 
     job = Job(
         name=name,

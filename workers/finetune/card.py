@@ -11,7 +11,7 @@ from typing import Any
 
 from schemas.model_card import DataFacts, ModelCard, Wer
 from serve_app.wer import NORMALISER
-from workers.finetune.fit import Fitted
+from workers.finetune.callbacks import Fitted
 from workers.finetune.plan import Job, Speech
 from workers.finetune.speech import Utterance
 from workers.finetune.versions import digest, version_of

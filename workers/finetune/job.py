@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 from schemas.model_card import ModelCard
+from workers.finetune.callbacks import PROGRESS, Watcher
 from workers.finetune.card import make_card
-from workers.finetune.fit import PROGRESS, Watcher, claim, fit
+from workers.finetune.fit import fit
 from workers.finetune.models import fresh_model, open_model, save_model
 from workers.finetune.plan import PIECES, Job, Speech, budget_of, read_speech
 from workers.finetune.scoring import word_errors
 from workers.finetune.speech import ManifestFaultsError, check_manifest
-from workers.finetune.versions import MODEL, digest, finish_version, unfinished_version
+from workers.finetune.versions import MODEL, claim, digest, finish_version, unfinished_version
 from workers.finetune.vocabulary import Vocabulary, change_vocabulary
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from serve_app.wer import normalise
 from workers.finetune.batches import BatchStream
 from workers.finetune.budget import Budget
-from workers.finetune.fit import Hyperparameters, Source
+from workers.finetune.fit import Source
+from workers.finetune.hyperparameters import Hyperparameters
 from workers.finetune.speech import (
     Fault,
     ManifestFaultsError,

@@ -7,8 +7,10 @@ beside it.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,10 +21,34 @@ CARD = "card.json"
 _UNFINISHED = ".unfinished"
 
 
+class RunError(ValueError):
+    """A folder holds the unfinished training of something else."""
+
+
 def unfinished_version(folder: Path, name: str) -> Path:
     """Where the next version of `name` is trained: begun already, or still to be made."""
     numbers = [int(path.name) for path in folder.joinpath(name).glob("*") if path.name.isdigit()]
     return folder / name / f"{max(numbers, default=0) + 1}{_UNFINISHED}"
+
+
+def claim(folder: Path, run: dict[str, Any]) -> None:
+    """Write down whose run `folder` holds, so that another does not go on from its checkpoint.
+
+    Raises:
+        RunError: it holds another one's.
+    """
+    file = folder / "run.json"
+    if file.exists():
+        if json.loads(file.read_text()) != run:
+            raise RunError(
+                f"{folder} holds an unfinished training with other data or settings; finish it "
+                "by its own command, or remove the folder"
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".partial")
+    unfinished.write_text(json.dumps(run))
+    unfinished.rename(file)
 
 
 def version_of(unfinished: Path) -> str:

@@ -62,7 +62,7 @@ def one(
     import torch
 
     from deploy.demo.train.recipes import job
-    from workers.finetune.fit import Round
+    from workers.finetune.callbacks import Round
     from workers.finetune.job import finetune
 
     class Lines:

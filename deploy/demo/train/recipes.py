@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.finetune.fit import Hyperparameters
+from workers.finetune.hyperparameters import Hyperparameters
 from workers.finetune.models import SMALL
 from workers.finetune.plan import PIECES, Job, Mix
 from workers.finetune.versions import MODEL

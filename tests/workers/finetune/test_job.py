@@ -18,12 +18,12 @@ import deploy.demo
 from schemas.settings import ModelSettings
 from serve_app.engines.nemo import NemoEngine
 from tests.serve_app.engines import tiny_models
-from workers.finetune.fit import Hyperparameters, RunError
+from workers.finetune.hyperparameters import Hyperparameters
 from workers.finetune.job import finetune
 from workers.finetune.models import open_model
 from workers.finetune.plan import Job
 from workers.finetune.speech import check_manifest, read_audio
-from workers.finetune.versions import CARD, MODEL, digest, read_card
+from workers.finetune.versions import CARD, MODEL, RunError, digest, read_card
 
 pytestmark = [pytest.mark.nemo, pytest.mark.slow, pytest.mark.timeout(600)]
 
