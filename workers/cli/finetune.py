@@ -70,6 +70,7 @@ def finetune(
         float, typer.Option(help="Seconds of silence, at most, put at either end of a clip.")
     ] = 0.2,
     noise: Annotated[float, typer.Option(help="Part of the clips that get noise.")] = 1.0,
+    lowest_snr: Annotated[float, typer.Option(help="Of that noise, in dB.")] = 25.0,
     short_first: Annotated[
         int, typer.Option(help="First steps on short clips only, for a model from nothing.")
     ] = 0,
@@ -100,6 +101,7 @@ def finetune(
         fail(f"a model cannot be called {name!r}: use a-z, 0-9, _ . -", exit_codes.SETTINGS)
     warnings.filterwarnings("ignore")  # of libraries; none of them is for the user
     from serve_app.engines.errors import EngineError
+    from workers.finetune.augmentation import Augmentation
     from workers.finetune.hyperparameters import Hyperparameters
     from workers.finetune.job import finetune
     from workers.finetune.models import SMALL
@@ -127,9 +129,9 @@ def finetune(
             round_steps=check_every,
             patience=patience,
             short_steps=short_first,
-            speed=speed,
-            silence=silence,
-            noise=noise,
+            augmentation=Augmentation(
+                speed=speed, silence=silence, noise=noise, lowest_snr=lowest_snr
+            ),
             seed=seed,
         ),
         devices=devices,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-import soxr
 import torch
 import torch.distributed
 from numpy.random import Generator, default_rng
@@ -15,10 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from workers.finetune.augmentation import Augmentation
 from workers.finetune.speech import SAMPLE_RATE, Utterance, read_audio
-
-#: Seconds of silence, at most, that a clip gets at either end.
-SILENCE_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -152,7 +149,7 @@ class BatchDataset(Dataset[Batch]):
     Args:
         tokens: of each utterance's text.
         sample_rate: hertz that the model works at.
-        speed, silence, noise: as in `augment`.
+        augmentation: of each clip, by the seed of its draw.
     """
 
     def __init__(
@@ -160,16 +157,12 @@ class BatchDataset(Dataset[Batch]):
         utterances: Sequence[Utterance],
         tokens: Sequence[Sequence[int]],
         sample_rate: int = SAMPLE_RATE,
-        speed: float = 0.0,
-        silence: float = SILENCE_S,
-        noise: float = 1.0,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008  # frozen
     ) -> None:
         self._utterances = utterances
         self._tokens = tokens
         self._sample_rate = sample_rate
-        self._speed = speed
-        self._silence = silence
-        self._noise = noise
+        self._augmentation = augmentation
 
     def __getitem__(self, draws: list[Draw]) -> Batch:
         audio = [torch.from_numpy(self._clip(draw)) for draw in draws]
@@ -178,33 +171,7 @@ class BatchDataset(Dataset[Batch]):
 
     def _clip(self, draw: Draw) -> NDArray[np.float32]:
         samples = read_audio(self._utterances[draw.clip], self._sample_rate)
-        rng = default_rng(draw.seed)
-        return augment(samples, self._sample_rate, rng, self._speed, self._silence, self._noise)
-
-
-def augment(
-    samples: NDArray[np.float32],
-    sample_rate: int,
-    rng: Generator,
-    speed: float = 0.0,
-    silence: float = SILENCE_S,
-    noise: float = 1.0,
-) -> NDArray[np.float32]:
-    """Silence at either end, then white noise at 25-55 dB.
-
-    Args:
-        speed: play it up to this much faster or slower first: 0.1 is 0.9 to 1.1 times as fast.
-        silence: seconds at most, at each end.
-        noise: part of the clips that get noise.
-    """
-    if speed:
-        samples = soxr.resample(samples, rng.uniform(1 - speed, 1 + speed), 1.0, quality="LQ")
-    ends = rng.integers(0, max(1, int(silence * sample_rate)), size=2)
-    padded = np.pad(samples, ends)
-    if noise < 1 and rng.random() >= noise:
-        return padded
-    level = np.sqrt(np.mean(samples**2)) * 10 ** (-rng.uniform(25, 55) / 20)
-    return padded + np.float32(level) * rng.standard_normal(len(padded), dtype=np.float32)
+        return self._augmentation(samples, self._sample_rate, default_rng(draw.seed))
 
 
 def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -110,8 +110,8 @@ class LearningRate(Callback):
         return self._budget.progress(trainer.global_step, seconds)
 
 
-class Augmentation(Callback):
-    """SpecAugment off for the first steps, and after a resume the same as without a break."""
+class SpecAugment(Callback):
+    """Off for the first steps, and after a resume the same as without a break."""
 
     def __init__(self, off_steps: int, seed: int) -> None:
         self._off_steps = off_steps

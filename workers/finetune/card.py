@@ -52,7 +52,8 @@ def make_card(
         validation=wers[0],
         tests=wers[1:],
         hyperparameters={
-            **asdict(job.hyper),
+            **{key: value for key, value in asdict(job.hyper).items() if key != "augmentation"},
+            **asdict(job.hyper.augmentation),
             **{key: value for key, value in budget.items() if value is not None},
             "pieces": job.pieces,
         },

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from workers.finetune.batches import BatchDataset, BatchStream
 from workers.finetune.budget import Budget
-from workers.finetune.callbacks import BEST, Augmentation, Fitted, LearningRate, Rounds, Watcher
+from workers.finetune.callbacks import BEST, Fitted, LearningRate, Rounds, SpecAugment, Watcher
 from workers.finetune.hyperparameters import Hyperparameters
 from workers.finetune.speech import Utterance
 from workers.finetune.vocabulary import Vocabulary
@@ -88,7 +88,7 @@ def fit(
         gradient_clip_val=hyper.gradient_clip,
         callbacks=[
             rate,
-            Augmentation(hyper.short_steps, hyper.seed),
+            SpecAugment(hyper.short_steps, hyper.seed),
             rounds,
             ModelCheckpoint(
                 folder,
@@ -147,7 +147,7 @@ def _loader(
     vocabulary = Vocabulary(model)
     tokens = [vocabulary.encode(each.text) for each in utterances]
     rate = int(model.cfg.sample_rate)
-    data = BatchDataset(utterances, tokens, rate, hyper.speed, hyper.silence, hyper.noise)
+    data = BatchDataset(utterances, tokens, rate, hyper.augmentation)
     on_gpu = type(trainer.accelerator).__name__ == "CUDAAccelerator"
     readers = min(_GPU_READERS, (os.cpu_count() or 2) - 1) if on_gpu else 0
     return DataLoader(data, sampler=stream, batch_size=None, num_workers=readers)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from workers.finetune.batches import SILENCE_S
+from workers.finetune.augmentation import Augmentation
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,7 @@ class Hyperparameters:
         round_steps: steps between checkpoints, each with a WER on the validation data.
         patience: stop after so many rounds without a better WER; None trains to the end.
         short_steps: the first steps see short clips only, without SpecAugment. For fresh models.
-        speed: the clips are played up to this much faster or slower (0.1 is 10%), which also
-            moves pitch and formants: more speakers from few (Ko et al., 2015).
-        silence: seconds of silence, at most, that a clip gets at either end. None is right where
-            what is to be transcribed is cut as tightly as the training data.
-        noise: part of the clips that get white noise at 25-55 dB. Less than all where recordings
-            of a narrow band (8 kHz) come clean: noise fills the empty band.
+        augmentation: of the clips.
         seed: of the data order and the augmentation.
     """
 
@@ -34,7 +29,5 @@ class Hyperparameters:
     round_steps: int = 250
     patience: int | None = None
     short_steps: int = 0
-    speed: float = 0.0
-    silence: float = SILENCE_S
-    noise: float = 1.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 1

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from numpy.random import default_rng
 
-from workers.finetune.batches import BatchDataset, BatchStream, Draw, augment
+from workers.finetune.batches import BatchDataset, BatchStream, Draw
 from workers.finetune.speech import SAMPLE_RATE, Utterance
 
 MAIN = [1.0 + i % 7 for i in range(200)]
@@ -58,22 +57,6 @@ def test_the_first_batches_are_short() -> None:
     clips = [[draw.clip for draw in batch] for batch in batches]
     assert max(durations[c].max() for c in clips[:25]) < 2.4
     assert max(durations[c].max() for c in clips[25:]) == 7
-
-
-def test_an_augmented_clip_depends_on_its_seed_only() -> None:
-    speech = default_rng(1).standard_normal(SAMPLE_RATE).astype(np.float32)
-    first, again, other = (augment(speech, SAMPLE_RATE, default_rng(seed)) for seed in (1, 1, 2))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first[: len(speech)], other[: len(speech)])
-    assert first.dtype == np.float32
-    assert len(speech) <= len(first) <= len(speech) + 2 * SAMPLE_RATE // 5
-
-
-def test_speed_makes_a_clip_longer_or_shorter() -> None:
-    speech = np.zeros(SAMPLE_RATE, np.float32)
-    lengths = [len(augment(speech, SAMPLE_RATE, default_rng(seed), 0.2)) for seed in range(40)]
-    assert min(lengths) < SAMPLE_RATE < max(lengths)
-    assert all(0.8 * len(speech) <= each <= 1.7 * len(speech) for each in lengths)
 
 
 def test_batches_are_padded_and_telephone_audio_is_resampled(tmp_path: Path) -> None:
