@@ -40,5 +40,5 @@ def test_a_speaker_held_out_is_in_the_test_set_only(
     assert {line["voice"] for line in lines["train"] + lines["validation"]} == {"anna", "carl"}
     assert [len(lines[part]) for part in lines] == [4, 8, 6]
     assert {line["text"] for line in lines["train"]} == {"zero", "seven"}
-    assert all(line["duration"] == 0.5 for line in lines["train"])
+    assert all(line["duration"] == 1.1 for line in lines["train"])
     assert {Path(line["audio_filepath"]).stem[-1] for line in lines["train"]} == {"5"}
