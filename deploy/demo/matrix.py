@@ -20,7 +20,7 @@ from deploy.demo.corpus import CORPUS
 from deploy.demo.corpus.voices import HELD_OUT_VOICES
 from deploy.local import ROOT
 from schemas.settings import ModelSettings
-from serve_app.engines.base import Hypothesis
+from serve_app.engines.base import Engine, Hypothesis
 from serve_app.engines.load import load_engine
 from serve_app.wer import NORMALISER, WordErrors, count_errors
 from workers.finetune.speech import ManifestFaultsError, Utterance, check_manifest, read_audio
@@ -47,7 +47,8 @@ def main(
     typer.echo(f"{'':12}" + "".join(f"{name:>11}" for name in tests))
     names = sorted((path.stem for path in models.glob("*.nemo")), key=_order)
     for name in names:
-        errors = {set_: measure(models / f"{name}.nemo", clips) for set_, clips in tests.items()}
+        engine = load_engine(ModelSettings(path=f"{models / name}.nemo", confidence=False))
+        errors = {set_: measure(engine, clips) for set_, clips in tests.items()}
         wer[name] = {set_: percent(found) for set_, found in errors.items()}
         typer.echo(f"{name:12}" + "".join(f"{rate:11.1f}" for rate in wer[name].values()))
         if name in tests:
@@ -70,9 +71,8 @@ def read(manifest: Path) -> list[Utterance]:
     return utterances
 
 
-def measure(model: Path, utterances: Sequence[Utterance]) -> list[WordErrors]:
-    """The errors of the model on each utterance."""
-    engine = load_engine(ModelSettings(path=str(model), confidence=False))
+def measure(engine: Engine, utterances: Sequence[Utterance]) -> list[WordErrors]:
+    """The errors of the engine's model on each utterance."""
     heard = engine.transcribe([read_audio(each, engine.sample_rate) for each in utterances])
     errors = []
     for utterance, result in zip(utterances, heard, strict=True):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import soundfile
 import typer
 
 from deploy.demo import CACHE, MODELS
+from deploy.local import CHORUS
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SILENCE_S = 0.3
@@ -103,7 +103,7 @@ def write_manifests(recordings: Iterable[Recording], held_out: str, folder: Path
 
 def finetune(base: Path, data: Path, steps: int, models: Path, name: str) -> dict:
     """Run `chorus finetune` on the manifests in `data`; its figures."""
-    command = [sys.executable, "-m", "workers.cli", "finetune", f"{base}", "--domain", "digits"]
+    command = [*CHORUS, "finetune", f"{base}", "--domain", "digits"]
     command += ["--name", name, "--output", f"{models}", "--steps", f"{steps}"]
     for part in ("train", "validation", "test"):
         command += [f"--{part}", f"{data / part}.jsonl"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tarfile
 from pathlib import Path, PurePosixPath
@@ -11,6 +10,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from serve_app.digest import sha256_of
 from serve_app.engines.errors import EngineError
 
 #: Model classes that the NeMo engine can serve, and which heads they have.
@@ -71,8 +71,7 @@ def check_archive(path: Path, *, sha256: str | None = None) -> ModelArchive:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise EngineError(f"{path}: larger than {MAX_BYTES >> 30} GiB")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(path)
         if sha256 is not None and digest != sha256:
             raise EngineError(
                 f"{path}: has SHA-256 {digest}, but the settings expect {sha256}; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import warnings
@@ -96,14 +95,16 @@ def finetune(
     budget = {"epochs": epochs, "minutes": minutes, "steps": steps}
     if sum(value is not None for value in budget.values()) != 1:
         fail("give one of --epochs, --minutes and --steps", exit_codes.SETTINGS)
+    from schemas.settings import NAME_PATTERN
+
     name = name or domain
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,62}", name):
+    if not re.fullmatch(NAME_PATTERN, name):
         fail(f"a model cannot be called {name!r}: use a-z, 0-9, _ . -", exit_codes.SETTINGS)
     warnings.filterwarnings("ignore")  # of libraries; none of them is for the user
     from serve_app.engines.errors import EngineError
     from workers.finetune.augmentation import Augmentation
     from workers.finetune.hyperparameters import Hyperparameters
-    from workers.finetune.job import finetune
+    from workers.finetune.job import finetune, is_first
     from workers.finetune.models import SMALL
     from workers.finetune.plan import Job, Mix
     from workers.finetune.speech import ManifestFaultsError
@@ -139,7 +140,7 @@ def finetune(
         precision=precision,
     )
     try:
-        with _Screen(as_json) as screen:
+        with _Screen(silent=as_json or not is_first()) as screen:
             made = finetune(job, watcher=screen, say=screen.say)
     except ManifestFaultsError as error:
         _list_faults(error, as_json)
@@ -157,14 +158,12 @@ def finetune(
 class _Screen:
     """Shows how a training goes: a bar in a terminal, a line a round elsewhere."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, silent: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._as_json = as_json
-        self._console = Console(stderr=True, highlight=False)
-        first = os.environ.get("LOCAL_RANK", "0") == "0"
-        self._silent = as_json or not first
+        self._silent = silent
+        console = Console(stderr=True, highlight=False)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -172,9 +171,7 @@ class _Screen:
             TimeElapsedColumn(),
             TextColumn("{task.fields[loss]}"),
         )
-        self._bar = Progress(
-            *columns, console=self._console, disable=self._silent or not self._console.is_terminal
-        )
+        self._bar = Progress(*columns, console=console, disable=silent or not console.is_terminal)
         self._task = self._bar.add_task("", total=1.0, loss="", visible=False)
 
     def __enter__(self) -> _Screen:
@@ -220,10 +217,12 @@ def _list_faults(error: Any, as_json: bool) -> None:
 
 
 def _summary(card: ModelCard, folder: Path, as_json: bool) -> None:
+    from workers.finetune.versions import MODEL
+
     figures = {
         "name": card.name,
         "version": card.version,
-        "path": str(folder / "model.nemo"),
+        "path": str(folder / MODEL),
         "wer_before": card.validation.before,
         "wer_after": card.validation.after,
         "tests": {_name(test): {"before": test.before, "after": test.after} for test in card.tests},

@@ -76,11 +76,11 @@ class BatchStream(Sampler[list[Draw]]):
         end = start + self._round_steps * processes
         return islice(self._stream(), start + rank, end, processes)
 
-    def pass_steps(self) -> int:
-        """Steps that a pass through the first source takes, about."""
+    def pass_batches(self) -> int:
+        """Batches that a pass through the first source takes, about."""
         total = len(self._durations[0]) / self._shares[0]
         mean = np.mean([np.mean(source) for source in self._durations if len(source)])
-        return max(1, round(total * mean / self._batch_seconds / _place()[1]))
+        return max(1, round(total * mean / self._batch_seconds))
 
     def _stream(self) -> Iterator[list[Draw]]:
         short = [np.flatnonzero(source < self._short_seconds) for source in self._durations]

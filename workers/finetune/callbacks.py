@@ -67,6 +67,7 @@ class LearningRate(Callback):
 
     Attributes:
         seconds: of training so far, kept in the checkpoint.
+        progress: part of the budget used up after the last step; the same in all processes.
     """
 
     def __init__(self, budget: Budget, hyper: Hyperparameters) -> None:
@@ -74,6 +75,7 @@ class LearningRate(Callback):
         self._hyper = hyper
         self._since: float | None = None
         self._before = 0.0
+        self.progress = 0.0
 
     @property
     def seconds(self) -> float:
@@ -87,27 +89,27 @@ class LearningRate(Callback):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self._since = time.monotonic()
+        self._advance(trainer)
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        progress = self.progress(trainer)
-        rate = learning_rate(self._hyper.learning_rate, progress, self._hyper.warm_up)
+        rate = learning_rate(self._hyper.learning_rate, self.progress, self._hyper.warm_up)
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = rate
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.progress(trainer) >= 1:
+        self._advance(trainer)
+        if self.progress >= 1:
             trainer.should_stop = True
 
-    def progress(self, trainer: Trainer) -> float:
-        """Part of the budget used up; the same in all processes."""
+    def _advance(self, trainer: Trainer) -> None:
         seconds = self.seconds
         if self._budget.minutes and trainer.world_size > 1:
             seconds = trainer.strategy.broadcast(seconds)
-        return self._budget.progress(trainer.global_step, seconds)
+        self.progress = self._budget.progress(trainer.global_step, seconds)
 
 
 class SpecAugment(Callback):
@@ -172,7 +174,7 @@ class Rounds(Callback):
     ) -> None:
         self._losses.append(float(outputs["loss"]))
         if self._watcher:
-            self._watcher.step(self._rate.progress(trainer), self._losses[-1])
+            self._watcher.step(self._rate.progress, self._losses[-1])
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         if not self._losses:
@@ -180,7 +182,7 @@ class Rounds(Callback):
         errors = word_errors(module, self._validation) if trainer.is_global_zero else None
         result = Round(
             step=trainer.global_step,
-            progress=self._rate.progress(trainer),
+            progress=self._rate.progress,
             loss=round(sum(self._losses) / len(self._losses), 4),
             learning_rate=trainer.optimizers[0].param_groups[0]["lr"],
             wer=round((errors.percent if errors else None) or 0.0, 3),

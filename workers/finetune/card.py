@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from schemas.model_card import DataFacts, ModelCard, Wer
+from serve_app.digest import sha256_of
 from serve_app.wer import NORMALISER
 from workers.finetune.callbacks import Fitted
 from workers.finetune.plan import Job, Speech
 from workers.finetune.speech import Utterance
-from workers.finetune.versions import digest, version_of
+from workers.finetune.versions import version_of
 
 _LIBRARIES = ("chorus-asr", "nemo_toolkit", "torch", "lightning")
 
@@ -47,7 +48,7 @@ def make_card(
         model_class=type(model).__name__,
         parameters=sum(weight.numel() for weight in model.parameters()),
         base=job.base.name,
-        base_sha256=digest(job.base),
+        base_sha256=sha256_of(job.base),
         training=[_facts(name, source.utterances, source.share) for name, source in speech.sources],
         validation=wers[0],
         tests=wers[1:],
@@ -63,7 +64,7 @@ def make_card(
         chosen_step=fitted.best.step,
         versions={name: library_version(name) for name in _LIBRARIES},
         bytes=path.stat().st_size,
-        sha256=digest(path),
+        sha256=sha256_of(path),
     )
 
 
@@ -71,7 +72,7 @@ def _facts(
     manifests: Sequence[Path], utterances: Sequence[Utterance], share: float | None = None
 ) -> DataFacts:
     return DataFacts(
-        manifests={manifest.name: digest(manifest) for manifest in manifests},
+        manifests={manifest.name: sha256_of(manifest) for manifest in manifests},
         utterances=len(utterances),
         hours=round(sum(each.duration for each in utterances) / 3600, 3),
         share=None if share is None else round(share, 6),

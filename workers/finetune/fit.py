@@ -36,6 +36,18 @@ class Source:
     share: float = 1.0
 
 
+def batch_stream(sources: Sequence[Source], hyper: Hyperparameters) -> BatchStream:
+    """The batches that a training on `sources` goes through."""
+    return BatchStream(
+        [[each.duration for each in source.utterances] for source in sources],
+        [source.share for source in sources],
+        seed=hyper.seed,
+        batch_seconds=hyper.batch_seconds,
+        round_steps=hyper.round_steps,
+        short_steps=hyper.short_steps,
+    )
+
+
 def fit(
     model: Any,
     sources: Sequence[Source],
@@ -135,14 +147,6 @@ def _precision(wanted: str, accelerator: str) -> str:
 def _loader(
     model: Any, sources: Sequence[Source], hyper: Hyperparameters, trainer: Trainer
 ) -> DataLoader[Any]:
-    stream = BatchStream(
-        [[each.duration for each in source.utterances] for source in sources],
-        [source.share for source in sources],
-        seed=hyper.seed,
-        batch_seconds=hyper.batch_seconds,
-        round_steps=hyper.round_steps,
-        short_steps=hyper.short_steps,
-    )
     utterances = [each for source in sources for each in source.utterances]
     vocabulary = Vocabulary(model)
     tokens = [vocabulary.encode(each.text) for each in utterances]
@@ -150,4 +154,5 @@ def _loader(
     data = BatchDataset(utterances, tokens, rate, hyper.augmentation)
     on_gpu = type(trainer.accelerator).__name__ == "CUDAAccelerator"
     readers = min(_GPU_READERS, (os.cpu_count() or 2) - 1) if on_gpu else 0
+    stream = batch_stream(sources, hyper)
     return DataLoader(data, sampler=stream, batch_size=None, num_workers=readers)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from schemas.model_card import ModelCard
+from serve_app.digest import sha256_of
 from workers.finetune.callbacks import PROGRESS, Watcher
 from workers.finetune.card import make_card
 from workers.finetune.fit import fit
@@ -18,7 +19,7 @@ from workers.finetune.models import fresh_model, open_model, save_model
 from workers.finetune.plan import PIECES, Job, Speech, budget_of, read_speech
 from workers.finetune.scoring import word_errors
 from workers.finetune.speech import ManifestFaultsError, check_manifest
-from workers.finetune.versions import MODEL, claim, digest, finish_version, unfinished_version
+from workers.finetune.versions import MODEL, claim, finish_version, unfinished_version
 from workers.finetune.vocabulary import Vocabulary, change_vocabulary
 
 
@@ -58,7 +59,7 @@ def finetune(
     claim(folder, _run(job))
     measured = [speech.validation, *speech.tests]
     before: list[float | None] = [None] * len(measured)
-    if model is not None and _is_first():
+    if model is not None and is_first():
         say("measuring the base model")
         before = [word_errors(model, each).percent for each in measured]
     if not keeps_vocabulary:
@@ -77,7 +78,7 @@ def finetune(
         precision=job.precision,
         watcher=watcher,
     )
-    if not _is_first():
+    if not is_first():
         return None
     say("measuring the new model")
     path = folder / MODEL
@@ -112,19 +113,19 @@ def _with_new_vocabulary(job: Job, model: Any, speech: Speech, folder: Path) -> 
 def _run(job: Job) -> dict[str, Any]:
     """What makes a training the one it is; JSON-ready."""
     return {
-        "base": digest(job.base),
-        "train": [digest(manifest) for manifest in job.train],
-        "mix": [[digest(mix.manifest), mix.share, mix.limit] for mix in job.mix],
-        "validation": digest(job.validation),
+        "base": sha256_of(job.base),
+        "train": [sha256_of(manifest) for manifest in job.train],
+        "mix": [[sha256_of(mix.manifest), mix.share, mix.limit] for mix in job.mix],
+        "validation": sha256_of(job.validation),
         "budget": [job.steps, job.epochs, job.minutes],
         "pieces": job.pieces,
-        "vocabulary": [digest(manifest) for manifest in job.vocabulary],
+        "vocabulary": [sha256_of(manifest) for manifest in job.vocabulary],
         "plain_texts": job.plain_texts,
         "hyperparameters": asdict(job.hyper),
         "devices": job.devices,
     }
 
 
-def _is_first() -> bool:
+def is_first() -> bool:
     """Whether this is the first, or only, of the processes that train together."""
     return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"

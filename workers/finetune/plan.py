@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serve_app.wer import normalise
-from workers.finetune.batches import BatchStream
 from workers.finetune.budget import Budget
-from workers.finetune.fit import Source
+from workers.finetune.fit import Source, batch_stream
 from workers.finetune.hyperparameters import Hyperparameters
 from workers.finetune.speech import (
     Fault,
@@ -139,14 +138,8 @@ def _foreign(
 
 
 def budget_of(job: Job, speech: Speech) -> Budget:
+    """The budget of the job; its epochs as the steps that they take."""
     if job.epochs is None:
         return Budget(job.steps, job.minutes)
-    sources = [source for _, source in speech.sources]
-    stream = BatchStream(
-        [[each.duration for each in source.utterances] for source in sources],
-        [source.share for source in sources],
-        seed=job.hyper.seed,
-        batch_seconds=job.hyper.batch_seconds,
-        round_steps=1,
-    )
-    return Budget(steps=max(1, round(job.epochs * stream.pass_steps() / job.devices)))
+    stream = batch_stream([source for _, source in speech.sources], job.hyper)
+    return Budget(steps=max(1, round(job.epochs * stream.pass_batches() / job.devices)))

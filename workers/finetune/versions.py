@@ -6,7 +6,6 @@ beside it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -61,7 +60,8 @@ def finish_version(unfinished: Path, card: ModelCard, keep: tuple[str, ...] = ()
 
     Everything in it but the model, the card and the files of `keep` is removed.
     """
-    write_card(card, unfinished / CARD)
+    indented = msgspec.json.format(msgspec.json.encode(card), indent=2)
+    (unfinished / CARD).write_bytes(indented + b"\n")
     for path in unfinished.iterdir():
         if path.name in (MODEL, CARD, *keep):
             continue
@@ -72,13 +72,6 @@ def finish_version(unfinished: Path, card: ModelCard, keep: tuple[str, ...] = ()
     return unfinished.rename(unfinished.with_name(version_of(unfinished)))
 
 
-def write_card(card: ModelCard, path: Path) -> None:
-    """Write `card` as indented JSON, at once or not at all."""
-    unfinished = path.with_name(f".{path.name}")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
-    unfinished.rename(path)
-
-
 def read_card(path: Path) -> ModelCard:
     """The card in a file.
 
@@ -87,9 +80,3 @@ def read_card(path: Path) -> ModelCard:
         msgspec.DecodeError: it is no card.
     """
     return msgspec.json.decode(path.read_bytes(), type=ModelCard)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, lower-case hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,7 +23,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from workers.kafka.jars import Jar, JarError, is_pinned, sha256_of
+from serve_app.digest import sha256_of
+from workers.kafka.jars import Jar, JarError, is_pinned
 from workers.kafka.maven import Meter, local_repository, maven_context
 
 _ATTEMPTS = 3

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from serve_app.digest import sha256_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,12 +82,6 @@ def fetch_jars(folder: Path | None = None, console: Console | None = None) -> li
                 for archive in folder.glob("*.jsa"):  # made of other files
                     archive.unlink()
     return [folder / jar.filename for jar in lock.jars]
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_pinned(path: Path, jar: Jar) -> bool:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from workers.kafka.jars import LOCK_FILE, Jar, JarLock, sha256_of
+from serve_app.digest import sha256_of
+from workers.kafka.jars import LOCK_FILE, Jar, JarLock
 from workers.kafka.maven import maven_context
 
 KAFKA_VERSION = "4.4.0"

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ import pytest
 import torch
 
 import deploy.demo
+from deploy.local import CHORUS
 from schemas.settings import ModelSettings
+from serve_app.digest import sha256_of
 from serve_app.engines.nemo import NemoEngine
 from tests.serve_app.engines import tiny_models
 from workers.finetune.hyperparameters import Hyperparameters
@@ -23,7 +24,7 @@ from workers.finetune.job import finetune
 from workers.finetune.models import open_model
 from workers.finetune.plan import Job
 from workers.finetune.speech import check_manifest, read_audio
-from workers.finetune.versions import CARD, MODEL, RunError, digest, read_card
+from workers.finetune.versions import CARD, MODEL, RunError, read_card
 
 pytestmark = [pytest.mark.nemo, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -73,7 +74,7 @@ def test_each_kind_of_model_learns_and_is_served(
     assert folder == tmp_path / "ours" / "1"
     assert sorted(path.name for path in folder.iterdir()) == [CARD, MODEL, "progress.jsonl"]
     assert read_card(folder / CARD) == card
-    assert (card.sha256, card.base_sha256) == (digest(folder / MODEL), digest(base))
+    assert (card.sha256, card.base_sha256) == (sha256_of(folder / MODEL), sha256_of(base))
     rounds = [json.loads(line) for line in (folder / "progress.jsonl").open()]
     assert [each["step"] for each in rounds] == [2, 4]
     engine = NemoEngine(ModelSettings(path=str(folder / MODEL), threads=1))
@@ -84,7 +85,7 @@ def test_each_kind_of_model_learns_and_is_served(
     made = finetune(job(base, manifests, tmp_path))
     assert made is not None
     assert made[1] == tmp_path / "ours" / "2"
-    assert digest(folder / MODEL) == card.sha256
+    assert sha256_of(folder / MODEL) == card.sha256
 
 
 def test_a_new_vocabulary_is_learned_from_the_texts(
@@ -137,7 +138,7 @@ def test_a_tdt_model_is_refused_without_a_gpu(
 
 def command(manifests: Path, base: str, output: Path, *options: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "workers.cli", "finetune", base),
+        *(*CHORUS, "finetune", base),
         *("--train", str(manifests / "train.jsonl"), "--mix", f"{manifests / 'other.jsonl'}=0.3"),
         *("--validation", str(manifests / "dev.jsonl"), "--domain", "tests"),
         *("--output", str(output), "--accelerator", "cpu", "--batch-seconds", "16", *options),

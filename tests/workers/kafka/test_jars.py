@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from workers.kafka.jars import JarError, fetch_jars, read_lock, sha256_of
+from serve_app.digest import sha256_of
+from workers.kafka.jars import JarError, fetch_jars, read_lock
 
 LOCK = read_lock()
 FILENAMES = sorted(jar.filename for jar in LOCK.jars)
