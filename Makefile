@@ -6,7 +6,7 @@ READY  := .venv/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint format types bench chaos bad-input soak outage \
-	wer-matrix demo-models digits lock clean
+	wer-matrix check-wer demo-models digits lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,9 @@ soak: $(READY)  ## Flat memory over many records (RECORDS=n)
 
 wer-matrix: $(READY)  ## WER of the shipped models on every test set (needs espeak-ng, flite, festival)
 	@$(BIN)/python -m deploy.demo.matrix
+
+check-wer: $(READY)  ## Our error counts against NIST's sclite and jiwer (needs sctk)
+	@$(BIN)/python -m tests.scenarios.check_wer
 
 demo-models: $(READY)  ## Make the corpus and the five shipped models again (two hours)
 	@$(BIN)/python -m deploy.demo.train all

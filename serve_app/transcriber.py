@@ -246,7 +246,7 @@ class _Job:
                 model=model,
             )
         errors = count_errors(record.text, heard.text) if record.text is not None else None
-        if errors is not None and not errors.reference_words:
+        if errors is not None and not errors.reference:
             errors = None
         return Transcript(
             id=record.id,
@@ -266,7 +266,7 @@ class _Job:
             words=heard.words,
             wer=errors.percent if errors else None,
             word_errors=errors.errors if errors else None,
-            reference_words=errors.reference_words if errors else None,
+            reference_words=errors.reference if errors else None,
             timings=Timings(
                 audio_ms=item.audio_ms,
                 queue_ms=outcome.queue_ms,

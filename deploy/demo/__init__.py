@@ -4,5 +4,7 @@ from pathlib import Path
 
 #: The shipped models, with a card each.
 MODELS = Path(__file__).parent / "models"
+#: The shipped speech: a manifest for each test set.
+SPEECH = Path(__file__).parent / "speech"
 #: Where the corpus, trainings and other large things are made unless a command is told otherwise.
 CACHE = Path("~/.cache/chorus-asr").expanduser()

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deploy.demo import SPEECH
 from deploy.local import ChildDiedError, LocalStack
 from schemas.dead_letter import DeadLetter, from_headers
 from schemas.manifest import ManifestRecord, encode_manifest
@@ -88,7 +89,7 @@ class Demo:
 
 def demo_records() -> list[ManifestRecord]:
     """The shipped test utterances of every set, and one record that cannot be transcribed."""
-    lines = [line for name in SETS for line in read_manifest(HERE / "speech" / f"{name}.jsonl")]
+    lines = [line for name in SETS for line in read_manifest(SPEECH / f"{name}.jsonl")]
     return [*(line.record for line in lines if line.record), BROKEN]
 
 

@@ -22,8 +22,8 @@ from deploy.local import ROOT
 from schemas.settings import ModelSettings
 from serve_app.engines.base import Engine, Hypothesis
 from serve_app.engines.load import load_engine
-from serve_app.wer import NORMALISER, WordErrors, count_errors
-from workers.finetune.speech import ManifestFaultsError, Utterance, check_manifest, read_audio
+from serve_app.wer import NORMALISER, ErrorCounts, count_errors
+from workers.speech import ManifestFaultsError, Utterance, check_manifest, read_audio
 
 #: Test sets in the order of the table; `unseen` only where it was made.
 SETS = ("general", "medical", "legal", "telephony", "noisy", "unseen")
@@ -71,7 +71,7 @@ def read(manifest: Path) -> list[Utterance]:
     return utterances
 
 
-def measure(engine: Engine, utterances: Sequence[Utterance]) -> list[WordErrors]:
+def measure(engine: Engine, utterances: Sequence[Utterance]) -> list[ErrorCounts]:
     """The errors of the engine's model on each utterance."""
     heard = engine.transcribe([read_audio(each, engine.sample_rate) for each in utterances])
     errors = []
@@ -81,16 +81,16 @@ def measure(engine: Engine, utterances: Sequence[Utterance]) -> list[WordErrors]
     return errors
 
 
-def percent(errors: Sequence[WordErrors]) -> float:
+def percent(errors: Sequence[ErrorCounts]) -> float:
     """WER in percent, pooled."""
-    return round(sum(errors, start=WordErrors()).percent or 0.0, 1)
+    return round(sum(errors, start=ErrorCounts()).percent or 0.0, 1)
 
 
-def voices(utterances: Sequence[Utterance], errors: Sequence[WordErrors]) -> dict[str, float]:
+def voices(utterances: Sequence[Utterance], errors: Sequence[ErrorCounts]) -> dict[str, float]:
     """WER on voices that were in the training data, and on those that were not."""
-    parts: dict[str, list[WordErrors]] = {"seen": [], "held_out": []}
+    parts: dict[str, list[ErrorCounts]] = {"seen": [], "held_out": []}
     for each, found in zip(utterances, errors, strict=True):
-        parts["held_out" if each.voice in _HELD_OUT else "seen"].append(found)
+        parts["held_out" if each.speaker in _HELD_OUT else "seen"].append(found)
     return {part: percent(found) for part, found in parts.items() if found}
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import soundfile
 
-import deploy.demo
+from deploy.demo import SPEECH
 from schemas.manifest import ManifestRecord, decode_manifest
 
-SPEECH = Path(deploy.demo.__file__).parent / "speech"
 SETS = ("general", "medical", "legal", "calls", "noisy")
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import jiwer
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.wer import WordErrors, count_errors, normalise
+from serve_app.wer import ErrorCounts, count_character_errors, count_errors, normalise
 
 
 @pytest.mark.parametrize(
@@ -36,7 +39,7 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
 
 def test_counts_each_kind_of_error() -> None:
     errors = count_errors("a b c d e f g h", "A x c, d f g h i!")
-    assert errors == WordErrors(substitutions=1, deletions=1, insertions=1, reference_words=8)
+    assert errors == ErrorCounts(substitutions=1, deletions=1, insertions=1, reference=8)
     assert errors.percent == pytest.approx(37.5)
 
 
@@ -47,19 +50,19 @@ def test_what_differs_only_in_writing_is_no_error() -> None:
 @pytest.mark.parametrize("reference", ["", " ", "?!"])
 def test_an_empty_reference_has_no_rate(reference: str) -> None:
     errors = count_errors(reference, "two words")
-    assert errors == WordErrors(insertions=2)
+    assert errors == ErrorCounts(insertions=2)
     assert errors.percent is None
     assert count_errors(reference, "").percent is None
 
 
 def test_an_empty_hypothesis_is_all_deletions() -> None:
-    assert count_errors("two words", "") == WordErrors(deletions=2, reference_words=2)
+    assert count_errors("two words", "") == ErrorCounts(deletions=2, reference=2)
 
 
 def test_pooling_weighs_by_length() -> None:
     long = count_errors("a b c d e f g h i", "a b c d e f g h i")
     short = count_errors("x", "y")
-    assert sum([long, short], start=WordErrors()).percent == pytest.approx(10.0)
+    assert sum([long, short], start=ErrorCounts()).percent == pytest.approx(10.0)
 
 
 words = st.lists(st.sampled_from("abcd"), min_size=1, max_size=12).map(" ".join)
@@ -69,3 +72,28 @@ words = st.lists(st.sampled_from("abcd"), min_size=1, max_size=12).map(" ".join)
 def test_agrees_with_jiwer(reference: str, hypothesis: str) -> None:
     percent = count_errors(reference, hypothesis).percent
     assert percent == pytest.approx(100 * jiwer.wer(reference, hypothesis))
+
+
+@given(words, words)
+def test_character_errors_agree_with_jiwer(reference: str, hypothesis: str) -> None:
+    percent = count_character_errors(reference, hypothesis).percent
+    assert percent == pytest.approx(100 * jiwer.cer(reference, hypothesis))
+
+
+def test_of_equally_few_edits_those_with_fewest_substitutions_count() -> None:
+    assert count_errors("a b", "b c") == ErrorCounts(deletions=1, insertions=1, reference=2)
+    assert count_character_errors("ab", "bc") == ErrorCounts(deletions=1, insertions=1, reference=2)
+
+
+def test_counts_equal_those_of_sclite() -> None:
+    """`sclite.jsonl` is written by `python -m tests.scenarios.check_wer --golden FILE`."""
+    lines = Path(__file__).with_name("sclite.jsonl").read_text().splitlines()
+    assert len(lines) == 500
+    for pair in map(json.loads, lines):
+        texts = pair["reference"], pair["hypothesis"]
+        assert _parts(count_errors(*texts)) == pair["words"]
+        assert _parts(count_character_errors(*texts)) == pair["characters"]
+
+
+def _parts(counts: ErrorCounts) -> list[int]:
+    return [counts.substitutions, counts.deletions, counts.insertions]

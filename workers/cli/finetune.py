@@ -107,8 +107,8 @@ def finetune(
     from workers.finetune.job import finetune, is_first
     from workers.finetune.models import SMALL
     from workers.finetune.plan import Job, Mix
-    from workers.finetune.speech import ManifestFaultsError
     from workers.finetune.versions import RunError
+    from workers.speech import ManifestFaultsError
 
     job = Job(
         name=name,

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from workers.finetune.augmentation import Augmentation
-from workers.finetune.speech import SAMPLE_RATE, Utterance, read_audio
+from workers.speech import SAMPLE_RATE, Utterance, read_audio
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from workers.finetune.budget import Budget, learning_rate
 from workers.finetune.hyperparameters import Hyperparameters
 from workers.finetune.scoring import word_errors
-from workers.finetune.speech import Utterance
+from workers.speech import Utterance
 
 BEST = "best.pt"
 PROGRESS = "progress.jsonl"

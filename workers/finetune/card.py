@@ -14,8 +14,8 @@ from serve_app.digest import sha256_of
 from serve_app.wer import NORMALISER
 from workers.finetune.callbacks import Fitted
 from workers.finetune.plan import Job, Speech
-from workers.finetune.speech import Utterance
 from workers.finetune.versions import version_of
+from workers.speech import Utterance
 
 _LIBRARIES = ("chorus-asr", "nemo_toolkit", "torch", "lightning")
 

@@ -19,8 +19,8 @@ from workers.finetune.batches import BatchDataset, BatchStream
 from workers.finetune.budget import Budget
 from workers.finetune.callbacks import BEST, Fitted, LearningRate, Rounds, SpecAugment, Watcher
 from workers.finetune.hyperparameters import Hyperparameters
-from workers.finetune.speech import Utterance
 from workers.finetune.vocabulary import Vocabulary
+from workers.speech import Utterance
 
 CHECKPOINT = "last.ckpt"
 

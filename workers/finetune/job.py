@@ -18,9 +18,9 @@ from workers.finetune.fit import fit
 from workers.finetune.models import fresh_model, open_model, save_model
 from workers.finetune.plan import PIECES, Job, Speech, budget_of, read_speech
 from workers.finetune.scoring import word_errors
-from workers.finetune.speech import ManifestFaultsError, check_manifest
 from workers.finetune.versions import MODEL, claim, finish_version, unfinished_version
 from workers.finetune.vocabulary import Vocabulary, change_vocabulary
+from workers.speech import ManifestFaultsError, check_manifest
 
 
 def finetune(

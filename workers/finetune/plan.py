@@ -10,14 +10,14 @@ from serve_app.wer import normalise
 from workers.finetune.budget import Budget
 from workers.finetune.fit import Source, batch_stream
 from workers.finetune.hyperparameters import Hyperparameters
-from workers.finetune.speech import (
+from workers.finetune.vocabulary import Vocabulary
+from workers.speech import (
     Fault,
     ManifestFaultsError,
     Utterance,
     check_manifest,
     shared_faults,
 )
-from workers.finetune.vocabulary import Vocabulary
 
 #: Pieces of a new vocabulary, unless told otherwise.
 PIECES = 128

@@ -13,14 +13,14 @@ from serve_app.batching import plan_batches
 from serve_app.engines.archive import HEADS
 from serve_app.engines.heads import make_head
 from serve_app.engines.nemo_load import min_samples
-from serve_app.wer import WordErrors, count_errors
+from serve_app.wer import ErrorCounts, count_errors
 from workers.finetune.batches import pad
-from workers.finetune.speech import Utterance, read_audio
+from workers.speech import Utterance, read_audio
 
 
 def word_errors(
     model: Any, utterances: Sequence[Utterance], batch_seconds: float = 60.0
-) -> WordErrors:
+) -> ErrorCounts:
     """The errors of `model` on `utterances`, pooled. Blocks while the model runs.
 
     `model` is left in the mode and with the decoding that it had.
@@ -28,7 +28,7 @@ def word_errors(
     texts = transcribe(model, utterances, batch_seconds)
     return sum(
         (count_errors(each.text, text) for each, text in zip(utterances, texts, strict=True)),
-        start=WordErrors(),
+        start=ErrorCounts(),
     )
 
 

@@ -13,13 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
+from deploy.demo import SPEECH
 from deploy.demo.corpus import CORPUS
 from deploy.demo.corpus.grammar import DOMAINS
 from deploy.demo.corpus.plan import Utterance, plan
 from deploy.demo.corpus.render import CONDITIONS, SHARD, write_set
 from deploy.demo.corpus.voices import UNSEEN_VOICE, MissingSynthesiserError
-
-SHIPPED = Path(__file__).parents[1] / "speech"
 
 app = typer.Typer(add_completion=False, help=__doc__)
 Seed = Annotated[int, typer.Option(help="The same seed makes the same corpus.")]
@@ -52,7 +51,7 @@ def make(
 
 
 @app.command()
-def ship(out: Annotated[Path, typer.Option()] = SHIPPED, seed: Seed = 1) -> None:
+def ship(out: Annotated[Path, typer.Option()] = SPEECH, seed: Seed = 1) -> None:
     """Make the test set that the project ships: `OUT/SET.jsonl` with audio beside it."""
     for domain in DOMAINS:
         # the telephone set is called as in users' folders, so that a rule on paths finds it

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.random import default_rng
 
 from workers.finetune.augmentation import Augmentation
-from workers.finetune.speech import SAMPLE_RATE
+from workers.speech import SAMPLE_RATE
 
 SPEECH = default_rng(1).standard_normal(SAMPLE_RATE).astype(np.float32)
 

@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from workers.finetune.batches import BatchDataset, BatchStream, Draw
-from workers.finetune.speech import SAMPLE_RATE, Utterance
+from workers.speech import SAMPLE_RATE, Utterance
 
 MAIN = [1.0 + i % 7 for i in range(200)]
 OTHER = [2.0] * 30

@@ -23,8 +23,8 @@ from workers.finetune.hyperparameters import Hyperparameters
 from workers.finetune.job import finetune
 from workers.finetune.models import open_model
 from workers.finetune.plan import Job
-from workers.finetune.speech import check_manifest, read_audio
 from workers.finetune.versions import CARD, MODEL, RunError, read_card
+from workers.speech import check_manifest, read_audio
 
 pytestmark = [pytest.mark.nemo, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from workers.finetune.speech import check_manifest, read_audio, shared_faults
+from workers.speech import check_manifest, read_audio, shared_faults
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_paths_are_relative_to_the_manifest_and_durations_are_measured(folder: P
     assert faults == []
     assert [each.duration for each in utterances] == [2.0, 1.0]
     assert [len(read_audio(each)) for each in utterances] == [32_000, 16_000]
-    assert utterances[1].voice == "anna"
+    assert utterances[1].speaker == "anna"
 
 
 @pytest.mark.parametrize(
