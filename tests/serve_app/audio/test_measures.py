@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soxr
+
+from deploy.demo import SPEECH
+from deploy.demo.corpus import channel
+from serve_app.audio.measures import bandwidth_hz, measure, snr_db
+from workers.speech import check_manifest, read_audio
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[np.ndarray]:
+    utterances, _ = check_manifest(SPEECH / "general.jsonl", 60)
+    return [read_audio(each) for each in utterances]
+
+
+@pytest.mark.parametrize("snr", [5, 10, 20, 30])
+def test_the_ratio_of_speech_to_known_noise(clips: list[np.ndarray], snr: float) -> None:
+    rng = np.random.default_rng(1)
+    noises = [channel.white(len(clip), rng) for clip in clips]
+    noisy = [channel.add_noise(c, n, snr) for c, n in zip(clips, noises, strict=True)]
+    found = [snr_db(clip, RATE) for clip in noisy]
+    assert np.median(found) == pytest.approx(snr, abs=1.5)
+
+
+def test_the_band_of_a_telephone_is_found_at_any_rate(clips: list[np.ndarray]) -> None:
+    rng = np.random.default_rng(1)
+    calls = [soxr.resample(channel.telephone(clip, rng), 8_000, RATE) for clip in clips]
+    assert max(bandwidth_hz(call, RATE) for call in calls) < 4_000
+    assert min(bandwidth_hz(clip, RATE) for clip in clips) > 5_000
+
+
+@pytest.mark.parametrize("samples", [0, 10, 16_000])
+def test_silence_has_measures_too(samples: int) -> None:
+    found = measure(np.zeros(samples, np.float32), RATE)
+    assert found["audio.bandwidth_hz"] == 0
+    assert found["audio.snr_db"] <= 0

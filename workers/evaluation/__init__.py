@@ -1,0 +1,1 @@
+"""Measuring models: benchmark, compare, validate."""
