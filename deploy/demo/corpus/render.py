@@ -11,9 +11,9 @@ import soundfile
 from numpy.random import default_rng
 
 from deploy.demo.corpus import channel
-from deploy.demo.corpus.channel import Samples
 from deploy.demo.corpus.plan import Utterance
 from deploy.demo.corpus.voices import SAMPLE_RATE, Prompt, synthesise
+from workers.acoustics import TELEPHONE_RATE, Samples
 
 #: The conditions that each domain is recorded under.
 CONDITIONS = {
@@ -43,7 +43,7 @@ def render(
         for number, condition in enumerate(conditions):
             rng = default_rng([one.seed, number])
             if condition == "telephony":
-                yield one, condition, channel.telephone(clean[i], rng), channel.TELEPHONE_RATE
+                yield one, condition, channel.telephone(clean[i], rng), TELEPHONE_RATE
                 continue
             samples = clean[i]
             if condition == "noisy":

@@ -7,6 +7,7 @@ import soxr
 from deploy.demo import SPEECH
 from deploy.demo.corpus import channel
 from serve_app.audio.measures import bandwidth_hz, measure, snr_db
+from workers import acoustics
 from workers.speech import check_manifest, read_audio
 
 RATE = 16_000
@@ -21,8 +22,8 @@ def clips() -> list[np.ndarray]:
 @pytest.mark.parametrize("snr", [5, 10, 20, 30])
 def test_the_ratio_of_speech_to_known_noise(clips: list[np.ndarray], snr: float) -> None:
     rng = np.random.default_rng(1)
-    noises = [channel.white(len(clip), rng) for clip in clips]
-    noisy = [channel.add_noise(c, n, snr) for c, n in zip(clips, noises, strict=True)]
+    noises = [acoustics.white(len(clip), rng) for clip in clips]
+    noisy = [acoustics.add_noise(c, n, snr) for c, n in zip(clips, noises, strict=True)]
     found = [snr_db(clip, RATE) for clip in noisy]
     assert np.median(found) == pytest.approx(snr, abs=1.5)
 
