@@ -255,6 +255,31 @@ class ServeSettings(_Strict):
     health_timeout_s: PositiveFloat = 60.0
 
 
+Percent = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class ValidationSettings(_Strict):
+    """What a model must show in `chorus validate`; what is not given is not asked for.
+
+    Attributes:
+        max_wer, max_cer: pooled over the test set, in percent.
+        max_failed: utterances without a text, in percent.
+        min_rtfx: seconds of audio by seconds of work.
+        max_slice_wer: WER in percent by slice: `short`, `long`, `noisy`, `telephone`, or
+            `key=value` for a key of the manifest.
+        max_degradation: points of WER by stress: `noise at 10 dB`, `telephone band`, ...
+        min_words: a slice with fewer reference words cannot show that it is good enough.
+    """
+
+    max_wer: Percent | None = None
+    max_cer: Percent | None = None
+    max_failed: Percent | None = None
+    min_rtfx: PositiveFloat | None = None
+    max_slice_wer: dict[str, Percent] = {}
+    max_degradation: dict[str, Percent] = {}
+    min_words: PositiveInt = 50
+
+
 class Settings(_Strict):
     """The whole file."""
 
@@ -264,6 +289,7 @@ class Settings(_Strict):
     kafka: KafkaSettings = msgspec.field(default_factory=KafkaSettings)
     stream: StreamSettings = msgspec.field(default_factory=StreamSettings)
     serve: ServeSettings = msgspec.field(default_factory=ServeSettings)
+    validation: ValidationSettings = msgspec.field(default_factory=ValidationSettings)
 
 
 def load_settings(path: str | os.PathLike[str]) -> Settings:

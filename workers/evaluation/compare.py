@@ -235,7 +235,7 @@ def compare(
             rows += _rows(name, each, heard[name], scores[name])
         pairs = bootstrap.differences(scores)
         differences.append(SetDifferences(test_set=each.name, pairs=pairs))
-        infos.append(_info(each, bootstrap))
+        infos.append(set_info(each, bootstrap))
     return Comparison(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         normaliser=NORMALISER,
@@ -360,7 +360,7 @@ def _rows(
     ]
 
 
-def _info(test_set: TestSet, bootstrap: Bootstrap) -> SetInfo:
+def set_info(test_set: TestSet, bootstrap: Bootstrap) -> SetInfo:
     return SetInfo(
         name=test_set.name,
         sha256=test_set.sha256,

@@ -1,0 +1,212 @@
+"""What to do about what validation found: each piece of advice with the numbers behind it.
+
+A rule speaks only where there are enough words to go by (`MIN_WORDS`), and where the difference is
+large enough to matter. The limits of 20% and of 10 points are those of NeMo Curator's tutorial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from workers.evaluation.findings import Findings, SliceFinding
+
+#: WER in percent above which a model as a whole is not good enough.
+HIGH_WER = 20.0
+#: Points of WER by which a part or a stress must be worse.
+DEGRADATION = 10.0
+#: Reference words below which nothing is said of a part.
+MIN_WORDS = 50
+#: Share of one kind of edit among all, in percent, that makes it the problem.
+DOMINANT = 60.0
+#: Width of the WER's interval, as a share of the WER, above which the test set is too small.
+WIDE = 0.5
+#: Words a minute that are heard where nothing is said.
+HALLUCINATION = 1.0
+#: Points that confidence may be away from accuracy.
+CALIBRATION = 10.0
+
+
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of advice.
+
+    Attributes:
+        code: names the rule, for scripts.
+        message: what was found and what to do.
+        numbers: behind it, by name: WER and points in percent.
+    """
+
+    code: str
+    message: str
+    numbers: dict[str, float]
+
+
+def recommend(findings: Findings) -> list[Recommendation]:
+    """All the advice that `findings` call for; the most general first."""
+    return [advice for rule in _RULES for advice in rule(findings)]
+
+
+def _failures(found: Findings) -> Iterator[Recommendation]:
+    score = found.score
+    if score.failed:
+        yield Recommendation(
+            code="failures",
+            message=f"the model gave no text for {score.failed} of {score.utterances} utterances; "
+            "look at `processing_error` of these in the results before anything else",
+            numbers={"failed": score.failed, "utterances": score.utterances},
+        )
+
+
+def _small_set(found: Findings) -> Iterator[Recommendation]:
+    wer, interval = found.score.wer, found.interval
+    if not wer or interval is None or interval.high - interval.low <= WIDE * wer:
+        return
+    yield Recommendation(
+        code="small_test_set",
+        message=f"the WER of {wer:.1f}% may be anything from {interval.low:.1f}% to "
+        f"{interval.high:.1f}%: test on more speech, by more speakers, before models are told "
+        "apart by it",
+        numbers={"wer": wer, "low": interval.low, "high": interval.high},
+    )
+
+
+def _accuracy(found: Findings) -> Iterator[Recommendation]:
+    wer = found.score.wer
+    if wer is not None and wer > HIGH_WER and found.score.words.reference >= MIN_WORDS:
+        yield Recommendation(
+            code="high_wer",
+            message=f"the WER is {wer:.1f}%, more than {HIGH_WER:g}%: fine-tune the model on "
+            "speech like this (`chorus finetune`), or start from a larger base model",
+            numbers={"wer": wer, "limit": HIGH_WER},
+        )
+
+
+def _edits(found: Findings) -> Iterator[Recommendation]:
+    words = found.score.words
+    if words.reference < MIN_WORDS or words.errors < MIN_WORDS / 5:
+        return
+    for code, count, advice in (
+        (
+            "deletions",
+            words.deletions,
+            "words are left out: look for quiet or cut speech, for clips that are split too "
+            "finely (`split_seconds`), and for references with more than is said",
+        ),
+        (
+            "insertions",
+            words.insertions,
+            "words are made up: look for other voices and noise between the words, and for "
+            "references with less than is said",
+        ),
+    ):
+        share = 100 * count / words.errors
+        if share > DOMINANT:
+            yield Recommendation(
+                code=code,
+                message=f"{share:.0f}% of the errors are {code}: {advice}",
+                numbers={code: count, "errors": words.errors, "share": round(share, 1)},
+            )
+
+
+def _silence(found: Findings) -> Iterator[Recommendation]:
+    heard = found.heard_in_silence
+    if heard is not None and heard > HALLUCINATION:
+        yield Recommendation(
+            code="heard_in_silence",
+            message=f"{heard:.1f} words a minute are heard where nothing is said: leave such audio "
+            "out before it is transcribed, or train with noise that has an empty text",
+            numbers={"words_per_minute": heard},
+        )
+
+
+def _confidence(found: Findings) -> Iterator[Recommendation]:
+    sure, right = found.confidence, found.accuracy
+    if sure is None or right is None or abs(sure - right) <= CALIBRATION:
+        return
+    much = "too sure of itself" if sure > right else "surer than it says"
+    yield Recommendation(
+        code="confidence",
+        message=f"the model's confidence is {sure:.0f}% on average and {right:.0f}% of its words "
+        f"are right: it is {much}; calibrate before its confidence is compared with another's",
+        numbers={"confidence": sure, "accuracy": right},
+    )
+
+
+_SLICES: dict[str, str] = {
+    "short": "let a rule of the settings (`audio.seconds`) send short speech to a model that is "
+    "better at it, or join neighbouring segments",
+    "long": "lower the model's `split_seconds`, or fine-tune on longer utterances",
+    "noisy": "fine-tune with noise (`chorus finetune --lowest-snr`), or let a rule send noisy "
+    "speech to a model that has learned it",
+    "telephone": "fine-tune on telephone speech, or let a rule send it to a model that has learned "
+    "it",
+}
+
+
+def _slices(found: Findings) -> Iterator[Recommendation]:
+    for each in found.slices:
+        if not _is_worse(each):
+            continue
+        wer, points = each.score.wer or 0.0, each.degradation or 0.0
+        advice = _SLICES.get(each.name)
+        code = each.name if advice else "field"
+        advice = advice or "fine-tune on more of it, or let a rule send it to another model"
+        yield Recommendation(
+            code=code,
+            message=f"{each.meaning}: the WER is {wer:.1f}%, {points:.1f} points above the "
+            f"whole set: {advice}",
+            numbers={"wer": wer, "degradation": points, "utterances": each.score.utterances},
+        )
+
+
+def _is_worse(part: SliceFinding) -> bool:
+    enough = part.score.words.reference >= MIN_WORDS
+    return enough and part.degradation is not None and part.degradation > DEGRADATION
+
+
+_STRESSES: dict[str, str] = {
+    "noise": "fine-tune with noise (`chorus finetune --lowest-snr`), or keep a model for noisy "
+    "speech beside it",
+    "telephone": "keep telephone speech away from this model by a rule, or fine-tune on it",
+    "speed": "fine-tune with changes of speed (`chorus finetune --speed 0.15`)",
+    "clipping": "lower the recording level, or fine-tune on overdriven speech",
+    "reverberation": "bring the microphone nearer, or fine-tune on speech from rooms",
+}
+
+
+def _stresses(found: Findings) -> Iterator[Recommendation]:
+    """Of each kind of stress the worst one that makes a difference for certain."""
+    for kind, advice in _STRESSES.items():
+        worse = [
+            (each.degradation, each)
+            for each in found.stresses
+            if each.kind == kind
+            and each.degradation is not None
+            and each.degradation > DEGRADATION
+            and each.interval is not None
+            and each.interval.low > 0
+            and each.score.words.reference >= MIN_WORDS
+        ]
+        if not worse:
+            continue
+        points, worst = max(worse, key=lambda pair: pair[0])
+        wer, clean = worst.score.wer or 0.0, worst.clean_wer or 0.0
+        yield Recommendation(
+            code=f"stress_{kind}",
+            message=f"{worst.name} takes the WER from {clean:.1f}% to {wer:.1f}%: {advice}",
+            numbers={"wer": wer, "clean_wer": clean, "degradation": points},
+        )
+
+
+Rule = Callable[[Findings], Iterator[Recommendation]]
+_RULES: tuple[Rule, ...] = (
+    _failures,
+    _small_set,
+    _accuracy,
+    _edits,
+    _silence,
+    _confidence,
+    _slices,
+    _stresses,
+)
