@@ -15,5 +15,7 @@ UNREACHABLE = 4
 DEAD_LETTER_LIMIT = 5
 #: The stream worker was fenced or a call of the Kafka client hung; start it again.
 RESTART = 6
+#: A model did not show what the settings ask of it.
+NOT_PASSED = 7
 #: Ctrl-C (128 + SIGINT).
 INTERRUPTED = 130

@@ -11,8 +11,10 @@ import typer
 
 from workers import exit_codes
 from workers.cli import (
+    benchmark,
     broker,
     check,
+    compare,
     dead_letters,
     finetune,
     produce,
@@ -22,6 +24,7 @@ from workers.cli import (
     tail,
     topics,
     transcribe,
+    validate,
 )
 from workers.cli.common import fail
 
@@ -40,6 +43,9 @@ app.command("tail")(tail.tail)
 app.command("transcribe")(transcribe.transcribe)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("finetune")(finetune.finetune)
+app.command("benchmark")(benchmark.benchmark)
+app.command("compare")(compare.compare)
+app.command("validate")(validate.validate)
 app.command("check")(check.check)
 app.command("schema")(schema.schema)
 app.command("broker")(broker.broker)

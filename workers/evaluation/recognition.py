@@ -96,7 +96,7 @@ def recognise(
         ValueError: `folder` holds something else.
         OSError: it cannot be written.
     """
-    place = folder / _slug(system.name, system.identity) if folder else None
+    place = folder / slug(system.name, system.identity) if folder else None
     journals = {task.name: Journal(_file(place, task), Heard) for task in tasks}
     ended = Journal(place / "runs.jsonl" if place else None, _Ended)
     missing = {task.name: _missing(task.test_set, journals[task.name].rows) for task in tasks}
@@ -177,10 +177,10 @@ def _in_order(test_set: TestSet, rows: Sequence[Heard]) -> list[Heard]:
 
 
 def _file(place: Path | None, task: Task) -> Path | None:
-    return place / f"{_slug(task.name, task.test_set.sha256)}.jsonl" if place else None
+    return place / f"{slug(task.name, task.test_set.sha256)}.jsonl" if place else None
 
 
-def _slug(name: str, identity: object) -> str:
+def slug(name: str, identity: object) -> str:
     """A file name for people, and for nothing but this identity."""
     digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}-{digest}"

@@ -69,7 +69,7 @@ class ModelSystem:
     def __init__(self, name: str, settings: ModelSettings, *, domain: str = "general") -> None:
         self.name = name
         self.settings = settings
-        self._domain = domain
+        self.domain = domain
 
     @property
     def identity(self) -> object:
@@ -83,7 +83,7 @@ class ModelSystem:
         info = SystemInfo(
             name=self.name,
             type="pretrained" if self.settings.pretrained else "custom",
-            domain=self._domain,
+            domain=self.domain,
             sha256=engine.sha256,
             device=engine.device,
             load_seconds=round(time.perf_counter() - begin, 3),
@@ -182,7 +182,8 @@ def _by_text(text: str, settings: Mapping[str, ModelSettings]) -> System:
     if not path.is_file():
         known = f"; the settings have {', '.join(settings)}" if settings else ""
         raise ValueError(f"{source}: no such model file, nor a folder with a {MODEL}{known}")
-    return ModelSystem(given, ModelSettings(path=str(path.absolute())), domain=_domain(card))
+    alone = ModelSettings(path=str(path.absolute()), gpu_fraction=1.0)
+    return ModelSystem(given, alone, domain=_domain(card))
 
 
 def _version_name(folder: Path) -> str:

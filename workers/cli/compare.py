@@ -1,0 +1,138 @@
+"""`chorus compare`: models side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workers.cli.common import JsonOption, print_json
+from workers.cli.evaluation import (
+    MODEL_HELP,
+    OptionalSettings,
+    SkipOption,
+    SliceOption,
+    WorkOption,
+    errors_for_people,
+    models_of,
+    percent,
+    progress_bars,
+    read_sets,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from workers.evaluation.compare import Comparison
+
+
+def compare(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help=MODEL_HELP)],
+    manifest: Annotated[
+        list[str],
+        typer.Option("--manifest", "-m", help="Test set: a manifest, or NAME=PATH; repeatable."),
+    ],
+    settings_file: OptionalSettings = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write all results as JSON here.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table as CSV here.")] = None,
+    slice_by: SliceOption = None,
+    work: WorkOption = None,
+    skip_faults: SkipOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare models on test sets: WER with intervals, speed, and which differences are real.
+
+    The last line is one JSON object with the pooled WER of each model on each set.
+    """
+    with errors_for_people():
+        from workers.evaluation import compare as library
+
+        settings = settings_of(settings_file)
+        sets = read_sets(manifest, skip_faults)
+        with progress_bars() as bars:
+            found = library.compare(
+                models,
+                sets,
+                settings=models_of(settings),
+                slice_by=slice_by,
+                folder=work,
+                report=bars,
+            )
+        if output is not None:
+            found.save(output)
+        if csv is not None:
+            found.frame().to_csv(csv, index=False)
+        if report is not None:
+            from workers.evaluation.report import write_report
+
+            write_report(found, report)
+    if not as_json:
+        _show(found)
+    print_json(_figures(found))
+
+
+def _figures(found: Comparison) -> dict[str, object]:
+    wer: dict[str, dict[str, float | None]] = {}
+    for each in found.results:
+        wer.setdefault(each.system, {})[each.test_set] = each.score.wer
+    return {"sets": {each.name: each.utterances for each in found.sets}, "wer": wer}
+
+
+def _show(found: Comparison) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    for info in found.sets:
+        title = f"{info.name}: {info.utterances} utterances, {info.seconds / 60:.1f} min"
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        table.add_column("model")
+        for name in ("WER %", "95%", "CER %", "sub", "del", "ins", "mean", "median", "RTFx"):
+            table.add_column(name, justify="right")
+        rows = [each for each in found.results if each.test_set == info.name]
+        best = min((each.score.wer for each in rows if each.score.wer is not None), default=None)
+        for each in rows:
+            score, words = each.score, each.score.words
+            between = each.interval
+            table.add_row(
+                each.system,
+                percent(score.wer),
+                f"{between.low:.1f}-{between.high:.1f}" if between else "-",
+                percent(score.cer),
+                str(words.substitutions),
+                str(words.deletions),
+                str(words.insertions),
+                percent(score.mean_wer),
+                percent(score.median_wer),
+                "-" if each.rtfx is None else f"{each.rtfx:.0f}",
+                style="bold" if score.wer is not None and score.wer == best else None,
+            )
+        console.print(table)
+        for text in _differences(found, info.name):
+            console.print(f"  {text}")
+        console.print()
+
+
+def _differences(found: Comparison, test_set: str) -> list[str]:
+    """The best system against each of the others, in words."""
+    pairs = next(each.pairs for each in found.differences if each.test_set == test_set)
+    rates = {e.system: e.score.wer for e in found.results if e.test_set == test_set}
+    known = {name: rate for name, rate in rates.items() if rate is not None}
+    if not pairs or not known:
+        return []
+    best = min(known, key=known.__getitem__)
+    texts = []
+    for each in pairs:
+        if best not in (each.a, each.b):
+            continue
+        other = each.b if best == each.a else each.a
+        low, high = sorted((abs(each.low), abs(each.high)))
+        if each.significant:
+            by = f"by {abs(each.wer):.1f} points (95%: {low:.1f} to {high:.1f})"
+            texts.append(f"{best} is better than {other} {by}")
+        else:
+            texts.append(f"{best} is not shown to be better than {other} (p {each.p_adjusted:.2f})")
+    return texts
