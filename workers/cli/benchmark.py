@@ -62,11 +62,11 @@ def benchmark(
     is one JSON object.
     """
     with errors_for_people():
-        from workers.evaluation import benchmark as library
+        from workers.evaluation import benchmark as run
 
         settings = settings_of(settings_file)
         (test_set,) = read_sets([manifest], skip_faults)
-        found = library.benchmark(
+        found = run(
             models,
             test_set,
             settings=models_of(settings),

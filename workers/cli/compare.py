@@ -48,12 +48,12 @@ def compare(
     The last line is one JSON object with the pooled WER of each model on each set.
     """
     with errors_for_people():
-        from workers.evaluation import compare as library
+        from workers.evaluation import compare as run
 
         settings = settings_of(settings_file)
         sets = read_sets(manifest, skip_faults)
         with progress_bars() as bars:
-            found = library.compare(
+            found = run(
                 models,
                 sets,
                 settings=models_of(settings),

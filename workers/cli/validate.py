@@ -57,7 +57,7 @@ def validate(
         from msgspec.structs import replace
 
         from schemas.settings import ValidationSettings
-        from workers.evaluation import validate as library
+        from workers.evaluation import validate as run
 
         settings = settings_of(settings_file)
         thresholds = settings.validation if settings is not None else ValidationSettings()
@@ -65,7 +65,7 @@ def validate(
             thresholds = replace(thresholds, max_wer=max_wer)
         (test_set,) = read_sets([manifest], skip_faults)
         with progress_bars() as bars:
-            found = library.validate(
+            found = run(
                 model,
                 test_set,
                 thresholds=thresholds,

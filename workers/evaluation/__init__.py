@@ -1,1 +1,22 @@
-"""Measuring models: benchmark, compare, validate."""
+"""Measuring models: `benchmark`, `compare`, `validate`, each with a typed result."""
+
+from __future__ import annotations
+
+from workers.evaluation.benchmark import Benchmark, benchmark
+from workers.evaluation.compare import Comparison, compare
+from workers.evaluation.systems import FunctionSystem, ModelSystem
+from workers.evaluation.testset import TestSet, read_test_set
+from workers.evaluation.validate import Validation, validate
+
+__all__ = [
+    "Benchmark",
+    "Comparison",
+    "FunctionSystem",
+    "ModelSystem",
+    "TestSet",
+    "Validation",
+    "benchmark",
+    "compare",
+    "read_test_set",
+    "validate",
+]

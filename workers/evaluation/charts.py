@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence, Set
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -20,8 +20,8 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 #: How many colours the page has to define: `--series-0`, `--series-1`, ...
 COLOURS = 8
-#: Their sizes make them look alike in size. There is one more than there are colours, so that no two
-#: of the first 72 systems look the same.
+#: With factors that make them look alike in size. There is one more than there are colours, so that
+#: no two of the first 72 systems look the same.
 MARKERS = {
     "o": 1.0,
     "s": 0.92,
@@ -35,7 +35,7 @@ MARKERS = {
 }
 
 _WIDTH = 4.5  # inches; a point is about a pixel on a phone
-_FONT = 10.5
+_FONT = 11.5
 _LABEL_CHARS = 18
 #: Stand-ins that the SVG's colours are found by.
 _INK, _RULE, _PAPER = "#fe0200", "#fe0201", "#fe0202"
@@ -124,10 +124,10 @@ def speed_chart(points: Sequence[Point]) -> str:
                 axes.plot([each.rtfx] * 2, [each.low, each.high], color=tint, lw=1.4, alpha=0.6)
             _mark(axes, [each.rtfx], [each.wer], each.number, size=8.5)
         _set_speed_limits(axes, points)
-        _label_points(axes, points)
         axes.set_xlabel("RTFx (faster to the right)")
-        axes.set_ylabel("WER, % (better below)")
+        axes.set_ylabel("WER, %")
         axes.grid(axis="y")
+        _label_points(axes, points)
         return _svg(figure, "speed")
 
 
@@ -187,8 +187,12 @@ def shorten(text: str, length: int = _LABEL_CHARS) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def _styled() -> AbstractContextManager[None]:
-    return mpl.rc_context(_STYLE)
+@contextmanager
+def _styled() -> Iterator[None]:
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # the page's fonts show it
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+        yield
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:
@@ -265,7 +269,9 @@ def _label_points(axes: Axes, points: Sequence[Point]) -> None:
     taken: list[Box] = []
     for each in points:
         name = shorten(each.name)
-        width, height = 0.64 * _FONT * len(name), 1.25 * _FONT
+        label = axes.annotate(name, (0, 0), xycoords="figure pixels", ha="center", va="center")
+        label.set_in_layout(False)
+        width, height = label.get_window_extent().width, 1.25 * _FONT
         ends = [axes.transData.transform((each.rtfx, wer))[1] for wer in _span(each)]
         x, y = axes.transData.transform((each.rtfx, each.wer))
         boxes = [
@@ -274,9 +280,8 @@ def _label_points(axes: Axes, points: Sequence[Point]) -> None:
         ]
         box = min(boxes, key=lambda box: _cost(box, ink, taken, inside))
         taken.append(box)
-        middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        label = axes.annotate(name, middle, xycoords="figure pixels", ha="center", va="center")
-        label.set_in_layout(False)
+        label.xy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        label.set_position(label.xy)
 
 
 def _span(point: Point) -> tuple[float, float]:
@@ -298,7 +303,7 @@ def _places(
     x: float, y: float, ends: Sequence[float], width: float, height: float
 ) -> list[tuple[float, float]]:
     """Left end and middle of a name, the best place first."""
-    sides = [x + 8, x - 8 - width]
+    sides = [x + 9, x - 9 - width]
     return [
         *((side, y + up * height) for up in (0.0, 0.6, -0.6) for side in sides),
         (x - width / 2, ends[1] + 0.7 * height),
@@ -323,8 +328,7 @@ def _overlap(a: Box, b: Box) -> float:
 def _svg(figure: Figure, name: str) -> str:
     """An `svg` element without fixed size, colours or font; ids begin with `name`."""
     text = StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a letter that our own fonts lack is shown
+    with mpl.rc_context({"svg.hashsalt": name}):
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})
     return _inline(text.getvalue(), name)
 

@@ -195,7 +195,8 @@ def compare(
             systems (`ModelSystem`, `FunctionSystem`).
         manifests: NeMo manifests, or sets that have been read.
         settings: models by name, as in a settings file.
-        slice_by: keys of the manifest to slice by; None takes all those with few values.
+        slice_by: keys of the manifest to slice by; None takes those with few values and enough
+            utterances of each.
         folder: what has been recognised is kept there, and not done again after a kill.
         skip_faults: leave out lines of a manifest that are not right.
         report: told the system, how many utterances it has done, and how many there are.

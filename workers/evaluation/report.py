@@ -89,6 +89,16 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Bar:
+    """An interval drawn: places from 0 to 200, the same scale for all pairs of a set."""
+
+    zero: float
+    low: float
+    middle: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Pair:
     """A difference as it is told: how much lower the WER of `better` is, in points."""
 
@@ -99,7 +109,7 @@ class Pair:
     high: float
     p: str
     significant: bool
-    bar: tuple[float, float, float]
+    bar: Bar
 
 
 @dataclass(frozen=True)
@@ -428,14 +438,23 @@ def _heat(wer: float | None) -> float:
 
 def _pairs(found: _Found, pairs: Sequence[Difference]) -> list[Pair]:
     """The proven ones first, the largest first."""
-    reach = max((max(abs(each.low), abs(each.high)) for each in pairs), default=0.0) or 1.0
-    told = [_pair(found, each, reach) for each in pairs]
+    ends = [0.0, *(end for each in pairs for end in _told(each)[2:])]
+    told = [_pair(found, each, min(ends), max(ends)) for each in pairs]
     return sorted(told, key=lambda each: (not each.significant, -each.points))
 
 
-def _pair(found: _Found, each: Difference, reach: float) -> Pair:
-    better, worse, sign = (each.a, each.b, -1) if each.wer <= 0 else (each.b, each.a, 1)
-    low, high = sorted((sign * each.low, sign * each.high))
+def _told(each: Difference) -> tuple[str, str, float, float]:
+    """Who is better than whom, and the ends of the interval as seen by the better one."""
+    if each.wer > 0:
+        return each.b, each.a, each.low, each.high
+    return each.a, each.b, -each.high, -each.low
+
+
+def _pair(found: _Found, each: Difference, left: float, right: float) -> Pair:
+    def place(points: float) -> float:
+        return round(200 * (points - left) / ((right - left) or 1.0), 1)
+
+    better, worse, low, high = _told(each)
     points = abs(each.wer)
     return Pair(
         better=found.keys[better],
@@ -445,11 +464,7 @@ def _pair(found: _Found, each: Difference, reach: float) -> Pair:
         high=high,
         p=_p(each.p_adjusted),
         significant=each.significant,
-        bar=(
-            round(100 * low / reach, 1),
-            round(100 * points / reach, 1),
-            round(100 * high / reach, 1),
-        ),
+        bar=Bar(zero=place(0.0), low=place(low), middle=place(points), high=place(high)),
     )
 
 

@@ -16,6 +16,8 @@ NOISY_DB = 15.0
 TELEPHONE_HZ = 4_000.0
 #: A field with more values than this is no way to look at a set.
 MAX_VALUES = 24
+#: Utterances that a value needs on average for its field to be sliced by unasked.
+MIN_MEAN = 5
 
 DURATION = ((0.0, SHORT_S), (SHORT_S, 5.0), (5.0, LONG_S), (LONG_S, float("inf")))
 SNR = ((float("-inf"), 10.0), (10.0, 20.0), (20.0, 30.0), (30.0, float("inf")))
@@ -88,10 +90,10 @@ def by_field(utterances: Sequence[Utterance], field: str) -> list[Slice]:
 
 
 def fields_of(utterances: Sequence[Utterance]) -> Iterator[str]:
-    """The keys of the manifest that have from two to `MAX_VALUES` values, in their order."""
+    """The keys of the manifest to slice by: few values with enough utterances each, in order."""
     for field in dict.fromkeys(key for each in utterances for key in each.fields):
         values = {_value(each, field) for each in utterances}
-        if 2 <= len(values) <= MAX_VALUES:
+        if 2 <= len(values) <= min(MAX_VALUES, len(utterances) / MIN_MEAN):
             yield field
 
 

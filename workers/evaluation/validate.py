@@ -79,7 +79,8 @@ def validate(
     Args:
         model, manifest, settings, folder, skip_faults, report: as in `compare`.
         thresholds: what the model must show.
-        slice_by: keys of the manifest to look at; None takes all those with few values.
+        slice_by: keys of the manifest to look at; None takes those with few values and enough
+            utterances of each.
         stressed: utterances to make harder, drawn at random, the same ones each time; 0 for none.
 
     Raises:

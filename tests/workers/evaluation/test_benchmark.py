@@ -1,0 +1,89 @@
+"""The stand-in engine, each measurement in its own process; the serving path on a real Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schemas.settings import ModelSettings
+from serve_app.engines.errors import EngineError
+from tests.workers.evaluation import scripted
+from workers.evaluation.benchmark import Benchmark, benchmark
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ENGINE = "tests.standin:StandInEngine"
+#: A real-time factor of 50, on any machine.
+SLOW = ModelSettings(engine=ENGINE, options={"delay_per_second": 0.02})
+
+
+def test_the_engine_alone(manifest: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    settings = {
+        "slow": SLOW,
+        "broken": ModelSettings(engine=ENGINE, options={"fail_to_load": True}),
+    }
+    found = benchmark(
+        ["slow"],
+        manifest,
+        settings=settings,
+        paths=["engine"],
+        repeats=3,
+        latency_clips=5,
+        folder=tmp_path / "work",
+        say=said.append,
+    )
+    (model,) = found.models
+    (path,) = model.paths
+    assert path.rtfx.lowest <= path.rtfx.median <= path.rtfx.highest <= 50
+    assert path.samples_per_second.median == pytest.approx(
+        path.rtfx.median * found.utterances / found.seconds, rel=0.01
+    )
+    # five clips of 0.8 to 18.6 s, at 20 ms a second
+    assert 16 <= path.latency_ms["p50"] <= path.latency_ms["p99"]
+    assert path.host_memory_gb > 0.01
+    assert path.load_seconds > 0
+    assert path.harness_percent is not None
+    assert path.harness_percent < 2
+    assert (path.score.utterances, path.score.failed) == (13, 0)
+    found.save(tmp_path / "found.json")
+    assert Benchmark.load(tmp_path / "found.json") == found
+
+    again = benchmark(
+        ["slow"],
+        manifest,
+        settings=settings,
+        paths=["engine"],
+        repeats=3,
+        latency_clips=5,
+        folder=tmp_path / "work",
+        say=said.append,
+    )
+    assert again.models == found.models
+    assert said == ["slow: measuring the engine path", "slow: engine was measured before"]
+
+    with pytest.raises(EngineError, match=r"the benchmark's process failed: .*told to fail"):
+        benchmark(["broken"], manifest, settings=settings, paths=["engine"])
+
+
+@pytest.mark.ray
+def test_the_whole_serving_path(manifest: Path) -> None:
+    found = benchmark(
+        ["slow"],
+        manifest,
+        settings={"slow": SLOW},
+        paths=["serving"],
+        repeats=2,
+        latency_clips=3,
+    )
+    (path,) = found.models[0].paths
+    assert 0 < path.rtfx.median <= 50
+    assert path.harness_percent is None
+    assert path.score.failed == 0
+    assert len(path.latency_ms) == 4
+
+
+def test_what_a_new_process_cannot_load_is_refused(manifest: Path) -> None:
+    with pytest.raises(ValueError, match="scripted: only models of files or settings"):
+        benchmark([scripted.system()], manifest)
