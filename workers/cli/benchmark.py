@@ -23,7 +23,7 @@ from workers.cli.evaluation import (
 )
 
 if TYPE_CHECKING:
-    from workers.evaluation.benchmark import Benchmark
+    from workers.evaluation.benchmarking import Benchmark
 
 
 class Way(StrEnum):

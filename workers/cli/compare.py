@@ -23,7 +23,7 @@ from workers.cli.evaluation import (
 )
 
 if TYPE_CHECKING:
-    from workers.evaluation.compare import Comparison
+    from workers.evaluation.comparison import Comparison
 
 
 def compare(

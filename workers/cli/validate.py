@@ -25,7 +25,7 @@ from workers.cli.evaluation import (
 )
 
 if TYPE_CHECKING:
-    from workers.evaluation.validate import Validation
+    from workers.evaluation.validation import Validation
 
 
 def validate(

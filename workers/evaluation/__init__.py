@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from workers.evaluation.benchmark import Benchmark, benchmark
-from workers.evaluation.compare import Comparison, compare
+from workers.evaluation.benchmarking import Benchmark, benchmark
+from workers.evaluation.comparison import Comparison, compare
 from workers.evaluation.systems import FunctionSystem, ModelSystem
 from workers.evaluation.testset import TestSet, read_test_set
-from workers.evaluation.validate import Validation, validate
+from workers.evaluation.validation import Validation, validate
 
 __all__ = [
     "Benchmark",

@@ -27,7 +27,7 @@ from workers.evaluation.charts import (
     ordered_chart,
     speed_chart,
 )
-from workers.evaluation.compare import Comparison, SetInfo, SetResult, UtteranceRow, Worst
+from workers.evaluation.comparison import Comparison, SetInfo, SetResult, UtteranceRow, Worst
 from workers.evaluation.intervals import REPLICATES, Bootstrap, Difference, Interval
 from workers.evaluation.scores import EXCELLENT, GOOD, Score, UtteranceScore
 from workers.evaluation.slices import by_duration, by_snr

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.settings import ValidationSettings
 from tests.workers.evaluation import scripted
-from workers.evaluation.validate import Validation, validate
+from workers.evaluation.validation import Validation, validate
 
 
 def run(manifest: Path, **asked: object) -> Validation:

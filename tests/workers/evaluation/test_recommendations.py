@@ -15,7 +15,7 @@ from serve_app.engines.base import Clip, Hypothesis, Rejection
 from tests.workers.evaluation import scripted
 from tests.workers.evaluation.scripted import RATE, half, number_of, text_of, write_set
 from workers.evaluation.systems import FunctionSystem
-from workers.evaluation.validate import validate
+from workers.evaluation.validation import validate
 
 
 def advice(system: FunctionSystem, manifest: Path, stressed: int = 0) -> dict[str, str]:

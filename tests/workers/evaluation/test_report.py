@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from serve_app.wer import NORMALISER, ErrorCounts
 from tests.workers.evaluation import scripted
 from workers.evaluation.charts import COLOURS, MARKERS, Point, marker_path, speed_chart
-from workers.evaluation.compare import (
+from workers.evaluation.comparison import (
     Comparison,
     SetDifferences,
     SetInfo,

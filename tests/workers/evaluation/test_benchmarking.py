@@ -9,7 +9,7 @@ import pytest
 from schemas.settings import ModelSettings
 from serve_app.engines.errors import EngineError
 from tests.workers.evaluation import scripted
-from workers.evaluation.benchmark import Benchmark, benchmark
+from workers.evaluation.benchmarking import Benchmark, benchmark
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.workers.evaluation import scripted
 from workers.evaluation.stress import ALL
-from workers.evaluation.validate import Validation, validate
+from workers.evaluation.validation import Validation, validate
 
 
 def test_slices_stay_where_they_are_empty(manifest: Path) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.workers.evaluation import scripted
-from workers.evaluation.compare import Comparison, compare
+from workers.evaluation.comparison import Comparison, compare
 from workers.evaluation.testset import read_test_set
 
 

@@ -148,7 +148,7 @@ def benchmark(
     """Measure models on a test set. Blocks while they run; let nothing else run beside it.
 
     Args:
-        models, manifest, settings, skip_faults: as in `workers.evaluation.compare.compare`;
+        models, manifest, settings, skip_faults: as in `workers.evaluation.comparison.compare`;
             only models of files, hubs and settings, which a new process can load.
         paths: ways to measure.
         repeats: timed passes through the set.
