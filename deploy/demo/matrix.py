@@ -19,11 +19,10 @@ from deploy.demo import MODELS
 from deploy.demo.corpus import CORPUS
 from deploy.demo.corpus.voices import HELD_OUT_VOICES
 from deploy.local import ROOT
-from schemas.settings import ModelSettings
-from serve_app.engines.base import Engine, Hypothesis
-from serve_app.engines.load import load_engine
-from serve_app.wer import NORMALISER, ErrorCounts, count_errors
-from workers.speech import ManifestFaultsError, Utterance, check_manifest, read_audio
+from serve_app.wer import NORMALISER
+from workers.evaluation import TestSet, compare, read_test_set
+from workers.evaluation.comparison import UtteranceRow
+from workers.evaluation.report import write_report
 
 #: Test sets in the order of the table; `unseen` only where it was made.
 SETS = ("general", "medical", "legal", "telephony", "noisy", "unseen")
@@ -34,64 +33,47 @@ def main(
     corpus: Annotated[Path, typer.Option(help="Folder of the corpus.")] = CORPUS,
     models: Annotated[Path, typer.Option(help="Folder of .nemo files.")] = MODELS,
     page: Annotated[Path | None, typer.Option(help="Write the table to this page too.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report here.")] = None,
 ) -> None:
     """Print the WER in percent, models by sets; the last line is one JSON object."""
     make = [sys.executable, "-m", "deploy.demo.corpus", "make", "--splits", "test"]
     if subprocess.run([*make, "--out", f"{corpus}"]).returncode:
         sys.exit(1)  # it has said why
-    tests = {
-        name: read(path) for name in SETS if (path := corpus / "test" / f"{name}.jsonl").exists()
-    }
-    wer: dict[str, dict[str, float]] = {}
-    by_voice: dict[str, dict[str, float]] = {}
-    typer.echo(f"{'':12}" + "".join(f"{name:>11}" for name in tests))
+    paths = [corpus / "test" / f"{name}.jsonl" for name in SETS]
+    sets = [read_test_set(path) for path in paths if path.exists()]
     names = sorted((path.stem for path in models.glob("*.nemo")), key=_order)
-    for name in names:
-        engine = load_engine(ModelSettings(path=f"{models / name}.nemo", confidence=False))
-        errors = {set_: measure(engine, clips) for set_, clips in tests.items()}
-        wer[name] = {set_: percent(found) for set_, found in errors.items()}
-        typer.echo(f"{name:12}" + "".join(f"{rate:11.1f}" for rate in wer[name].values()))
-        if name in tests:
-            by_voice[name] = voices(tests[name], errors[name])
-    figures = {"sets": {name: len(clips) for name, clips in tests.items()}, "wer": wer}
+    found = compare([models / f"{name}.nemo" for name in names], sets)
+    wer: dict[str, dict[str, float | None]] = {name: {} for name in names}
+    for each in found.results:
+        wer[each.system][each.test_set] = _rounded(each.score.wer)
+    by_voice = {each.name: voices(found.utterances, each) for each in sets if each.name in names}
+    typer.echo(f"{'':12}" + "".join(f"{each.name:>11}" for each in sets))
+    for name, rates in wer.items():
+        typer.echo(f"{name:12}" + "".join(f"{rate:>11}" for rate in rates.values()))
+    sizes = {each.name: len(each.utterances) for each in sets}
     if page is not None:
-        page.write_text(_page(figures["sets"], wer, by_voice))
-    typer.echo(json.dumps({**figures, "own_set_by_voice": by_voice}))
+        page.write_text(_page(sizes, wer, by_voice))
+    if report is not None:
+        write_report(found, report)
+    typer.echo(json.dumps({"sets": sizes, "wer": wer, "own_set_by_voice": by_voice}))
 
 
-def read(manifest: Path) -> list[Utterance]:
-    """The utterances of a test set.
-
-    Raises:
-        ManifestFaultsError: some of them are not good.
-    """
-    utterances, faults = check_manifest(manifest, max_seconds=60.0)
-    if faults:
-        raise ManifestFaultsError(faults)
-    return utterances
+def voices(rows: Sequence[UtteranceRow], test_set: TestSet) -> dict[str, float | None]:
+    """WER of a set's own model on voices that were in the training data, and on the others."""
+    parts: dict[str, list[UtteranceRow]] = {"seen": [], "held_out": []}
+    for row in rows:
+        if row.system == row.test_set == test_set.name:
+            parts["held_out" if row.speaker in _HELD_OUT else "seen"].append(row)
+    return {part: _wer(some) for part, some in parts.items() if some}
 
 
-def measure(engine: Engine, utterances: Sequence[Utterance]) -> list[ErrorCounts]:
-    """The errors of the engine's model on each utterance."""
-    heard = engine.transcribe([read_audio(each, engine.sample_rate) for each in utterances])
-    errors = []
-    for utterance, result in zip(utterances, heard, strict=True):
-        assert isinstance(result, Hypothesis), f"line {utterance.line}: {result}"
-        errors.append(count_errors(utterance.text, result.text))
-    return errors
+def _wer(rows: Sequence[UtteranceRow]) -> float | None:
+    words = sum(row.reference_words or 0 for row in rows)
+    return _rounded(100 * sum(row.errors or 0 for row in rows) / words) if words else None
 
 
-def percent(errors: Sequence[ErrorCounts]) -> float:
-    """WER in percent, pooled."""
-    return round(sum(errors, start=ErrorCounts()).percent or 0.0, 1)
-
-
-def voices(utterances: Sequence[Utterance], errors: Sequence[ErrorCounts]) -> dict[str, float]:
-    """WER on voices that were in the training data, and on those that were not."""
-    parts: dict[str, list[ErrorCounts]] = {"seen": [], "held_out": []}
-    for each, found in zip(utterances, errors, strict=True):
-        parts["held_out" if each.speaker in _HELD_OUT else "seen"].append(found)
-    return {part: percent(found) for part, found in parts.items() if found}
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 1)
 
 
 def _order(name: str) -> int:
@@ -99,7 +81,9 @@ def _order(name: str) -> int:
 
 
 def _page(
-    sets: dict[str, int], wer: dict[str, dict[str, float]], by_voice: dict[str, dict[str, float]]
+    sets: dict[str, int],
+    wer: dict[str, dict[str, float | None]],
+    by_voice: dict[str, dict[str, float | None]],
 ) -> str:
     git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
@@ -114,7 +98,7 @@ def _page(
         "|---|" + "---|" * len(sets),
     ]
     for model, rates in wer.items():
-        cells = (f"**{r:.1f}**" if name == model else f"{r:.1f}" for name, r in rates.items())
+        cells = (f"**{rate}**" if name == model else f"{rate}" for name, rate in rates.items())
         lines.append(f"| {model} | " + " | ".join(cells) + " |")
     lines += ["| utterances | " + " | ".join(map(str, sets.values())) + " |", ""]
     if "unseen" in sets:

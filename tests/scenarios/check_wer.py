@@ -25,12 +25,8 @@ import jiwer
 import typer
 
 from deploy.demo import MODELS, SPEECH
-from deploy.demo.matrix import read
-from schemas.settings import ModelSettings
-from serve_app.engines.base import Hypothesis
-from serve_app.engines.load import load_engine
 from serve_app.wer import ErrorCounts, count_edits, normalise
-from workers.speech import read_audio
+from workers.evaluation import compare
 
 _SCLITE = "/usr/lib/sctk/bin/sclite"  # where Debian's package has it
 Tokens = Sequence[str]
@@ -92,15 +88,8 @@ def run_sclite(program: str, pairs: Sequence[Pair]) -> list[Parts]:
 
 def _hear() -> list[tuple[str, str]]:
     """(reference, hypothesis) of each model on each shipped utterance."""
-    speech = [each for path in sorted(SPEECH.glob("*.jsonl")) for each in read(path)]
-    texts = []
-    for path in sorted(MODELS.glob("*.nemo")):
-        engine = load_engine(ModelSettings(path=f"{path}", confidence=False))
-        clips = [read_audio(each, engine.sample_rate) for each in speech]
-        for each, result in zip(speech, engine.transcribe(clips), strict=True):
-            assert isinstance(result, Hypothesis), f"line {each.line}: {result}"
-            texts.append((each.text, result.text))
-    return texts
+    found = compare(sorted(MODELS.glob("*.nemo")), sorted(SPEECH.glob("*.jsonl")))
+    return [(row.text or "", row.pred_text or "") for row in found.utterances]
 
 
 def _letters(words: Tokens) -> Tokens:
