@@ -128,7 +128,7 @@ def _show(found: Benchmark) -> None:
                 f"{each.latency_ms.get('p99', float('nan')):.1f}",
                 f"{each.load_seconds:.1f}",
                 f"{each.host_memory_gb:.2f}",
-                f"{each.gpu_memory_gb:.2f}",
+                "-" if each.gpu_memory_gb is None else f"{each.gpu_memory_gb:.2f}",
                 percent(each.score.wer),
                 percent(each.score.cer),
                 str(words.substitutions),

@@ -79,7 +79,7 @@ class PathResult(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: dict[str, float]
     load_seconds: float
     host_memory_gb: float
-    gpu_memory_gb: float
+    gpu_memory_gb: float | None
     harness_percent: float | None
     score: Score
 
@@ -271,7 +271,7 @@ def _path_result(path: Way, measured: Measured, test_set: TestSet) -> PathResult
         },
         load_seconds=measured.load_seconds,
         host_memory_gb=measured.host_memory_gb,
-        gpu_memory_gb=round(measured.gpu_memory_gb, 3),
+        gpu_memory_gb=measured.gpu_memory_gb,
         harness_percent=None if harness is None else round(harness, 4),
         score=pool(scores),
     )

@@ -69,7 +69,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         latencies_ms: of single utterances.
         host_memory_gb: peak resident memory of the process; for "serving" the memory of all its
             processes after the last pass (shared pages once).
-        gpu_memory_gb: peak of tensors.
+        gpu_memory_gb: peak of tensors; None for "serving", whose tensors are in other processes.
         texts: of each utterance; None where there is none.
     """
 
@@ -80,7 +80,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     harness_percent: float | None
     latencies_ms: list[float]
     host_memory_gb: float
-    gpu_memory_gb: float
+    gpu_memory_gb: float | None
     texts: list[str | None]
 
 
@@ -207,7 +207,7 @@ async def _measure_router(job: Job, router: RouterClient, load_seconds: float) -
         harness_percent=None,
         latencies_ms=latencies,
         host_memory_gb=_tree_memory(),
-        gpu_memory_gb=0.0,
+        gpu_memory_gb=None,
         texts=texts,
     )
 
@@ -228,7 +228,8 @@ def _utterance(record: ManifestRecord) -> Utterance:
 
 
 def _gpu_memory() -> float:
-    return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
+    gigabytes = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
+    return round(gigabytes, 3)
 
 
 def _tree_memory() -> float:
