@@ -1,34 +1,45 @@
-"""What the audio itself says: how far the speech is above the noise, and how wide its band is."""
+"""What the audio itself says: how loud it is, how far above the noise, how wide its band.
+
+Cheap enough for every record: about 0.2 CPU-ms for 3.5 s.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import scipy.fft
 
 from serve_app.engines.base import Clip
 
 _FRAME_S = 0.02
 #: Share of the frames that are the quietest: taken for the noise alone.
-_NOISE_SHARE = 5
+_NOISE_SHARE = 0.05
 _FLOOR = 1e-10  # mean power of 16-bit rounding noise
 #: A band this far below the loudest one holds no speech, in dB.
 _SILENT_DB = 55.0
 _WINDOW = 512
+_HANN = np.hanning(_WINDOW).astype(np.float32)
+#: A sample at 16-bit full scale, or one step below it.
+_FULL_SCALE = 32766 / 32768
 
 
 def measure(clip: Clip, sample_rate: int) -> dict[str, float]:
-    """All measures of `clip`, float32 mono at `sample_rate` Hz; about 0.2 ms for 5 s.
+    """All measures of `clip`, float32 mono at `sample_rate` Hz, by the names that rules use.
 
     Returns:
-        `audio.snr_db` and `audio.bandwidth_hz`, see `snr_db` and `bandwidth_hz`.
+        `audio.seconds` (duration), `audio.snr_db`, `audio.bandwidth_hz`, `audio.level_dbfs` and
+        `audio.clipping`; see the functions of those names.
     """
     return {
+        "audio.seconds": round(len(clip) / sample_rate, 3),
         "audio.snr_db": round(snr_db(clip, sample_rate), 1),
         "audio.bandwidth_hz": round(bandwidth_hz(clip, sample_rate)),
+        "audio.level_dbfs": round(level_dbfs(clip), 1),
+        "audio.clipping": round(clipping(clip), 5),
     }
 
 
 def snr_db(clip: Clip, sample_rate: int) -> float:
-    """Signal-to-noise ratio of mean powers, in dB, at most 90: an estimate.
+    """Signal-to-noise ratio of mean powers, in dB, -30 to 90: an estimate.
 
     The noise is the power that 95% of the 20 ms frames exceed, as if nobody spoke in the others;
     the signal is the mean power less that. On the demo's speech with white or pink noise added at
@@ -39,8 +50,9 @@ def snr_db(clip: Clip, sample_rate: int) -> float:
     frames = clip[: len(clip) // length * length].reshape(-1, length)
     if not len(frames):
         return 0.0
-    powers = np.mean(np.square(frames), axis=1)
-    noise = float(np.percentile(powers, _NOISE_SHARE)) + _FLOOR
+    powers = np.einsum("ij,ij->i", frames, frames) / length
+    rank = int(_NOISE_SHARE * len(powers))
+    noise = float(np.partition(powers, rank)[rank]) + _FLOOR
     signal = max(float(np.mean(powers)) - noise, 1e-3 * noise)
     return float(10 * np.log10(signal / noise))
 
@@ -51,12 +63,22 @@ def bandwidth_hz(clip: Clip, sample_rate: int) -> float:
     Of the long-term mean spectrum, smoothed over five bins of a 512-point transform. Telephone
     speech reads as less than 4,000 whatever rate it is stored at, digital silence as 0.
     """
-    padded = np.pad(clip, (0, max(0, _WINDOW - len(clip))))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[:: _WINDOW // 2]
-    spectrum = np.fft.rfft(windows * np.hanning(_WINDOW).astype(np.float32), axis=1)
-    power = np.mean(np.square(np.abs(spectrum)), axis=0)
-    if not power.any():
-        return 0.0
-    level = 10 * np.log10(np.convolve(power, np.ones(5) / 5, "same") + 1e-12)
-    loud = np.flatnonzero(level > level.max() - _SILENT_DB)
-    return float(loud[-1] * sample_rate / _WINDOW)
+    short = _WINDOW - len(clip)
+    padded = np.pad(clip, (0, short)) if short > 0 else clip
+    windows = padded[: len(padded) // _WINDOW * _WINDOW].reshape(-1, _WINDOW)
+    spectrum = scipy.fft.rfft(windows * _HANN, axis=1)
+    power = sum(np.einsum("ij,ij->j", part, part) for part in (spectrum.real, spectrum.imag))
+    smooth = np.convolve(power, np.ones(5) / 5, "same")
+    loud = np.flatnonzero(smooth > smooth.max() * 10 ** (-_SILENT_DB / 10))
+    return float(loud[-1] * sample_rate / _WINDOW) if len(loud) else 0.0
+
+
+def level_dbfs(clip: Clip) -> float:
+    """Root mean square in dB of full scale, at least -100: a sine at full scale reads as -3."""
+    power = float(np.dot(clip, clip)) / max(1, len(clip))
+    return float(10 * np.log10(power + _FLOOR))
+
+
+def clipping(clip: Clip) -> float:
+    """Share of the samples at full scale, 0 to 1. A few in a thousand are heard."""
+    return float(np.count_nonzero(np.abs(clip) >= _FULL_SCALE)) / max(1, len(clip))

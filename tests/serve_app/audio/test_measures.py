@@ -6,7 +6,7 @@ import soxr
 
 from deploy.demo import SPEECH
 from deploy.demo.corpus import channel
-from serve_app.audio.measures import bandwidth_hz, measure, snr_db
+from serve_app.audio.measures import bandwidth_hz, clipping, level_dbfs, measure, snr_db
 from workers import acoustics
 from workers.speech import check_manifest, read_audio
 
@@ -40,3 +40,12 @@ def test_silence_has_measures_too(samples: int) -> None:
     found = measure(np.zeros(samples, np.float32), RATE)
     assert found["audio.bandwidth_hz"] == 0
     assert found["audio.snr_db"] <= 0
+
+
+def test_level_and_clipping() -> None:
+    sine = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE).astype(np.float32)
+    assert level_dbfs(sine) == pytest.approx(-3.01, abs=0.01)
+    assert level_dbfs(sine / 10) == pytest.approx(-23.01, abs=0.01)
+    assert clipping(sine / 2) == 0
+    loud = np.clip(sine * 2, -1, 1)
+    assert clipping(loud) == pytest.approx(2 / 3, abs=0.01)
