@@ -81,7 +81,15 @@ class ModelSettings(_Strict):
         return self.path or self.pretrained or self.engine
 
 
-#: Fields of a manifest record that a rule may test, beside extra keys and `audio.*` measures.
+#: Measures of the audio that a rule may test, by what they are; see `serve_app.audio.measures`.
+MEASURES = {
+    "audio.seconds": "length of the segment",
+    "audio.snr_db": "estimated signal-to-noise ratio in dB",
+    "audio.bandwidth_hz": "highest frequency with speech: below 4000 it went through a telephone",
+    "audio.level_dbfs": "root mean square in dB of full scale",
+    "audio.clipping": "share of the samples at full scale, 0 to 1",
+}
+
 Scalar = str | int | float | bool
 
 
@@ -89,8 +97,8 @@ class Condition(_Strict):
     """A test of one field; exactly one of the tests is given.
 
     Attributes:
-        field: a key of the manifest record (extra keys too), or a measure of its audio:
-            `audio.seconds` (length of the segment).
+        field: a key of the manifest record (extra keys too), or a measure of its audio, see
+            `MEASURES`.
         equals: the field has this value.
         one_of: the field has one of these values.
         contains: the field's text contains one of these, upper and lower case alike.
@@ -403,10 +411,6 @@ def _faulty_model(raw: Any) -> str:
         except msgspec.ValidationError:
             return str(name)
     return "..."
-
-
-#: Measures of the audio that a rule may test.
-MEASURES = ("audio.seconds",)
 
 
 def _condition_faults(key: str, condition: Condition) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,7 @@ class Timings(msgspec.Struct, kw_only=True):
     """Where a record's time went, in milliseconds of wall time.
 
     Attributes:
-        audio_ms: reading, decoding and resampling its audio.
+        audio_ms: reading, decoding, resampling and measuring its audio.
         queue_ms: waiting in the model's queue.
         model_ms: its share of the batch that it was transcribed in, by seconds of audio.
         total_ms: from the Router's receipt of the list to the result.
@@ -44,6 +44,9 @@ class Transcript(msgspec.Struct, kw_only=True):
         model_path: where that model was loaded from, as the settings name it.
         model_sha256: digest of the model file; empty for an engine without one.
         rule: name of the selection rule that chose the model, or "default".
+        rule_values: the values by which that rule held, by field.
+        audio_measures: what was measured of the audio, see `schemas.settings.MEASURES`, under the
+            names without "audio.".
         confidence: 0 to 1, the mean of the words' confidences; None where the engine has none.
         words: words with times and confidences, where asked for.
         wer: word error rate against `text` in percent; None without a reference or with an
@@ -65,6 +68,8 @@ class Transcript(msgspec.Struct, kw_only=True):
     model_path: str
     model_sha256: str = ""
     rule: str
+    rule_values: dict[str, Any] = {}
+    audio_measures: dict[str, float] = {}
     confidence: float | None = None
     words: list[Word] | None = None
     wer: float | None = None

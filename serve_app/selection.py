@@ -16,57 +16,95 @@ DEFAULT = "default"
 
 Measures = Mapping[str, float]
 _Test = Callable[[Any], bool]
-_Holds = Callable[[ManifestRecord, Measures], bool]
 
 _FIELDS = frozenset(f.name for f in msgspec.structs.fields(ManifestRecord)) - {"extra"}
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """What was chosen for a record, and why.
+
+    Attributes:
+        model: name of the model.
+        rule: name of the rule that held, or "default".
+        values: of the fields that made it hold, by field.
+    """
+
+    model: str
+    rule: str
+    values: dict[str, Any] = {}
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """One condition of a rule against a record: the value that it met, None where there is none."""
+
+    rule: str
+    condition: Condition
+    value: Any
+    holds: bool
 
 
 class Selector:
     """The compiled rules of `routing`. Holds no state: safe to share between threads."""
 
     def __init__(self, routing: Routing) -> None:
-        self._default = routing.default
-        self._rules = [(rule.name, rule.model, _compile_rule(rule)) for rule in routing.rules]
+        self._default = Choice(routing.default, DEFAULT)
+        self._rules = [_CompiledRule(rule) for rule in routing.rules]
 
-    def choose(self, record: ManifestRecord, measures: Measures) -> tuple[str, str]:
-        """The model for `record`, and the name of the rule that chose it.
-
-        The first rule that holds wins; where none does, the default model and "default".
+    def choose(self, record: ManifestRecord, measures: Measures) -> Choice:
+        """The model for `record`: of the first rule that holds, else the default model.
 
         Args:
             record: the record, its extra keys included.
             measures: what was measured of its audio, by the names in `schemas.settings.MEASURES`.
         """
-        for name, model, holds in self._rules:
-            if holds(record, measures):
-                return model, name
-        return self._default, DEFAULT
+        for rule in self._rules:
+            if rule.holds(record, measures):
+                return Choice(rule.model, rule.name, rule.values(record, measures))
+        return self._default
+
+    def try_all(self, record: ManifestRecord, measures: Measures) -> list[Tried]:
+        """Every condition of every rule, in order: why rules before the chosen one did not hold."""
+        return [
+            Tried(rule.name, each.condition, each.value(record, measures), each(record, measures))
+            for rule in self._rules
+            for each in (*rule.every, *rule.some)
+        ]
 
 
-def _compile_rule(rule: Rule) -> _Holds:
-    every = [_compile_condition(condition) for condition in rule.all]
-    some = [_compile_condition(condition) for condition in rule.any]
+class _CompiledRule:
+    def __init__(self, rule: Rule) -> None:
+        self.name = rule.name
+        self.model = rule.model
+        self.every = [_CompiledCondition(condition) for condition in rule.all]
+        self.some = [_CompiledCondition(condition) for condition in rule.any]
 
-    def holds(record: ManifestRecord, measures: Measures) -> bool:
-        return all(test(record, measures) for test in every) and (
-            not some or any(test(record, measures) for test in some)
+    def holds(self, record: ManifestRecord, measures: Measures) -> bool:
+        return all(test(record, measures) for test in self.every) and (
+            not self.some or any(test(record, measures) for test in self.some)
         )
 
-    return holds
+    def values(self, record: ManifestRecord, measures: Measures) -> dict[str, Any]:
+        """The values by which it holds, where it does."""
+        return {
+            test.condition.field: test.value(record, measures)
+            for test in (*self.every, *self.some)
+            if test(record, measures)
+        }
 
 
-def _compile_condition(condition: Condition) -> _Holds:
-    field = condition.field
-    if condition.present is not None:
-        wanted = condition.present
-        return lambda record, measures: (_value(record, measures, field) is not None) is wanted
-    test = _compile_test(condition)
+class _CompiledCondition:
+    def __init__(self, condition: Condition) -> None:
+        self.condition = condition
+        self._test = None if condition.present is not None else _compile_test(condition)
 
-    def holds(record: ManifestRecord, measures: Measures) -> bool:
-        value = _value(record, measures, field)
-        return value is not None and test(value)
+    def __call__(self, record: ManifestRecord, measures: Measures) -> bool:
+        value = self.value(record, measures)
+        if self._test is None:
+            return (value is not None) is self.condition.present
+        return value is not None and self._test(value)
 
-    return holds
+    def value(self, record: ManifestRecord, measures: Measures) -> Any:
+        return _value(record, measures, self.condition.field)
 
 
 def _compile_test(condition: Condition) -> _Test:

@@ -23,11 +23,12 @@ from schemas.manifest import ManifestRecord
 from schemas.settings import ModelSettings, Settings
 from schemas.transcript import Timings, Transcript
 from serve_app.audio import AudioError
+from serve_app.audio.measures import measure
 from serve_app.batcher import Outcome
 from serve_app.domain_model import Reply
 from serve_app.engines.base import Clip, Hypothesis
 from serve_app.memory import AudioMemory
-from serve_app.selection import Selector
+from serve_app.selection import Choice, Measures, Selector
 from serve_app.wer import count_errors
 
 logger = logging.getLogger(__name__)
@@ -119,6 +120,14 @@ class Transcriber:
         return dict(zip(self.models, alive, strict=True))
 
 
+class _Loaded(msgspec.Struct, frozen=True):
+    """A record's audio, what was measured of it, and the milliseconds that both took."""
+
+    clip: Clip
+    measures: Measures
+    audio_ms: float
+
+
 class _Item(msgspec.Struct):
     """A record whose audio is read and whose model is chosen."""
 
@@ -126,11 +135,12 @@ class _Item(msgspec.Struct):
     record: ManifestRecord
     clip: Clip
     audio_ms: float
-    rule: str
+    choice: Choice
+    measures: Measures
 
     @property
     def seconds(self) -> float:
-        return len(self.clip) / SAMPLE_RATE
+        return self.measures["audio.seconds"]
 
 
 class _Group(msgspec.Struct):
@@ -170,32 +180,31 @@ class _Job:
             loaded = await asyncio.get_running_loop().run_in_executor(
                 owner.threads, _load_all, owner.load, records
             )
-            clips = [clip for clip, _ in loaded if not isinstance(clip, Exception)]
-            owner.memory.take(sum(clip.nbytes for clip in clips))
-        for index, record, (clip, audio_ms) in zip(indices, records, loaded, strict=True):
-            if isinstance(clip, Exception):
-                code, message = _audio_fault(clip)
+            owner.memory.take(sum(each.clip.nbytes for each in loaded if isinstance(each, _Loaded)))
+        for index, record, each in zip(indices, records, loaded, strict=True):
+            if isinstance(each, Exception):
+                code, message = _audio_fault(each)
                 logger.info("record %s: %s", record.id, code.value)
                 self._results[index] = RecordError(id=record.id, code=code, message=message)
                 continue
             try:
-                self._choose(index, record, clip, audio_ms)
+                self._choose(index, record, each)
             except Exception as error:
-                owner.memory.release(clip.nbytes)
+                owner.memory.release(each.clip.nbytes)
                 self._results[index] = _own_fault(record, error)
         if owner.memory.full:
             # What waits here for the rest of its group may be all that keeps the readers of that
             # rest from starting.
             self._send_all()
 
-    def _choose(self, index: int, record: ManifestRecord, clip: Clip, audio_ms: float) -> None:
-        seconds = len(clip) / SAMPLE_RATE
-        model, rule = self._owner.selector.choose(record, {"audio.seconds": seconds})
-        group = self._groups.setdefault(model, _Group())
-        group.items.append(_Item(index, record, clip, audio_ms, rule))
-        group.seconds += seconds
-        if group.seconds >= self._enough_s(model):
-            self._send(model)  # perhaps another replica takes the rest of the list
+    def _choose(self, index: int, record: ManifestRecord, loaded: _Loaded) -> None:
+        choice = self._owner.selector.choose(record, loaded.measures)
+        group = self._groups.setdefault(choice.model, _Group())
+        item = _Item(index, record, loaded.clip, loaded.audio_ms, choice, loaded.measures)
+        group.items.append(item)
+        group.seconds += item.seconds
+        if group.seconds >= self._enough_s(choice.model):
+            self._send(choice.model)  # perhaps another replica takes the rest of the list
 
     def _enough_s(self, model: str) -> float:
         """Seconds of audio that are sent without waiting for the rest of the list."""
@@ -261,7 +270,11 @@ class _Job:
             selected_model=model,
             model_path=_public_path(self._owner.settings.models[model]),
             model_sha256=sha256,
-            rule=item.rule,
+            rule=item.choice.rule,
+            rule_values=item.choice.values,
+            audio_measures={
+                name.removeprefix("audio."): each for name, each in item.measures.items()
+            },
             confidence=heard.confidence,
             words=heard.words,
             wer=errors.percent if errors else None,
@@ -290,19 +303,17 @@ def _portions(records: Sequence[ManifestRecord]) -> Iterator[range]:
         yield range(begin, len(records))
 
 
-def _load_all(
-    load: Load, records: Sequence[ManifestRecord]
-) -> list[tuple[Clip | Exception, float]]:
-    """Each record's clip, or why there is none, and the milliseconds that it took."""
-    loaded: list[tuple[Clip | Exception, float]] = []
+def _load_all(load: Load, records: Sequence[ManifestRecord]) -> list[_Loaded | Exception]:
+    """Each record's audio, or why there is none."""
+    loaded: list[_Loaded | Exception] = []
     for record in records:
         started = perf_counter()
-        clip: Clip | Exception
         try:
             clip = load(record)
+            measures = measure(clip, SAMPLE_RATE)
+            loaded.append(_Loaded(clip, measures, (perf_counter() - started) * 1000))
         except Exception as error:
-            clip = error
-        loaded.append((clip, (perf_counter() - started) * 1000))
+            loaded.append(error)
     return loaded
 
 

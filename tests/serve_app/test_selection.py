@@ -17,7 +17,8 @@ def chosen(
     rules: list[Rule], rec: ManifestRecord | None = None, seconds: float = 5.0
 ) -> tuple[str, str]:
     selector = Selector(Routing(default="general", rules=rules))
-    return selector.choose(rec if rec is not None else record(), {"audio.seconds": seconds})
+    choice = selector.choose(rec if rec is not None else record(), {"audio.seconds": seconds})
+    return choice.model, choice.rule
 
 
 def holds(condition: Condition, rec: ManifestRecord | None = None, seconds: float = 5.0) -> bool:
@@ -134,3 +135,25 @@ def test_bounds_of_numbers() -> None:
     assert holds(Condition(field="audio.seconds", at_least=5.0))
     assert not holds(Condition(field="audio.seconds", below=5.0))
     assert holds(Condition(field="offset", below=1), record(offset=0.5))
+
+
+def test_a_choice_says_which_values_made_it() -> None:
+    selector = Selector(Routing(default="general", rules=TUTORIAL))
+    choice = selector.choose(record(domain="medical"), {"audio.seconds": 1.0})
+    assert (choice.rule, choice.values) == ("medical", {"domain": "medical"})
+    other = record(audio_filepath="a.wav")
+    assert selector.choose(other, {"audio.seconds": 1.0}).values == {"audio.seconds": 1.0}
+    assert selector.choose(other, {"audio.seconds": 5.0}).values == {}
+
+
+def test_every_condition_can_be_looked_at() -> None:
+    selector = Selector(Routing(default="general", rules=TUTORIAL))
+    tried = selector.try_all(record(domain="legal"), {"audio.seconds": 5.0})
+    assert [(each.rule, each.value, each.holds) for each in tried] == [
+        ("medical", "legal", False),
+        ("medical", "calls/Phone-7.wav", False),
+        ("legal", "legal", True),
+        ("legal", "calls/Phone-7.wav", False),
+        ("phone", "calls/Phone-7.wav", True),
+        ("short", 5.0, False),
+    ]

@@ -10,12 +10,21 @@ import pytest
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
-from schemas.settings import AudioSettings, Condition, ModelSettings, Routing, Rule, Settings
+from schemas.settings import (
+    MEASURES,
+    AudioSettings,
+    Condition,
+    ModelSettings,
+    Routing,
+    Rule,
+    Settings,
+)
 from schemas.transcript import Transcript
 from serve_app.audio import AudioError
 from serve_app.batcher import Outcome
 from serve_app.domain_model import Reply
 from serve_app.engines.base import Clip, Hypothesis, Rejection
+from serve_app.selection import Choice
 from serve_app.transcriber import SAMPLE_RATE, ModelError, Result, Transcriber
 
 
@@ -138,7 +147,7 @@ async def test_a_fault_of_ours_costs_only_the_record_that_brings_it_out(monkeypa
     router, _ = transcriber()
     choose = router.selector.choose
 
-    def faulty_choose(rec: ManifestRecord, measures: Any) -> tuple[str, str]:
+    def faulty_choose(rec: ManifestRecord, measures: Any) -> Choice:
         if rec.id == "r1":
             raise KeyError("a bug of the selection")
         return choose(rec, measures)
@@ -179,7 +188,9 @@ async def test_the_transcript_says_what_is_known() -> None:
     assert result.duration == 0.01
     assert result.model_path == "medical.nemo", "no folders of this machine"
     assert result.model_sha256 == "abc"
-    assert result.rule == "domain"
+    assert (result.rule, result.rule_values) == ("domain", {"domain": "medical"})
+    assert result.audio_measures["seconds"] == 0.01
+    assert set(result.audio_measures) == {name.removeprefix("audio.") for name in MEASURES}
     assert (result.word_errors, result.reference_words, result.wer) == (4, 5, 80.0)
     assert result.timings.queue_ms == 1
     assert result.timings.model_ms == 2

@@ -16,6 +16,7 @@ from workers.cli import (
     check,
     compare,
     dead_letters,
+    explain,
     finetune,
     produce,
     schema,
@@ -43,6 +44,7 @@ app.command("tail")(tail.tail)
 app.command("transcribe")(transcribe.transcribe)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("finetune")(finetune.finetune)
+app.command("explain")(explain.explain)
 app.command("benchmark")(benchmark.benchmark)
 app.command("compare")(compare.compare)
 app.command("validate")(validate.validate)
