@@ -1,0 +1,1 @@
+"""Several hypotheses of the same speech made into one."""

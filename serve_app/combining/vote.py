@@ -1,0 +1,102 @@
+"""Voting in a word transition network, as NIST's `rover` does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from serve_app.combining.network import Slot
+
+#: How confidences count: their mean over the hypotheses that have the word, the highest of them, or
+#: their sum over that of all words in the slot; `rover` calls these meth1, maxconf and avgconf.
+Confidence = Literal["mean", "highest", "share"]
+
+
+@dataclass(frozen=True)
+class Winner:
+    """A word that was voted for.
+
+    Attributes:
+        index: of the hypothesis that speaks for it, the first one that has it.
+        word: index of the word in that hypothesis.
+        voters: indices of all hypotheses that have it.
+        score: of the vote.
+        tied: another word, or NULL, has the same score and lost by its place only.
+    """
+
+    index: int
+    word: int
+    voters: tuple[int, ...]
+    score: float
+    tied: bool
+
+
+def vote(
+    slots: Sequence[Slot],
+    words: Sequence[Sequence[str]],
+    confidences: Sequence[Sequence[float]] | None = None,
+    *,
+    alpha: float = 1.0,
+    null_confidence: float = 0.0,
+    method: Confidence = "mean",
+    weights: Sequence[float] | None = None,
+) -> tuple[list[Winner], int]:
+    """The winning words of `slots`, in order; and in how many slots the first two had one score.
+
+    A word scores ``alpha * votes + (1 - alpha) * confidence``; of equals the one wins that came
+    into its slot first.
+
+    Args:
+        words: of each hypothesis, as they were aligned.
+        confidences: of each word, 0 to 1; needed where `alpha` is below 1.
+        alpha: 1 counts votes only, 0 confidences only.
+        null_confidence: of a hypothesis that has no word in a slot.
+        method: see `Confidence`.
+        weights: of each hypothesis' vote; all the same unless given. Votes are their share of the
+            whole weight.
+    """
+    count = len(words)
+    shares = [1.0 / count] * count if weights is None else [w / sum(weights) for w in weights]
+    winners = []
+    ties = 0
+    for slot in slots:
+        votes: dict[str | None, list[int]] = {each: [] for each in slot.words}
+        for index, place in enumerate(slot.arcs):
+            votes[None if place is None else words[index][place]].append(index)
+        sure = {
+            each: [
+                null_confidence
+                if (place := slot.arcs[index]) is None or confidences is None
+                else confidences[index][place]
+                for index in voters
+            ]
+            for each, voters in votes.items()
+        }
+        whole = sum(map(sum, sure.values()))
+        best, best_score, tied = None, float("-inf"), False
+        for each, voters in votes.items():
+            score = alpha * sum(shares[index] for index in voters)
+            if alpha < 1:
+                score += (1 - alpha) * _confidence(sure[each], whole, method)
+            if score > best_score:
+                best, best_score, tied = each, score, False
+            elif score == best_score:
+                tied = True
+        ties += tied
+        if best is not None:
+            index = votes[best][0]
+            place = slot.arcs[index]
+            assert place is not None
+            winners.append(Winner(index, place, tuple(votes[best]), best_score, tied))
+    return winners, ties
+
+
+def _confidence(confidences: Sequence[float], whole: float, method: Confidence) -> float:
+    match method:
+        case "mean":
+            return sum(confidences) / len(confidences)
+        case "highest":
+            return max(confidences)
+        case "share":
+            return sum(confidences) / whole if whole else 0.0
