@@ -6,8 +6,12 @@ import pandas as pd
 import pytest
 
 from tests.workers.evaluation import scripted
-from workers.evaluation.comparison import Comparison, compare
-from workers.evaluation.testset import read_test_set
+from workers.evaluation.comparison import compare
+from workers.evaluation.comparison_results import Comparison
+from workers.evaluation.comparison_slices import slices_of
+from workers.evaluation.intervals import REPLICATES
+from workers.evaluation.testset import TestSet, read_test_set
+from workers.speech import Utterance
 
 
 @pytest.fixture
@@ -44,6 +48,57 @@ def test_differences_slices_and_worst(found: Comparison) -> None:
     assert {"speaker s0", "speaker s1"} < set(slices)
     assert len(bad.worst) == 6
     assert {each.errors for each in bad.worst} == {30}
+
+
+def test_one_set_has_nothing_overall(found: Comparison) -> None:
+    assert (found.overall, found.overall_differences) == ([], [])
+    assert found.overall_frame().empty
+    assert found.replicates == REPLICATES
+
+
+def test_overall_the_sets_are_one_and_so_are_their_speakers(tmp_path: Path) -> None:
+    # seven speakers in each set are too few to draw; both have s4, s5 and s6
+    sets = [
+        read_test_set(
+            scripted.write_set(tmp_path / name, speaker=lambda n, first=first: f"s{first + n % 7}"),
+            name,
+        )
+        for name, first in (("one", 0), ("other", 4))
+    ]
+    bad = scripted.system("bad", lambda clip: len(clip) > 4 * scripted.RATE, scripted.half)
+    found = compare([scripted.system("good"), bad], sets)
+    assert [(each.drawn, each.blocks) for each in found.sets] == [("utterances", 13)] * 2
+    good, worse = found.overall
+    assert (worse.drawn, worse.blocks) == ("speakers", 11)
+    assert good.score.wer == 0
+    assert (worse.score.utterances, worse.score.words.errors) == (26, 2 * 180)
+    assert worse.score.wer == pytest.approx(100 * 6 / 13 / 2, abs=0.01)
+    assert worse.interval is not None
+    assert worse.interval.low < worse.score.wer < worse.interval.high
+    speeds = [each.rtfx for each in found.results if each.system == "bad" and each.rtfx]
+    assert worse.rtfx is not None
+    assert min(speeds) <= worse.rtfx <= max(speeds)
+    (pair,) = found.overall_differences
+    assert (pair.a, pair.b, pair.significant) == ("good", "bad", True)
+    assert pair.wer == pytest.approx(-worse.score.wer, abs=0.01)
+    frame = found.overall_frame().set_index("model_name")
+    assert frame.loc["bad", "wer"] == worse.score.wer
+    assert frame.loc["bad", "wer_low"] == worse.interval.low
+    assert set(frame.columns) < set(found.frame().columns)
+
+
+def test_a_failure_is_told_from_a_wrong_text(manifest: Path) -> None:
+    def spoil(words: list[str]) -> list[str]:
+        if words[0] == "w12x0":  # the longest one: all that is heard with it fails, too
+            raise RuntimeError
+        return ["wrong"] * len(words)
+
+    whole = read_test_set(manifest)
+    short = TestSet("short", whole.utterances[:3], "digest")
+    system = scripted.system("bad", lambda clip: True, spoil)
+    wrong, failed = compare([system], [short, whole]).results
+    assert [each.failed for each in wrong.worst] == [False] * 3
+    assert [each.failed for each in failed.worst] == [True] * 10
 
 
 def test_results_survive_a_file(found: Comparison, tmp_path: Path) -> None:
@@ -85,3 +140,42 @@ def test_what_cannot_be_compared_is_told(
     sets = [read_test_set(manifest, name) for name in names]
     with pytest.raises(ValueError, match=reason):
         compare([scripted.system()], sets, slice_by=slice_by)
+
+
+def spoken(name: str, **fields: object) -> TestSet:
+    """Ten utterances that have the same `fields`."""
+    return TestSet(name, [Utterance("a.wav", 0.0, 1.0, "a", fields=fields)] * 10, "digest")
+
+
+def fields(sets: list[TestSet], slice_by: list[str] | None = None) -> list[list[str]]:
+    """What each set is sliced by."""
+    found = slices_of(sets, slice_by)
+    return [list(dict.fromkeys(part.field for part in found[each.name])) for each in sets]
+
+
+def test_a_key_that_differs_between_sets_slices_all_of_them() -> None:
+    sets = [
+        spoken("a", domain="law", of="a", lang="en"),
+        spoken("b", domain="law", of="b", lang="en"),
+        spoken("c", domain="health", of="c", lang="en"),
+    ]
+    # `of` is another name of the sets, `lang` is the same everywhere
+    assert fields(sets) == [["duration", "domain"]] * 3
+    assert fields(sets[1:]) == [["duration"]] * 2
+    assert fields(sets[:1]) == [["duration"]]
+    assert fields(sets, ["of"]) == [["duration", "of"]] * 3
+    (law,) = (part for part in slices_of(sets, None)["a"] if part.field == "domain")
+    assert (law.value, law.indices) == ("law", tuple(range(10)))
+
+
+def test_a_key_that_differs_within_one_set_slices_the_others_too() -> None:
+    both = [*spoken("", room="hall").utterances, *spoken("", room="car").utterances]
+    mixed = TestSet("mixed", both, "digest")
+    assert fields([mixed, spoken("plain", room="car")]) == [["duration", "room"]] * 2
+    assert fields([mixed, spoken("bare")]) == [["duration", "room"], ["duration"]]
+
+
+def test_a_key_with_too_many_values_over_the_sets_slices_none() -> None:
+    sets = [spoken(str(number), place=str(number // 2)) for number in range(50)]
+    assert fields(sets) == [["duration"]] * 50
+    assert fields(sets[:48]) == [["duration", "place"]] * 48

@@ -1,0 +1,64 @@
+"""The worst utterances, what was said and what was heard aligned word by word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jiwer
+
+from serve_app.wer import normalise
+from workers.evaluation.comparison_results import SetResult, Worst
+from workers.evaluation.report.keys import Key, Keys
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Words of an alignment; `kind` is equal, substitute, delete or insert."""
+
+    kind: str
+    spoken: str
+    heard: str
+
+
+@dataclass(frozen=True)
+class WorstUtterance:
+    """An utterance with errors, and its alignment."""
+
+    facts: Worst
+    pieces: list[Piece]
+
+
+def worst_utterances(
+    keys: Keys, results: Sequence[SetResult]
+) -> list[tuple[Key, list[WorstUtterance]]]:
+    """By system; those without errors are left out."""
+    return [
+        (
+            keys[result.system],
+            [WorstUtterance(each, align(each.reference, each.hypothesis)) for each in result.worst],
+        )
+        for result in results
+        if result.worst
+    ]
+
+
+def align(reference: str, hypothesis: str) -> list[Piece]:
+    """Both texts, normalised, word by word, with the least number of edits."""
+    as_it_is = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
+    spoken, heard = normalise(reference), normalise(hypothesis)
+    found = jiwer.process_words(
+        " ".join(spoken),
+        " ".join(heard),
+        reference_transform=as_it_is,
+        hypothesis_transform=as_it_is,
+    )
+    pieces = []
+    for chunk in found.alignments[0]:
+        one = spoken[chunk.ref_start_idx : chunk.ref_end_idx]
+        other = heard[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        if chunk.type == "substitute":
+            pieces += [Piece(chunk.type, a, b) for a, b in zip(one, other, strict=True)]
+        else:
+            pieces.append(Piece(chunk.type, " ".join(one), " ".join(other)))
+    return pieces
