@@ -121,25 +121,106 @@ class Condition(_Strict):
 TESTS = ("equals", "one_of", "contains", "matches", "below", "at_least", "present")
 
 
+class Combiner(_Strict):
+    """How the hypotheses of an ensemble become one, see `serve_app.combining`.
+
+    Attributes:
+        method: "weighted" takes the text of the heaviest member that has one; "confidence" that of
+            the most confident; "mbr" the one that differs least from all, weighted by confidence
+            (minimum Bayes risk); "rover" votes word by word.
+        weights: of the members, for "weighted" (in equal parts unless given).
+        alpha: of "rover": 1 counts votes only, 0 confidences only.
+        null_confidence: of "rover": that a member is right in having no word at a place.
+        vote_confidence: of "rover": how the confidences of a word count together, see
+            `serve_app.combining.vote.Confidence`.
+        power: the higher, the more a confident member's vote weighs, in "rover" and "mbr".
+    """
+
+    method: Literal["weighted", "confidence", "rover", "mbr"] = "rover"
+    weights: dict[Name, NonNegativeFloat] = {}
+    alpha: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    null_confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.4
+    vote_confidence: Literal["mean", "highest", "share"] = "share"
+    power: NonNegativeFloat = 10.0
+
+
+class Tiers(_Strict):
+    """A cheap model first; what it makes of a record decides who has the last word.
+
+    Attributes:
+        screen: the cheap model.
+        high_quality, standard: a model or an ensemble. Without `standard` the screening's own text
+            is the last word there.
+        max_screening_wer: a record with a reference goes to `high_quality` if the screening's WER
+            is at most so many percent (NeMo Curator's tutorial), else to `standard`.
+        min_confidence: a record without one goes to `high_quality` if the screening is less
+            confident than this, else to `standard`.
+        use_reference: False judges by confidence also where there is a reference.
+    """
+
+    screen: str
+    high_quality: str
+    standard: str | None = None
+    max_screening_wer: NonNegativeFloat = 40.0
+    min_confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.93
+    use_reference: bool = True
+
+
+class Plan(_Strict):
+    """How a record is transcribed; exactly one of `model`, `ensemble` and `tiers` is given.
+
+    Attributes:
+        model: one model.
+        ensemble: several models, whose hypotheses are combined.
+        combine: how, for an ensemble.
+        patience_s: how long an ensemble waits for the others once one member has answered.
+        tiers: one model after another.
+        fallback: models to ask, one after the other, where the plan has no text: its model fails,
+            does not answer within `fallback_after_s`, or has no replica.
+    """
+
+    model: str | None = None
+    ensemble: list[str] | None = None
+    combine: Combiner = msgspec.field(default_factory=Combiner)
+    patience_s: PositiveFloat = 10.0
+    tiers: Tiers | None = None
+    fallback: list[str] = []
+    fallback_after_s: PositiveFloat = 20.0
+
+
 class Rule(_Strict):
-    """If `all` of its conditions hold and at least one of `any`, use `model`."""
+    """If `all` of its conditions hold and at least one of `any`, use a plan or a model.
+
+    Attributes:
+        plan, model: exactly one of them; a model is the plan of asking just it.
+    """
 
     name: Name
-    model: str
+    model: str | None = None
+    plan: str | None = None
     all: list[Condition] = []
     any: list[Condition] = []
 
+    @property
+    def target(self) -> str:
+        """The plan or model that is named."""
+        return self.plan or self.model or ""
+
 
 class Routing(_Strict):
-    """Which model transcribes a record: the first rule that holds, else `default`.
+    """How a record is transcribed: by the first rule that holds, else by `default`.
 
     Attributes:
+        default: a plan or a model.
         timeout_s: longest wait for a model's answer; then the records are tried again.
+        calibration: file of `chorus calibrate`, relative to the settings file: what the models'
+            confidences are worth. Without it they are compared as they are.
     """
 
     default: str
     rules: list[Rule] = []
     timeout_s: PositiveFloat = 120.0
+    calibration: str | None = None
 
 
 class AudioSettings(_Strict):
@@ -294,6 +375,7 @@ class Settings(_Strict):
     models: Annotated[dict[Name, ModelSettings], msgspec.Meta(min_length=1)]
     routing: Routing
     audio: AudioSettings
+    plans: dict[Name, Plan] = {}
     kafka: KafkaSettings = msgspec.field(default_factory=KafkaSettings)
     stream: StreamSettings = msgspec.field(default_factory=StreamSettings)
     serve: ServeSettings = msgspec.field(default_factory=ServeSettings)
@@ -338,6 +420,8 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
         if model.path is not None:
             model.path = str(base / model.path)
     settings.audio.roots = [str(base / root) for root in settings.audio.roots]
+    if settings.routing.calibration is not None:
+        settings.routing.calibration = str(base / settings.routing.calibration)
     return settings
 
 
@@ -375,14 +459,23 @@ def _contradictions(settings: Settings, base: Path) -> Iterator[tuple[str, str]]
         scaling = model.autoscaling
         if scaling is not None and scaling.min_replicas > scaling.max_replicas:
             yield f"{key}.autoscaling", "`min_replicas` is greater than `max_replicas`"
+    yield from _plan_faults(settings)
     routing = settings.routing
-    if routing.default not in settings.models:
-        yield "routing.default", f"no model `{routing.default}`; defined are: {names}"
+    targets = {**settings.models, **settings.plans}
+    known = ", ".join(targets)
+    if routing.default not in targets:
+        yield "routing.default", f"no plan or model `{routing.default}`; defined are: {known}"
+    if routing.calibration is not None and not (base / routing.calibration).is_file():
+        yield "routing.calibration", f"no such file: {routing.calibration}"
     seen: set[str] = set()
     for index, rule in enumerate(routing.rules):
         key = f"routing.rules[{index}]"
-        if rule.model not in settings.models:
+        if (rule.model is None) == (rule.plan is None):
+            yield key, "give exactly one of `plan` and `model`"
+        elif rule.model is not None and rule.model not in settings.models:
             yield f"{key}.model", f"no model `{rule.model}`; defined are: {names}"
+        elif rule.target not in targets:
+            yield f"{key}.plan", f"no plan or model `{rule.plan}`; defined are: {known}"
         if rule.name in seen or rule.name == "default":
             yield f"{key}.name", f"the name `{rule.name}` is taken"
         seen.add(rule.name)
@@ -401,6 +494,36 @@ def _contradictions(settings: Settings, base: Path) -> Iterator[tuple[str, str]]
         yield "stream.transaction_timeout_s", "must be more than twice `commit_interval_s`"
     if stream.max_pending_records < stream.batch_records:
         yield "stream.max_pending_records", "is less than `batch_records`: no batch would fill"
+
+
+def _plan_faults(settings: Settings) -> Iterator[tuple[str, str]]:
+    models, plans = settings.models, settings.plans
+    names = ", ".join(models)
+    for name, plan in plans.items():
+        key = f"plans.{name}"
+        if name in models:
+            yield key, "a model has this name too; a plan needs a name of its own"
+        given = [each for each in ("model", "ensemble", "tiers") if getattr(plan, each) is not None]
+        if len(given) != 1:
+            yield key, "give exactly one of `model`, `ensemble` and `tiers`"
+        asked = [("model", plan.model)] if plan.model is not None else []
+        asked += [("ensemble", member) for member in plan.ensemble or []]
+        asked += [("fallback", member) for member in plan.fallback]
+        asked += [("combine.weights", member) for member in plan.combine.weights]
+        if plan.tiers is not None:
+            asked.append(("tiers.screen", plan.tiers.screen))
+        for part, model in asked:
+            if model not in models:
+                yield f"{key}.{part}", f"no model `{model}`; defined are: {names}"
+        if plan.ensemble is not None and len(set(plan.ensemble)) < max(2, len(plan.ensemble)):
+            yield f"{key}.ensemble", "name at least two models, each once"
+        for tier in ("high_quality", "standard") if plan.tiers is not None else ():
+            target = getattr(plan.tiers, tier)
+            inner = plans.get(target)
+            if target is not None and target not in models and inner is None:
+                yield f"{key}.tiers.{tier}", f"no plan or model `{target}`"
+            elif inner is not None and inner.tiers is not None:
+                yield f"{key}.tiers.{tier}", f"`{target}` has tiers itself; name a plan without"
 
 
 def _faulty_model(raw: Any) -> str:

@@ -39,15 +39,24 @@ class Transcript(msgspec.Struct, kw_only=True):
 
     Attributes:
         duration: seconds of audio that were transcribed (measured, not as claimed).
-        pred_text: the hypothesis.
-        selected_model: name of the model that made it.
+        pred_text: the hypothesis. Those of an ensemble's members are beside it, as
+            ``pred_text_NAME``.
+        selected_model: name of the model that made it; of a vote the one with most words in it.
         model_path: where that model was loaded from, as the settings name it.
         model_sha256: digest of the model file; empty for an engine without one.
         rule: name of the selection rule that chose the model, or "default".
         rule_values: the values by which that rule held, by field.
         audio_measures: what was measured of the audio, see `schemas.settings.MEASURES`, under the
             names without "audio.".
+        plan: name of the plan, where it was not a model alone.
+        failed_models: models that gave no answer, with the reason's code.
+        fallback_from: the plan or model that had no text, where a fallback had it.
+        ensemble_pred_text, ensemble_model_count: of an ensemble: what came out, of how many.
+        screening_pred, screening_wer, final_pred, processing_tier: of tiers: the first model's
+            hypothesis, its WER where there is a reference, the last word, and whether that came
+            from "high_quality" or "standard".
         confidence: 0 to 1, the mean of the words' confidences; None where the engine has none.
+            Calibrated where the settings name a calibration.
         words: words with times and confidences, where asked for.
         wer: word error rate against `text` in percent; None without a reference or with an
             empty one. See `serve_app.wer` for the convention.
@@ -70,6 +79,15 @@ class Transcript(msgspec.Struct, kw_only=True):
     rule: str
     rule_values: dict[str, Any] = {}
     audio_measures: dict[str, float] = {}
+    plan: str | None = None
+    failed_models: dict[str, str] | None = None
+    fallback_from: str | None = None
+    ensemble_pred_text: str | None = None
+    ensemble_model_count: int | None = None
+    screening_pred: str | None = None
+    screening_wer: float | None = None
+    final_pred: str | None = None
+    processing_tier: str | None = None
     confidence: float | None = None
     words: list[Word] | None = None
     wer: float | None = None

@@ -7,11 +7,13 @@ A plain class; `serve_app.app` makes it a deployment. What it does with a list i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from schemas.manifest import ManifestRecord
 from schemas.settings import Settings
 from serve_app.audio import AudioLoader
+from serve_app.calibration import read_calibration
 from serve_app.domain_model import ModelInfo
 from serve_app.engines.base import Clip
 from serve_app.model_client import ModelClient
@@ -32,7 +34,13 @@ class Router:
             name: ModelClient(name, handle, timeout_s) for name, handle in models.items()
         }
         self._loader = AudioLoader(settings.audio)
-        self._transcriber = Transcriber(settings, self._models, self._load)
+        path = settings.routing.calibration
+        self._transcriber = Transcriber(
+            settings,
+            self._models,
+            self._load,
+            calibration=read_calibration(Path(path)) if path else None,
+        )
 
     async def transcribe(self, records: list[ManifestRecord]) -> list[Result]:
         """One `Transcript` or `RecordError` per record, in order. Does not raise for a record."""

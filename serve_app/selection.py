@@ -1,4 +1,4 @@
-"""Which model transcribes a record: the rules of the settings, compiled to plain functions."""
+"""How a record is transcribed: the rules of the settings, compiled to plain functions."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Choice(msgspec.Struct, frozen=True):
     """What was chosen for a record, and why.
 
     Attributes:
-        model: name of the model.
+        target: name of the plan or model.
         rule: name of the rule that held, or "default".
         values: of the fields that made it hold, by field.
     """
 
-    model: str
+    target: str
     rule: str
     values: dict[str, Any] = {}
 
@@ -51,7 +51,7 @@ class Selector:
         self._rules = [_CompiledRule(rule) for rule in routing.rules]
 
     def choose(self, record: ManifestRecord, measures: Measures) -> Choice:
-        """The model for `record`: of the first rule that holds, else the default model.
+        """The plan for `record`: of the first rule that holds, else the default.
 
         Args:
             record: the record, its extra keys included.
@@ -59,7 +59,7 @@ class Selector:
         """
         for rule in self._rules:
             if rule.holds(record, measures):
-                return Choice(rule.model, rule.name, rule.values(record, measures))
+                return Choice(rule.target, rule.name, rule.values(record, measures))
         return self._default
 
     def try_all(self, record: ManifestRecord, measures: Measures) -> list[Tried]:
@@ -74,7 +74,7 @@ class Selector:
 class _CompiledRule:
     def __init__(self, rule: Rule) -> None:
         self.name = rule.name
-        self.model = rule.model
+        self.target = rule.target
         self.every = [_CompiledCondition(condition) for condition in rule.all]
         self.some = [_CompiledCondition(condition) for condition in rule.any]
 

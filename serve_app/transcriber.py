@@ -1,4 +1,4 @@
-"""From a list of records to a list of results: read, choose, send, collect.
+"""From a list of records to a list of results: read, choose, ask, collect.
 
 The heart of the Router, without Ray: audio comes from a function, models are anything with the
 shape of `Model`.
@@ -11,6 +11,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Protocol
@@ -18,6 +19,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
+from schemas.calibration import Calibration
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.settings import ModelSettings, Settings
@@ -28,6 +30,7 @@ from serve_app.batcher import Outcome
 from serve_app.domain_model import Reply
 from serve_app.engines.base import Clip, Hypothesis
 from serve_app.memory import AudioMemory
+from serve_app.plans import Answer, Ask, Course, Decision, Failure, Planner
 from serve_app.selection import Choice, Measures, Selector
 from serve_app.wer import count_errors
 
@@ -47,6 +50,9 @@ BUSY_MODEL_BATCHES = 16
 
 #: What every model must answer to count as alive: half a second of silence.
 PROBE_CLIP = np.zeros(SAMPLE_RATE // 2, np.float32)
+
+#: What a record waits for before its plan has begun.
+NOTHING = Ask(())
 
 Result = Transcript | RecordError
 #: Reads one record's audio at `SAMPLE_RATE`. Blocks; raises `serve_app.audio.AudioError`.
@@ -78,6 +84,7 @@ class Transcriber:
         settings: routing, audio and the models' settings.
         models: by the names in the settings.
         load: reads a record's audio; called in `settings.audio.threads` threads.
+        calibration: what the models' confidences are worth.
         max_audio_bytes: decoded audio held before reading pauses.
     """
 
@@ -87,12 +94,14 @@ class Transcriber:
         models: Mapping[str, Model],
         load: Load,
         *,
+        calibration: Calibration | None = None,
         max_audio_bytes: int = MAX_AUDIO_BYTES,
     ) -> None:
         self.settings = settings
         self.models = models
         self.load = load
         self.selector = Selector(settings.routing)
+        self.planner = Planner(settings, calibration)
         self.memory = AudioMemory(max_audio_bytes)
         self.threads = ThreadPoolExecutor(settings.audio.threads, thread_name_prefix="audio")
         self.readers = asyncio.Semaphore(settings.audio.threads)
@@ -128,25 +137,42 @@ class _Loaded(msgspec.Struct, frozen=True):
     audio_ms: float
 
 
-class _Item(msgspec.Struct):
-    """A record whose audio is read and whose model is chosen."""
+@dataclass(eq=False)
+class _Item:
+    """A record whose audio is read and whose plan is under way.
+
+    Attributes:
+        ask: what its plan waits for; answers to an earlier one come too late.
+        answers: to it, so far.
+        queue_ms, model_ms, sha256: of the answers to all asks, by model.
+    """
 
     index: int
     record: ManifestRecord
-    clip: Clip
-    audio_ms: float
+    loaded: _Loaded
     choice: Choice
-    measures: Measures
+    course: Course
+    ask: Ask = NOTHING
+    answers: dict[str, Answer] = field(default_factory=dict)
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
+    queue_ms: dict[str, float] = field(default_factory=dict)
+    model_ms: dict[str, float] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def clip(self) -> Clip:
+        return self.loaded.clip
 
     @property
     def seconds(self) -> float:
-        return self.measures["audio.seconds"]
+        return self.loaded.measures["audio.seconds"]
 
 
-class _Group(msgspec.Struct):
+@dataclass
+class _Group:
     """Items for one model, and their seconds of audio in all."""
 
-    items: list[_Item] = []
+    items: list[_Item] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -157,19 +183,30 @@ class _Job:
         self._owner = owner
         self._records = records
         self._results: dict[int, Result] = {}
-        self._groups: dict[str, _Group] = {}  # read, not yet sent
+        self._under_way: dict[int, _Item] = {}
+        self._groups: dict[str, _Group] = {}  # asked, not yet sent
+        self._late: set[str] = set()  # models of groups that wait for no more records
+        self._calls: set[asyncio.Task[None]] = set()
+        self._fault: BaseException | None = None
+        self._done = asyncio.Event()
         self._started = perf_counter()
 
     async def run(self) -> list[Result]:
         try:
-            async with asyncio.TaskGroup() as self._tasks:
-                async with asyncio.TaskGroup() as reading:
-                    for indices in _portions(self._records):
-                        reading.create_task(self._read(indices))
-                self._send_all()
+            async with asyncio.TaskGroup() as reading:
+                for indices in _portions(self._records):
+                    reading.create_task(self._read(indices))
+            self._send_all()
+            self._check_done()
+            await self._done.wait()
+            if self._fault is not None:
+                raise self._fault
         finally:
-            for group in self._groups.values():
-                self._release(group.items)
+            # calls that nobody waits for any more: of a member that was too slow, or of all
+            for call in self._calls:
+                call.cancel()
+            for item in self._under_way.values():
+                self._release(item)
         return [self._results[index] for index in range(len(self._records))]
 
     async def _read(self, indices: range) -> None:
@@ -188,8 +225,9 @@ class _Job:
                 self._results[index] = RecordError(id=record.id, code=code, message=message)
                 continue
             try:
-                self._choose(index, record, each)
+                self._begin(index, record, each)
             except Exception as error:
+                self._under_way.pop(index, None)
                 owner.memory.release(each.clip.nbytes)
                 self._results[index] = _own_fault(record, error)
         if owner.memory.full:
@@ -197,14 +235,85 @@ class _Job:
             # rest from starting.
             self._send_all()
 
-    def _choose(self, index: int, record: ManifestRecord, loaded: _Loaded) -> None:
+    # -- plans --------------------------------------------------------------------------------
+
+    def _begin(self, index: int, record: ManifestRecord, loaded: _Loaded) -> None:
         choice = self._owner.selector.choose(record, loaded.measures)
-        group = self._groups.setdefault(choice.model, _Group())
-        item = _Item(index, record, loaded.clip, loaded.audio_ms, choice, loaded.measures)
-        group.items.append(item)
-        group.seconds += item.seconds
-        if group.seconds >= self._enough_s(choice.model):
-            self._send(choice.model)  # perhaps another replica takes the rest of the list
+        course = self._owner.planner.course(choice.target, record)
+        item = _Item(index, record, loaded, choice, course)
+        ask = next(course)
+        self._under_way[index] = item
+        self._ask(item, ask)
+
+    def _ask(self, item: _Item, ask: Ask) -> None:
+        item.ask, item.answers = ask, {}
+        if ask.timeout_s is not None:
+            self._set_timer(item, ask.timeout_s)
+        for model in ask.models:
+            group = self._groups.setdefault(model, _Group())
+            group.items.append(item)
+            group.seconds += item.seconds
+            if group.seconds >= self._enough_s(model):
+                self._send(model)  # perhaps another replica takes the rest of the list
+
+    def _answer(self, item: _Item, ask: Ask, model: str, answer: Answer) -> None:
+        """Take an answer to `ask`; the plan goes on with the last one."""
+        if item.ask is not ask or item.index not in self._under_way:
+            return  # it was too late
+        item.answers[model] = answer
+        if len(item.answers) == len(ask.models):
+            self._go_on(item)
+        elif ask.patience_s is not None and isinstance(answer, Hypothesis):
+            self._set_timer(item, ask.patience_s)
+
+    def _set_timer(self, item: _Item, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        item.timers.append(loop.call_later(seconds, self._expire, item, item.ask))
+
+    def _expire(self, item: _Item, ask: Ask) -> None:
+        """The time of `ask` is over: go on with the answers that there are."""
+        if item.ask is not ask or item.index not in self._under_way:
+            return
+        for model in ask.models:
+            if model not in item.answers:
+                reason = f"model {model}: gave no answer in time"
+                item.answers[model] = Failure(ErrorCode.MODEL_TIMEOUT, reason, model)
+        self._go_on(item)
+        self._send_late()
+        self._check_done()
+
+    def _go_on(self, item: _Item) -> None:
+        """Hand the answers to the plan: it asks for more, or has its last word."""
+        for timer in item.timers:
+            timer.cancel()
+        item.timers.clear()
+        try:
+            ask = item.course.send(item.answers)
+        except StopIteration as stop:
+            self._finish(item, stop.value)
+        except Exception as error:
+            self._end(item, _own_fault(item.record, error))
+        else:
+            self._ask(item, ask)
+            self._late.update(ask.models)
+
+    def _finish(self, item: _Item, found: Decision | Failure) -> None:
+        try:
+            result = self._result(item, found)
+        except Exception as error:
+            result = _own_fault(item.record, error)
+        self._end(item, result)
+
+    def _end(self, item: _Item, result: Result) -> None:
+        self._results[item.index] = result
+        del self._under_way[item.index]
+        self._release(item)
+
+    def _check_done(self) -> None:
+        if len(self._results) == len(self._records):
+            self._done.set()
+
+    # -- models -------------------------------------------------------------------------------
 
     def _enough_s(self, model: str) -> float:
         """Seconds of audio that are sent without waiting for the rest of the list."""
@@ -215,48 +324,63 @@ class _Job:
         for model in list(self._groups):
             self._send(model)
 
+    def _send_late(self) -> None:
+        """What plans ask for next does not wait for records that are still read."""
+        for model in self._late & self._groups.keys():
+            self._send(model)
+        self._late.clear()
+
     def _send(self, model: str) -> None:
         items = self._groups.pop(model).items
-        task = self._tasks.create_task(self._transcribe(model, items))
-        task.add_done_callback(lambda _: self._release(items))
+        asks = [item.ask for item in items]
+        call = asyncio.create_task(self._transcribe(model, items, asks))
+        self._calls.add(call)
+        call.add_done_callback(self._end_call)
 
-    def _release(self, items: list[_Item]) -> None:
-        self._owner.memory.release(sum(item.clip.nbytes for item in items))
+    def _end_call(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled() and (fault := call.exception()) is not None:
+            self._fault = fault
+            self._done.set()
 
-    async def _transcribe(self, model: str, items: list[_Item]) -> None:
-        settings = self._owner.settings.models[model]
-        self._owner.calls[model] += 1
+    def _release(self, item: _Item) -> None:
+        self._owner.memory.release(item.clip.nbytes)
+
+    async def _transcribe(self, model: str, items: list[_Item], asks: list[Ask]) -> None:
+        owner = self._owner
+        words = owner.settings.models[model].words or model in owner.planner.needs_words
+        owner.calls[model] += 1
         try:
-            reply = await self._owner.models[model].transcribe(
-                [item.clip for item in items], SAMPLE_RATE, words=settings.words
+            reply = await owner.models[model].transcribe(
+                [item.clip for item in items], SAMPLE_RATE, words=words
             )
         except ModelError as error:
-            for item in items:
-                self._results[item.index] = RecordError(
-                    id=item.record.id, code=error.code, message=str(error), model=model
-                )
-            return
+            failure = Failure(error.code, str(error), model)
+            for item, ask in zip(items, asks, strict=True):
+                self._answer(item, ask, model, failure)
+        else:
+            for item, ask, outcome in zip(items, asks, reply.outcomes, strict=True):
+                item.queue_ms[model] = outcome.queue_ms
+                item.model_ms[model] = outcome.model_ms
+                item.sha256[model] = reply.sha256
+                self._answer(item, ask, model, _answer_of(model, outcome))
         finally:
-            self._owner.calls[model] -= 1
-        for item, outcome in zip(items, reply.outcomes, strict=True):
-            try:
-                result = self._result(model, item, outcome, reply.sha256)
-            except Exception as error:
-                result = _own_fault(item.record, error)
-            self._results[item.index] = result
+            owner.calls[model] -= 1
+        self._send_late()
+        self._check_done()
 
-    def _result(self, model: str, item: _Item, outcome: Outcome, sha256: str) -> Result:
-        record, heard = item.record, outcome.result
-        if not isinstance(heard, Hypothesis):
+    def _result(self, item: _Item, found: Decision | Failure) -> Result:
+        record = item.record
+        if isinstance(found, Failure):
             return RecordError(
-                id=record.id,
-                code=heard.code,
-                message=f"model {model}: {heard.message}",
-                model=model,
+                id=record.id, code=found.code, message=found.message, model=found.model
             )
-        errors = count_errors(record.text, heard.text) if record.text is not None else None
+        model = self._owner.settings.models[found.model]
+        errors = count_errors(record.text, found.text) if record.text is not None else None
         if errors is not None and not errors.reference:
             errors = None
+        measures = item.loaded.measures
+        texts = {f"pred_text_{name}": text for name, text in found.texts.items()}
         return Transcript(
             id=record.id,
             audio_filepath=record.audio_filepath,
@@ -266,28 +390,35 @@ class _Job:
             lang=record.lang,
             domain=record.domain,
             conditions=record.conditions,
-            pred_text=heard.text,
-            selected_model=model,
-            model_path=_public_path(self._owner.settings.models[model]),
-            model_sha256=sha256,
+            pred_text=found.text,
+            selected_model=found.model,
+            model_path=_public_path(model),
+            model_sha256=item.sha256.get(found.model, ""),
             rule=item.choice.rule,
             rule_values=item.choice.values,
-            audio_measures={
-                name.removeprefix("audio."): each for name, each in item.measures.items()
-            },
-            confidence=heard.confidence,
-            words=heard.words,
+            audio_measures={name.removeprefix("audio."): each for name, each in measures.items()},
+            failed_models=dict(found.failed) or None,
+            confidence=found.confidence,
+            words=found.words if model.words else None,
             wer=errors.percent if errors else None,
             word_errors=errors.errors if errors else None,
             reference_words=errors.reference if errors else None,
             timings=Timings(
-                audio_ms=item.audio_ms,
-                queue_ms=outcome.queue_ms,
-                model_ms=outcome.model_ms,
+                audio_ms=item.loaded.audio_ms,
+                queue_ms=max(item.queue_ms.values(), default=0.0),
+                model_ms=sum(item.model_ms.values()),
                 total_ms=(perf_counter() - self._started) * 1000,
             ),
-            extra=record.extra,
+            extra={**record.extra, **texts},
+            **found.keys,
         )
+
+
+def _answer_of(model: str, outcome: Outcome) -> Answer:
+    heard = outcome.result
+    if isinstance(heard, Hypothesis):
+        return heard
+    return Failure(heard.code, f"model {model}: {heard.message}", model)
 
 
 def _portions(records: Sequence[ManifestRecord]) -> Iterator[range]:

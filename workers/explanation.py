@@ -21,7 +21,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         error: why nothing would; None where something would.
-        choice: the model and the rule.
+        choice: the plan or model, and the rule.
         measures: of its audio.
         tried: the conditions up to the rule that held, in order.
     """

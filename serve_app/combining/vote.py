@@ -20,14 +20,14 @@ class Winner:
     Attributes:
         index: of the hypothesis that speaks for it, the first one that has it.
         word: index of the word in that hypothesis.
-        voters: indices of all hypotheses that have it.
+        places: of each hypothesis that has it: its index, and its word's.
         score: of the vote.
         tied: another word, or NULL, has the same score and lost by its place only.
     """
 
     index: int
     word: int
-    voters: tuple[int, ...]
+    places: tuple[tuple[int, int], ...]
     score: float
     tied: bool
 
@@ -85,10 +85,10 @@ def vote(
                 tied = True
         ties += tied
         if best is not None:
-            index = votes[best][0]
-            place = slot.arcs[index]
-            assert place is not None
-            winners.append(Winner(index, place, tuple(votes[best]), best_score, tied))
+            places = tuple(
+                (index, place) for index in votes[best] if (place := slot.arcs[index]) is not None
+            )
+            winners.append(Winner(*places[0], places, best_score, tied))
     return winners, ties
 
 

@@ -50,7 +50,7 @@ def test_good_settings_have_absolute_paths(write, tmp_path):
     [
         ("gpu_fraction: 0.25", "gpu_fration: 0.25", ":4: models.medical: .*gpu_fration"),
         ("gpu_fraction: 0.25", "gpu_fraction: many", ":4: models.medical.gpu_fraction: .*float"),
-        ("default: general", "default: genral", ":6: routing.default: no model `genral`"),
+        ("default: general", "default: genral", ":6: routing.default: no plan or model `genral`"),
         ("model: medical", "model: legal", r":9: routing.rules\[0\].model: no model `legal`"),
         ("equals: medical", "equals: medical, below: 2", r"any\[0\]: give exactly one of"),
         ("field: domain", "field: audio.snr", "no measure `audio.snr`"),

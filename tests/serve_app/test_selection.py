@@ -18,7 +18,7 @@ def chosen(
 ) -> tuple[str, str]:
     selector = Selector(Routing(default="general", rules=rules))
     choice = selector.choose(rec if rec is not None else record(), {"audio.seconds": seconds})
-    return choice.model, choice.rule
+    return choice.target, choice.rule
 
 
 def holds(condition: Condition, rec: ManifestRecord | None = None, seconds: float = 5.0) -> bool:

@@ -38,7 +38,7 @@ def test_a_record_over_several_lines(tmp_path: Path, settings: Settings) -> None
     path.write_text(json.dumps({"id": "a", "audio_filepath": "0.wav"}, indent=2))
     (found,) = explain_file(path, settings)
     assert found.choice is not None
-    assert (found.choice.model, found.choice.rule) == ("short", "short")
+    assert (found.choice.target, found.choice.rule) == ("short", "short")
     assert found.choice.values["audio.seconds"] == found.measures["audio.seconds"] == 0.8
     assert [(each.rule, each.holds) for each in found.tried] == [
         ("call", False),

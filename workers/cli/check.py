@@ -22,7 +22,7 @@ def check(
 
     settings = load_settings(settings_file)
     client_options(settings.kafka)
-    rules = [(rule.name, rule.model) for rule in settings.routing.rules]
+    rules = [(rule.name, rule.target) for rule in settings.routing.rules]
     rules.append(("default", settings.routing.default))
     if as_json:
         print_json({"models": list(settings.models), "rules": dict(rules)})

@@ -1,4 +1,4 @@
-"""`chorus explain`: which model would transcribe a record, and why."""
+"""`chorus explain`: which plan or model would transcribe a record, and why."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _figures(each: Explanation) -> dict[str, Any]:
         return {"id": each.id, "error": each.error}
     return {
         "id": each.id,
-        "model": each.choice.model,
+        "plan": each.choice.target,
         "rule": each.choice.rule,
         "values": each.choice.values,
         "measures": each.measures,
@@ -64,7 +64,7 @@ def _show(each: Explanation) -> None:
     if each.choice is None:
         print(f"{each.id}: {each.error}\n")
         return
-    print(f"{each.id}: model {each.choice.model}, by rule {each.choice.rule}")
+    print(f"{each.id}: {each.choice.target}, by rule {each.choice.rule}")
     print("  " + ", ".join(f"{name} {value:g}" for name, value in each.measures.items()))
     for tried in each.tried:
         held = "holds" if tried.holds else "does not hold"

@@ -1,0 +1,66 @@
+"""Hypotheses as they are combined: words to compare, confidences to weigh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from schemas.calibration import ModelCalibration
+from schemas.transcript import Word
+from serve_app.calibration import calibrated
+from serve_app.engines.base import Hypothesis
+from serve_app.wer import normalise
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One member's hypothesis.
+
+    Attributes:
+        model: its name.
+        text: as the model spells it.
+        words: as the model spells them, with times and raw confidences where it has them.
+        keys: of each, what it is compared by: normalised.
+        confidences: of each, calibrated, 0 to 1; 1 where the model has none.
+    """
+
+    model: str
+    text: str
+    words: tuple[Word, ...]
+    keys: tuple[str, ...]
+    confidences: tuple[float, ...]
+
+    @cached_property
+    def confidence(self) -> float:
+        """Mean of the words' confidences; 0 without words: silence is never surest."""
+        return sum(self.confidences) / len(self.confidences) if self.confidences else 0.0
+
+
+def candidate(
+    model: str, heard: Hypothesis, calibration: ModelCalibration | None = None
+) -> Candidate:
+    """What `model` heard. Words that are nothing but punctuation are left out of the vote."""
+    words = heard.words
+    if words is None:
+        sure = heard.confidence
+        words = [Word(each, 0.0, 0.0, sure) for each in heard.text.split()]
+    raw = [1.0 if each.confidence is None else each.confidence for each in words]
+    known = all(each.confidence is not None for each in words)
+    sure_of = calibrated(raw, calibration if known else None)
+    keys = [" ".join(normalise(each.word)) for each in words]
+    kept = [place for place, key in enumerate(keys) if key]
+    return Candidate(
+        model=model,
+        text=heard.text,
+        words=_pick(words, kept),
+        keys=_pick(keys, kept),
+        confidences=_pick(sure_of, kept),
+    )
+
+
+def _pick(items: Sequence[T], places: Sequence[int]) -> tuple[T, ...]:
+    return tuple(items[place] for place in places)

@@ -1,0 +1,200 @@
+"""Plans: which models are asked for a record, in which order, and who has the last word.
+
+A plan is a generator without any input or output of its own: it yields what to ask and is sent the
+answers. So it is tested as a function, and the one who drives it decides about batches, time limits
+and threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from schemas.calibration import Calibration
+from schemas.failures import ErrorCode
+from schemas.manifest import ManifestRecord
+from schemas.settings import Plan, Settings, Tiers
+from schemas.transcript import Word
+from serve_app.combining.combine import combine
+from serve_app.combining.hypotheses import Candidate, candidate
+from serve_app.engines.base import Hypothesis
+from serve_app.wer import count_errors, normalise
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Models to ask at once.
+
+    Attributes:
+        patience_s: how long to wait for the others once one has answered with a text; None is for
+            ever.
+        timeout_s: how long to wait at all.
+    """
+
+    models: tuple[str, ...]
+    patience_s: float | None = None
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a model has no text for a record."""
+
+    code: ErrorCode
+    message: str
+    model: str
+
+
+Answer = Hypothesis | Failure
+Answers = Mapping[str, Answer]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The last word on a record.
+
+    Attributes:
+        model: whose text it is, or the one that has most words in it.
+        confidence: calibrated where there is a calibration; None where the engine has none.
+        words: with times; None where the model has none.
+        failed: models without an answer, with the code.
+        keys: of the transcript, beside these.
+        texts: of an ensemble's members.
+    """
+
+    text: str
+    model: str
+    confidence: float | None
+    words: list[Word] | None
+    failed: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+Course = Generator[Ask, Answers, Decision | Failure]
+
+
+class Planner:
+    """Makes the course of a record by the settings' plans. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, calibration: Calibration | None = None) -> None:
+        self._plans = settings.plans
+        self._calibration = calibration.models if calibration else {}
+        #: Models whose words are needed with times and confidences, whatever their settings say.
+        self.needs_words = frozenset(self._calibration).union(
+            *(plan.ensemble or [] for plan in settings.plans.values()),
+            *([plan.tiers.screen] for plan in settings.plans.values() if plan.tiers),
+        )
+
+    def course(self, target: str, record: ManifestRecord) -> Course:
+        """The course of `record` by the plan, or the model, called `target`."""
+        plan = self._plans.get(target)
+        if plan is None:
+            return self._model(target)
+        return self._named(target, plan, record)
+
+    def _named(self, name: str, plan: Plan, record: ManifestRecord) -> Course:
+        found = yield from self._first_choice(plan, record)
+        if not isinstance(found, Failure):
+            return _with_keys(found, plan=name)
+        failed = {found.model: found.code.value}
+        for model in plan.fallback:
+            second = yield from self._model(model, plan.fallback_after_s)
+            if not isinstance(second, Failure):
+                known = {**failed, **second.failed}
+                return _with_keys(replace(second, failed=known), plan=name, fallback_from=name)
+            failed[model] = second.code.value
+        return found
+
+    def _first_choice(self, plan: Plan, record: ManifestRecord) -> Course:
+        limit = plan.fallback_after_s if plan.fallback else None
+        if plan.model is not None:
+            return self._model(plan.model, limit)
+        if plan.ensemble is not None:
+            return self._ensemble(plan, limit)
+        assert plan.tiers is not None
+        return self._tiered(plan.tiers, record, limit)
+
+    def _model(self, model: str, timeout_s: float | None = None) -> Course:
+        answers = yield Ask((model,), timeout_s=timeout_s)
+        return self._decision(model, answers[model])
+
+    def _decision(self, model: str, answer: Answer) -> Decision | Failure:
+        if isinstance(answer, Failure):
+            return answer
+        if model not in self._calibration:
+            return Decision(answer.text, model, answer.confidence, answer.words)
+        found = self._candidate(model, answer)
+        sure = round(found.confidence, 4) if found.words else answer.confidence
+        return Decision(answer.text, model, sure, _calibrated_words(answer, found))
+
+    def _candidate(self, model: str, heard: Hypothesis) -> Candidate:
+        return candidate(model, heard, self._calibration.get(model))
+
+    def _ensemble(self, plan: Plan, timeout_s: float | None) -> Course:
+        assert plan.ensemble is not None
+        answers = yield Ask(tuple(plan.ensemble), plan.patience_s, timeout_s)
+        heard = {m: a for m, a in answers.items() if isinstance(a, Hypothesis)}
+        failures = [a for a in answers.values() if isinstance(a, Failure)]
+        if not heard:
+            return failures[0]
+        members = [self._candidate(m, heard[m]) for m in plan.ensemble if m in heard]
+        found = combine(members, plan.combine)
+        return Decision(
+            text=found.text,
+            model=found.model,
+            confidence=round(found.confidence, 4),
+            words=found.words,
+            failed={each.model: each.code.value for each in failures},
+            keys={"ensemble_pred_text": found.text, "ensemble_model_count": len(heard)},
+            texts={model: each.text for model, each in heard.items()},
+        )
+
+    def _tiered(self, tiers: Tiers, record: ManifestRecord, timeout_s: float | None) -> Course:
+        screened = yield from self._model(tiers.screen, timeout_s)
+        if isinstance(screened, Failure):
+            # nothing to judge by: the better one
+            found = yield from self._tier(tiers.high_quality, timeout_s)
+            if isinstance(found, Failure):
+                return found
+            failed = {**found.failed, screened.model: screened.code.value}
+            keys = {"final_pred": found.text, "processing_tier": "high_quality"}
+            return _with_keys(replace(found, failed=failed), **keys)
+        wer = None
+        if tiers.use_reference and normalise(record.text or ""):
+            wer = count_errors(record.text or "", screened.text).percent
+        if wer is not None:
+            better = wer <= tiers.max_screening_wer
+        else:
+            better = (screened.confidence or 0.0) < tiers.min_confidence
+        tier = "high_quality" if better else "standard"
+        target = tiers.high_quality if better else tiers.standard
+        final: Decision | Failure = screened
+        if target is not None and target != tiers.screen:
+            final = yield from self._tier(target, timeout_s)
+        if isinstance(final, Failure):
+            # what the screening heard is better than nothing
+            final = replace(screened, failed={final.model: final.code.value})
+        keys = {"screening_pred": screened.text, "final_pred": final.text, "processing_tier": tier}
+        return _with_keys(final, **keys, screening_wer=wer)
+
+    def _tier(self, target: str, timeout_s: float | None) -> Course:
+        plan = self._plans.get(target)
+        if plan is None:
+            return self._model(target, timeout_s)
+        if plan.model is not None:
+            return self._model(plan.model, timeout_s)
+        return self._ensemble(plan, timeout_s)
+
+
+def _with_keys(found: Decision, **keys: Any) -> Decision:
+    return replace(found, keys={**found.keys, **keys})
+
+
+def _calibrated_words(answer: Hypothesis, found: Candidate) -> list[Word] | None:
+    """The words with calibrated confidences, where none was left out of the vote."""
+    if answer.words is None or len(answer.words) != len(found.words):
+        return answer.words
+    pairs = zip(answer.words, found.confidences, strict=True)
+    return [Word(word.word, word.start, word.end, round(sure, 4)) for word, sure in pairs]
