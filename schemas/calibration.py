@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from schemas.settings import Combiner
+
 
 class ModelCalibration(msgspec.Struct, kw_only=True, frozen=True):
     """The probability that a word is right: ``sigmoid(bias + word * a + utterance * b)``.
@@ -30,6 +32,7 @@ class Calibration(msgspec.Struct, kw_only=True):
         utterances: of the labelled manifests.
         models: by name.
         sha256: of each model's file: for another one the calibration does not hold.
+        combiner: the parameters of an ensemble of these models that did best.
         figures: what it gains, on folds that it was not learned from, by name.
     """
 
@@ -38,4 +41,5 @@ class Calibration(msgspec.Struct, kw_only=True):
     utterances: int
     models: dict[str, ModelCalibration]
     sha256: dict[str, str]
+    combiner: Combiner
     figures: dict[str, float] = {}

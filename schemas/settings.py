@@ -172,7 +172,7 @@ class Plan(_Strict):
     Attributes:
         model: one model.
         ensemble: several models, whose hypotheses are combined.
-        combine: how, for an ensemble.
+        combine: how, for an ensemble; what the calibration recommends unless given.
         patience_s: how long an ensemble waits for the others once one member has answered.
         tiers: one model after another.
         fallback: models to ask, one after the other, where the plan has no text: its model fails,
@@ -181,7 +181,7 @@ class Plan(_Strict):
 
     model: str | None = None
     ensemble: list[str] | None = None
-    combine: Combiner = msgspec.field(default_factory=Combiner)
+    combine: Combiner | None = None
     patience_s: PositiveFloat = 10.0
     tiers: Tiers | None = None
     fallback: list[str] = []
@@ -509,7 +509,7 @@ def _plan_faults(settings: Settings) -> Iterator[tuple[str, str]]:
         asked = [("model", plan.model)] if plan.model is not None else []
         asked += [("ensemble", member) for member in plan.ensemble or []]
         asked += [("fallback", member) for member in plan.fallback]
-        asked += [("combine.weights", member) for member in plan.combine.weights]
+        asked += [("combine.weights", m) for m in (plan.combine.weights if plan.combine else {})]
         if plan.tiers is not None:
             asked.append(("tiers.screen", plan.tiers.screen))
         for part, model in asked:

@@ -14,7 +14,7 @@ from typing import Any
 from schemas.calibration import Calibration
 from schemas.failures import ErrorCode
 from schemas.manifest import ManifestRecord
-from schemas.settings import Plan, Settings, Tiers
+from schemas.settings import Combiner, Plan, Settings, Tiers
 from schemas.transcript import Word
 from serve_app.combining.combine import combine
 from serve_app.combining.hypotheses import Candidate, candidate
@@ -81,6 +81,7 @@ class Planner:
     def __init__(self, settings: Settings, calibration: Calibration | None = None) -> None:
         self._plans = settings.plans
         self._calibration = calibration.models if calibration else {}
+        self._combiner = calibration.combiner if calibration else Combiner()
         #: Models whose words are needed with times and confidences, whatever their settings say.
         self.needs_words = frozenset(self._calibration).union(
             *(plan.ensemble or [] for plan in settings.plans.values()),
@@ -132,15 +133,21 @@ class Planner:
     def _candidate(self, model: str, heard: Hypothesis) -> Candidate:
         return candidate(model, heard, self._calibration.get(model))
 
-    def _ensemble(self, plan: Plan, timeout_s: float | None) -> Course:
+    def _ensemble(
+        self, plan: Plan, timeout_s: float | None, known: Answers | None = None
+    ) -> Course:
+        """Asks the members but those whose answer is `known`."""
         assert plan.ensemble is not None
-        answers = yield Ask(tuple(plan.ensemble), plan.patience_s, timeout_s)
+        answers = {model: known[model] for model in plan.ensemble if known and model in known}
+        missing = tuple(model for model in plan.ensemble if model not in answers)
+        if missing:
+            answers |= yield Ask(missing, plan.patience_s, timeout_s)
         heard = {m: a for m, a in answers.items() if isinstance(a, Hypothesis)}
         failures = [a for a in answers.values() if isinstance(a, Failure)]
         if not heard:
             return failures[0]
         members = [self._candidate(m, heard[m]) for m in plan.ensemble if m in heard]
-        found = combine(members, plan.combine)
+        found = combine(members, plan.combine or self._combiner)
         return Decision(
             text=found.text,
             model=found.model,
@@ -152,7 +159,8 @@ class Planner:
         )
 
     def _tiered(self, tiers: Tiers, record: ManifestRecord, timeout_s: float | None) -> Course:
-        screened = yield from self._model(tiers.screen, timeout_s)
+        known = yield Ask((tiers.screen,), timeout_s=timeout_s)
+        screened = self._decision(tiers.screen, known[tiers.screen])
         if isinstance(screened, Failure):
             # nothing to judge by: the better one
             found = yield from self._tier(tiers.high_quality, timeout_s)
@@ -172,20 +180,22 @@ class Planner:
         target = tiers.high_quality if better else tiers.standard
         final: Decision | Failure = screened
         if target is not None and target != tiers.screen:
-            final = yield from self._tier(target, timeout_s)
+            final = yield from self._tier(target, timeout_s, known)
         if isinstance(final, Failure):
             # what the screening heard is better than nothing
             final = replace(screened, failed={final.model: final.code.value})
         keys = {"screening_pred": screened.text, "final_pred": final.text, "processing_tier": tier}
         return _with_keys(final, **keys, screening_wer=wer)
 
-    def _tier(self, target: str, timeout_s: float | None) -> Course:
+    def _tier(
+        self, target: str, timeout_s: float | None, known: Answers | None = None
+    ) -> Course:
         plan = self._plans.get(target)
         if plan is None:
             return self._model(target, timeout_s)
         if plan.model is not None:
             return self._model(plan.model, timeout_s)
-        return self._ensemble(plan, timeout_s)
+        return self._ensemble(plan, timeout_s, known)
 
 
 def _with_keys(found: Decision, **keys: Any) -> Decision:

@@ -13,6 +13,7 @@ from workers import exit_codes
 from workers.cli import (
     benchmark,
     broker,
+    calibrate,
     check,
     compare,
     dead_letters,
@@ -48,6 +49,7 @@ app.command("explain")(explain.explain)
 app.command("benchmark")(benchmark.benchmark)
 app.command("compare")(compare.compare)
 app.command("validate")(validate.validate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("check")(check.check)
 app.command("schema")(schema.schema)
 app.command("broker")(broker.broker)

@@ -15,6 +15,7 @@ import msgspec
 import torch
 from msgspec.structs import replace
 
+from schemas.transcript import Word
 from serve_app.engines.base import Clip, Engine, Hypothesis
 from serve_app.engines.load import check_engine
 from workers.evaluation.journal import Journal
@@ -42,6 +43,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
         confidence: 0 to 1, where the system has one.
         audio_seconds: of the utterance.
         seconds: that the system worked on it: its share, by duration, of its chunk's time.
+        words: with times and confidences, where they were asked for.
     """
 
     id: str
@@ -50,6 +52,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     processing_error: str | None = None
     audio_seconds: float = 0.0
     seconds: float = 0.0
+    words: list[Word] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,14 @@ def recognise(
     system: System,
     tasks: Sequence[Task],
     *,
+    words: bool = False,
     folder: Path | None = None,
     report: Report = lambda name, done, total: None,
 ) -> Recognition:
     """Let `system` hear every task. Blocks; loads the system only if something is left to do.
 
     Args:
+        words: whether words with times and confidences are wanted.
         folder: finished chunks are kept there, and not done again by the next call. Results of
             another model, other options or other test data are never taken for these.
         report: told after each chunk.
@@ -97,7 +102,7 @@ def recognise(
         OSError: it cannot be written.
     """
     place = folder / slug(system.name, system.identity) if folder else None
-    journals = {task.name: Journal(_file(place, task), Heard) for task in tasks}
+    journals = {task.name: Journal(_file(place, task, words), Heard) for task in tasks}
     ended = Journal(place / "runs.jsonl" if place else None, _Ended)
     missing = {task.name: _missing(task.test_set, journals[task.name].rows) for task in tasks}
     total = sum(len(task.test_set.utterances) for task in tasks)
@@ -109,7 +114,7 @@ def recognise(
         check_engine(engine)
         _warm_up(engine, [each for some in missing.values() for each in some])
         for task in tasks:
-            for rows in _chunks(engine, missing[task.name], task.change):
+            for rows in _chunks(engine, missing[task.name], task.change, words):
                 journals[task.name].append(rows)
                 done += len(rows)
                 report(system.name, done, total)
@@ -132,7 +137,7 @@ def speed(heard: Sequence[Heard]) -> tuple[float, float] | None:
 
 
 def _chunks(
-    engine: Engine, utterances: Sequence[Utterance], change: Change | None
+    engine: Engine, utterances: Sequence[Utterance], change: Change | None, words: bool
 ) -> Iterator[list[Heard]]:
     """Clips of like length together, the longest first: what does not fit shows at once."""
     order = sorted(utterances, key=lambda each: -each.duration)
@@ -143,7 +148,7 @@ def _chunks(
             pairs = zip(chunk, clips, strict=True)
             clips = [change(each, clip, engine.sample_rate) for each, clip in pairs]
         begin = time.perf_counter()
-        results = engine.transcribe(clips)
+        results = engine.transcribe(clips, words=words)
         rate = (time.perf_counter() - begin) / sum(map(len, clips))
         rows = []
         for each, clip, result in zip(chunk, clips, results, strict=True):
@@ -153,7 +158,12 @@ def _chunks(
                 seconds=len(clip) * rate,
             )
             if isinstance(result, Hypothesis):
-                row = replace(row, pred_text=result.text, confidence=result.confidence)
+                row = replace(
+                    row,
+                    pred_text=result.text,
+                    confidence=result.confidence,
+                    words=result.words if words else None,
+                )
             else:
                 row = replace(row, processing_error=f"{result.code}: {result.message}")
             rows.append(row)
@@ -176,8 +186,9 @@ def _in_order(test_set: TestSet, rows: Sequence[Heard]) -> list[Heard]:
     return [by_id[each.id] for each in test_set.utterances]
 
 
-def _file(place: Path | None, task: Task) -> Path | None:
-    return place / f"{slug(task.name, task.test_set.sha256)}.jsonl" if place else None
+def _file(place: Path | None, task: Task, words: bool) -> Path | None:
+    identity = [task.test_set.sha256, words]
+    return place / f"{slug(task.name, identity)}.jsonl" if place else None
 
 
 def slug(name: str, identity: object) -> str:

@@ -1,0 +1,308 @@
+"""`python -m deploy.demo.accuracy`: what selection, tiers and ensembles make of the demo's models.
+
+On the five test sets of the corpus, mixed, without hints. The models hear everything once; the
+plans of `plans.yaml` then run on what they heard, by the very code of the Router. Confidences are
+calibrated, and the thresholds of the tiers chosen, on the corpus' dev sets, which share no sentence
+and no held-out voice with the test sets.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.demo import CACHE, CALIBRATION, PLANS
+from deploy.demo.corpus import CORPUS
+from deploy.demo.matrix import SETS
+from schemas.manifest import ManifestRecord
+from schemas.settings import Settings, load_settings
+from serve_app.calibration import calibrated, read_calibration
+from serve_app.combining.hypotheses import candidate
+from serve_app.engines.base import Hypothesis
+from serve_app.plans import Decision, Planner
+from serve_app.selection import Selector
+from serve_app.wer import ErrorCounts, count_errors
+from workers.evaluation import read_test_set
+from workers.evaluation.calibrating import calibrate, correct_words, expected_calibration_error
+from workers.evaluation.intervals import Bootstrap
+from workers.evaluation.recognition import Heard, Task, recognise
+from workers.evaluation.replay import replay
+from workers.evaluation.scores import UtteranceScore
+from workers.evaluation.systems import as_systems
+from workers.speech import Utterance
+
+#: Confidences of the curve of the tiers.
+CURVE = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.01)
+#: What each set's model is called; the other sets have the model of their name.
+DOMAINS = SETS[:5]
+#: A hint that is wrong: the record says one of these, the speech is another.
+WRONG = {"general": "medical", "medical": "legal", "legal": "medical"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One utterance, and what each model heard in it.
+
+    Attributes:
+        domain: the set that it is from, and so the model that is made for it.
+        seconds: of work, by model.
+    """
+
+    domain: str
+    utterance: Utterance
+    heard: Mapping[str, Hypothesis]
+    seconds: Mapping[str, float]
+
+    def record(self, domain: str | None = None) -> ManifestRecord:
+        """Without any hint but, if given, a domain."""
+        return ManifestRecord(id=self.utterance.id, audio_filepath="clip.wav", domain=domain)
+
+
+@dataclass
+class Outcome:
+    """What a way of doing it made of all clips."""
+
+    name: str
+    counts: list[ErrorCounts] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def main(
+    corpus: Annotated[Path, typer.Option(help="Folder of the corpus.")] = CORPUS,
+    work: Annotated[Path, typer.Option(help="Folder of finished work.")] = CACHE / "accuracy",
+    recalibrate: Annotated[bool, typer.Option(help="Calibrate anew, and ship that.")] = False,
+) -> None:
+    """Print a table with 95% intervals; the last line is one JSON object."""
+    make = [
+        sys.executable,
+        "-m",
+        "deploy.demo.corpus",
+        "make",
+        "--splits",
+        "dev",
+        "--splits",
+        "test",
+    ]
+    if subprocess.run([*make, "--out", f"{corpus}"]).returncode:
+        sys.exit(1)  # it has said why
+    settings = load_settings(PLANS)
+    if recalibrate:
+        dev = [str(corpus / "dev" / f"{name}.jsonl") for name in DOMAINS]
+        found = calibrate(list(DOMAINS), dev, settings=settings.models, folder=work, say=typer.echo)
+        indented = msgspec.json.format(msgspec.json.encode(found), indent=2)
+        CALIBRATION.write_bytes(indented + b"\n")
+    clips = hear(settings, corpus / "test", work)
+    outcomes = {each.name: each for each in try_all(settings, clips)}
+    show(clips, list(outcomes.values()))
+    show_curve(settings, clips)
+    typer.echo(json.dumps(figures(clips, outcomes)))
+
+
+def hear(settings: Settings, folder: Path, work: Path) -> list[Clip]:
+    """All models on all test sets."""
+    sets = [read_test_set(folder / f"{name}.jsonl") for name in DOMAINS]
+    tasks = [Task(each.name, each) for each in sets]
+    rows: dict[str, dict[str, list[Heard]]] = {}
+    for system in as_systems(list(DOMAINS), settings.models):
+        typer.echo(f"{system.name} listens ...", err=True)
+        rows[system.name] = recognise(system, tasks, words=True, folder=work).heard
+    clips = []
+    for each in sets:
+        for index, utterance in enumerate(each.utterances):
+            found = {name: of_sets[each.name][index] for name, of_sets in rows.items()}
+            heard = {
+                name: Hypothesis(text=row.pred_text, confidence=row.confidence, words=row.words)
+                for name, row in found.items()
+                if row.pred_text is not None
+            }
+            seconds = {name: row.seconds for name, row in found.items()}
+            clips.append(Clip(each.name, utterance, heard, seconds))
+    return clips
+
+
+Way = Callable[[Clip], tuple[str, Sequence[str]]]
+
+
+def try_all(settings: Settings, clips: Sequence[Clip]) -> list[Outcome]:
+    """Every way: a function from a clip to a text and the models that were asked."""
+    calibration = read_calibration(CALIBRATION)
+    planner = Planner(settings, calibration)
+    selector = Selector(settings.routing)
+
+    def model(name: Callable[[Clip], str]) -> Way:
+        return lambda clip: (clip.heard[name(clip)].text, [name(clip)])
+
+    def plan(name: str) -> Way:
+        def way(clip: Clip) -> tuple[str, Sequence[str]]:
+            found = replay(planner, name, clip.record(), clip.heard)
+            return found.text, found.asked
+
+        return way
+
+    def routed(hint: Callable[[Clip], str | None] = lambda clip: None) -> Way:
+        def way(clip: Clip) -> tuple[str, Sequence[str]]:
+            record = clip.record(hint(clip))
+            choice = selector.choose(record, clip.utterance.measures)
+            found = replay(planner, choice.target, record, clip.heard)
+            return found.text, found.asked
+
+        return way
+
+    ways: dict[str, Way] = {name: model(lambda clip, name=name: name) for name in DOMAINS}  # type: ignore[misc]
+    ways |= {
+        "perfect knowledge of the domain": model(lambda clip: clip.domain),
+        "one model, by measures alone": model(by_measures),
+        "weighted": plan("weighted"),
+        "confidence": plan("confidence"),
+        "least risk": plan("least-risk"),
+        "vote": plan("vote"),
+        "measures and tiers": routed(),
+        "tiers, wrong hint": routed(lambda clip: WRONG.get(clip.domain)),
+        "tiers, right hint": routed(
+            lambda clip: clip.domain if clip.domain in ("medical", "legal") else None
+        ),
+    }
+    return [_run(name, way, clips) for name, way in ways.items()]
+
+
+def by_measures(clip: Clip) -> str:
+    """The model for what can be measured; the general one for the rest."""
+    measures = clip.utterance.measures
+    if measures["audio.bandwidth_hz"] < 4000:
+        return "telephony"
+    return "noisy" if measures["audio.snr_db"] < 25 else "general"
+
+
+def _run(name: str, way: Way, clips: Sequence[Clip]) -> Outcome:
+    outcome = Outcome(name)
+    for clip in clips:
+        text, asked = way(clip)
+        outcome.counts.append(count_errors(clip.utterance.text, text))
+        outcome.seconds += sum(clip.seconds[model] for model in asked)
+    return outcome
+
+
+def show(clips: Sequence[Clip], outcomes: Sequence[Outcome]) -> None:
+    """A table: WER with its interval, by set too, and the model time."""
+    bootstrap = Bootstrap([clip.utterance.speaker for clip in clips], [True] * len(clips))
+    table = Table(title=f"WER in percent, {len(clips)} utterances", title_justify="left")
+    table.add_column("way")
+    for name in ("all", "95%", *DOMAINS, "model time"):
+        table.add_column(name, justify="right")
+    for each in outcomes:
+        interval = bootstrap.interval(_scores(each.counts))
+        parts = [_wer(_of(each.counts, clips, name)) for name in DOMAINS]
+        table.add_row(
+            each.name,
+            f"{_wer(each.counts):.1f}",
+            f"{interval.low:.1f}-{interval.high:.1f}" if interval else "-",
+            *(f"{rate:.1f}" for rate in parts),
+            f"{_time(each, clips):.2f}",
+        )
+    Console(width=120).print(table)
+
+
+def show_curve(settings: Settings, clips: Sequence[Clip]) -> None:
+    """Tiers over every model but the cheap one: WER against what goes to the expensive plan."""
+    planner = Planner(settings, read_calibration(CALIBRATION))
+    seconds = sum(clip.utterance.duration for clip in clips)
+    table = Table(title="general first, the vote below a confidence", title_justify="left")
+    for name in ("confidence", "audio to the vote %", "WER %", "model time"):
+        table.add_column(name, justify="right")
+    for limit in CURVE:
+        asked = 0.0
+
+        def way(clip: Clip, limit: float = limit) -> tuple[str, Sequence[str]]:
+            nonlocal asked
+            first = replay(planner, "general", clip.record(), clip.heard)
+            if isinstance(first.decision, Decision) and (first.decision.confidence or 0) >= limit:
+                return first.text, first.asked
+            asked += clip.utterance.duration
+            found = replay(planner, "vote", clip.record(), clip.heard)
+            return found.text, found.asked
+
+        outcome = _run("", way, clips)
+        row = (100 * asked / seconds, _wer(outcome.counts), _time(outcome, clips))
+        table.add_row(f"{limit:g}", f"{row[0]:.0f}", f"{row[1]:.1f}", f"{row[2]:.2f}")
+    Console(width=120).print(table)
+
+
+def figures(clips: Sequence[Clip], outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """The figures by the names that they are asked for by."""
+    rates = {name: round(_wer(each.counts), 2) for name, each in outcomes.items()}
+    channels = {
+        f"wer_{name}_{what}": round(_wer(_of(outcomes[way].counts, clips, name)), 2)
+        for name in ("telephony", "noisy")
+        for what, way in (
+            ("measured", "one model, by measures alone"),
+            ("oracle", "perfect knowledge of the domain"),
+        )
+    }
+    tiers, always = outcomes["measures and tiers"], outcomes["vote"]
+    return {
+        "wer_general": rates["general"],
+        "wer_oracle_domain": rates["perfect knowledge of the domain"],
+        "wer_measured": rates["one model, by measures alone"],
+        **channels,
+        "wer_confidence": rates["confidence"],
+        "wer_best_single": min(rates[name] for name in DOMAINS),
+        "wer_rover": rates["vote"],
+        "wer_mbr": rates["least risk"],
+        "wer_weighted": rates["weighted"],
+        "tier_wer": rates["measures and tiers"],
+        "tier_always_wer": rates["vote"],
+        "tier_model_time_ratio": round(tiers.seconds / always.seconds, 3),
+        "wer_wrong_hint": rates["tiers, wrong hint"],
+        **calibration_error(clips),
+    }
+
+
+def calibration_error(clips: Sequence[Clip]) -> dict[str, float]:
+    """Of all words of all models, before and after; on speech that was not used to calibrate."""
+    models = read_calibration(CALIBRATION).models
+    before: list[float] = []
+    after: list[float] = []
+    right: list[bool] = []
+    for clip in clips:
+        reference = candidate("", Hypothesis(text=clip.utterance.text)).keys
+        for name, heard in clip.heard.items():
+            raw = candidate(name, heard)
+            before += raw.confidences
+            after += calibrated(raw.confidences, models[name])
+            right += correct_words(reference, raw.keys)
+    return {
+        "ece_before": round(expected_calibration_error(before, right), 4),
+        "ece_after": round(expected_calibration_error(after, right), 4),
+    }
+
+
+def _of(counts: Sequence[ErrorCounts], clips: Sequence[Clip], domain: str) -> list[ErrorCounts]:
+    return [each for each, clip in zip(counts, clips, strict=True) if clip.domain == domain]
+
+
+def _wer(counts: Sequence[ErrorCounts]) -> float:
+    return sum(counts, start=ErrorCounts()).percent or 0.0
+
+
+def _scores(counts: Sequence[ErrorCounts]) -> list[UtteranceScore]:
+    return [UtteranceScore(words=each, characters=ErrorCounts()) for each in counts]
+
+
+def _time(each: Outcome, clips: Sequence[Clip]) -> float:
+    """Seconds of models' work, in units of one model's."""
+    one = sum(sum(clip.seconds.values()) / len(clip.seconds) for clip in clips)
+    return each.seconds / one
+
+
+if __name__ == "__main__":
+    typer.run(main)
