@@ -15,15 +15,18 @@ from schemas.settings import (
     AudioSettings,
     Condition,
     ModelSettings,
+    Plan,
     Routing,
     Rule,
     Settings,
+    Tiers,
 )
 from schemas.transcript import Transcript
 from serve_app.audio import AudioError
 from serve_app.batcher import Outcome
 from serve_app.domain_model import Reply
 from serve_app.engines.base import Clip, Hypothesis, Rejection
+from serve_app.plans import Ask, Course
 from serve_app.selection import Choice
 from serve_app.transcriber import SAMPLE_RATE, ModelError, Result, Transcriber
 
@@ -290,3 +293,115 @@ async def test_the_probe_names_the_models_that_do_not_answer() -> None:
 async def test_an_empty_list_has_no_results() -> None:
     router, _ = transcriber()
     assert await router.transcribe([]) == []
+
+
+def planned(
+    plan: Plan, names: tuple[str, ...] = ("general", "medical", "legal")
+) -> tuple[Transcriber, dict[str, FakeModel]]:
+    """A router whose default is `plan`, with the models that it may ask."""
+    chosen = Settings(
+        models={name: ModelSettings(path=f"/models/{name}.nemo") for name in names},
+        routing=Routing(default="plan"),
+        audio=AudioSettings(roots=["/"]),
+        plans={"plan": plan},
+    )
+    models = {name: FakeModel() for name in names}
+    return Transcriber(chosen, models, load), models
+
+
+ENSEMBLE = Plan(ensemble=["general", "medical", "legal"], patience_s=0.1)
+
+
+async def test_an_ensemble_asks_every_member_once_and_says_what_each_heard() -> None:
+    router, models = planned(ENSEMBLE)
+    [result, _] = await router.transcribe([record(0), record(1)])
+    assert isinstance(result, Transcript)
+    assert {name: model.calls for name, model in models.items()} == {
+        "general": [2],
+        "medical": [2],
+        "legal": [2],
+    }
+    assert result.pred_text == result.ensemble_pred_text == "100 samples"
+    assert (result.plan, result.ensemble_model_count) == ("plan", 3)
+    assert result.extra["pred_text_legal"] == "100 samples"
+    assert result.timings.model_ms == 6
+    assert result.failed_models is None
+    assert router.memory.held_bytes == 0
+
+
+async def test_a_member_that_dies_or_sleeps_does_not_hold_the_others() -> None:
+    router, models = planned(ENSEMBLE)
+    models["medical"].error = ModelError(ErrorCode.MODEL_DIED, "model medical: died")
+    models["legal"].gate.clear()
+    async with asyncio.timeout(5):
+        [result] = await router.transcribe([record(0)])
+    assert isinstance(result, Transcript)
+    assert result.ensemble_model_count == 1
+    assert result.failed_models == {"medical": "model_died", "legal": "model_timeout"}
+    await until(lambda: router.calls == {"general": 0, "medical": 0, "legal": 0})
+    assert router.memory.held_bytes == 0
+
+
+async def test_an_ensemble_without_any_answer_is_an_error_of_its_record() -> None:
+    router, models = planned(ENSEMBLE)
+    for model in models.values():
+        model.error = ModelError(ErrorCode.MODEL_UNAVAILABLE, "no replica")
+    results = await router.transcribe([record(0), record(1)])
+    assert texts(results) == ["model_unavailable"] * 2
+    assert router.memory.held_bytes == 0
+
+
+async def test_a_fallback_has_the_text_of_a_model_that_does_not_answer() -> None:
+    router, models = planned(Plan(model="medical", fallback=["general"], fallback_after_s=0.1))
+    models["medical"].gate.clear()
+    async with asyncio.timeout(5):
+        [result] = await router.transcribe([record(0)])
+    assert isinstance(result, Transcript)
+    assert (result.selected_model, result.fallback_from) == ("general", "plan")
+    assert result.failed_models == {"medical": "model_timeout"}
+
+
+async def test_the_second_tier_goes_out_in_groups_too() -> None:
+    router, models = planned(
+        Plan(tiers=Tiers(screen="general", high_quality="medical", min_confidence=0.5))
+    )
+    results = await router.transcribe([record(n) for n in range(3)])
+    assert texts(results) == ["100 samples", "101 samples", "102 samples"]
+    assert (models["general"].calls, models["medical"].calls) == ([3], [3])
+    [first, *_] = results
+    assert isinstance(first, Transcript)
+    assert (first.processing_tier, first.screening_pred) == ("high_quality", "100 samples")
+    assert (first.final_pred, first.selected_model) == ("100 samples", "medical")
+
+
+async def test_a_broken_plan_costs_only_the_record_that_breaks_it(monkeypatch) -> None:
+    router, _ = planned(ENSEMBLE)
+    course = router.planner.course
+
+    def faulty(target: str, rec: ManifestRecord) -> Course:
+        if rec.id == "r1":
+
+            def breaks() -> Course:
+                yield Ask(("general",))
+                raise KeyError("a bug of the plan")
+
+            return breaks()
+        return course(target, rec)
+
+    monkeypatch.setattr(router.planner, "course", faulty)
+    results = await router.transcribe([record(0), record(1), record(2)])
+    assert texts(results) == ["100 samples", "router_fault", "102 samples"]
+    assert router.memory.held_bytes == 0
+
+
+async def test_a_bug_in_a_call_is_raised_and_nothing_hangs(monkeypatch) -> None:
+    router, models = planned(ENSEMBLE)
+
+    async def broken(*_: Any, **__: Any) -> Reply:
+        raise ValueError("a bug of the client")
+
+    monkeypatch.setattr(models["medical"], "transcribe", broken)
+    async with asyncio.timeout(5):
+        with pytest.raises(ValueError, match="a bug of the client"):
+            await router.transcribe([record(0)])
+    assert router.memory.held_bytes == 0
