@@ -63,7 +63,8 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def settings(audio_root: Path, gate: Path, events: Path) -> Settings:
-    """Models "general" (the default), "medical" and "fragile", each chosen by `domain`."""
+    """Models "general" (the default), "medical" and "fragile", each chosen by `domain`; and so are
+    the plans "together", all three, and "careful", "fragile" with "general" for a fallback."""
     return msgspec.convert(
         {
             "models": {
@@ -73,8 +74,21 @@ def settings(audio_root: Path, gate: Path, events: Path) -> Settings:
             },
             "routing": {
                 "default": "general",
-                "rules": [rule("medical"), rule("fragile")],
+                "rules": [
+                    rule("medical"),
+                    rule("fragile"),
+                    {**rule("together"), "model": None, "plan": "together"},
+                    {**rule("careful"), "model": None, "plan": "careful"},
+                ],
                 "timeout_s": 60.0,
+            },
+            "plans": {
+                "together": {
+                    "ensemble": ["general", "medical", "fragile"],
+                    "combine": {"method": "weighted"},
+                    "patience_s": 2.0,
+                },
+                "careful": {"model": "fragile", "fallback": ["general"], "fallback_after_s": 1.0},
             },
             "audio": {"roots": [str(audio_root)]},
             "serve": {"app": "tests", "router_num_cpus": 0, "health_timeout_s": 5.0},

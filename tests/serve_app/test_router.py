@@ -157,6 +157,43 @@ async def test_a_replica_killed_over_a_call_is_missed_until_it_is_back(
     await whole_again(router)
 
 
+async def test_an_ensemble_goes_on_without_a_member_that_is_killed(
+    router: RouterClient, make_record: MakeRecord, gate: Path, events: Path
+) -> None:
+    records = [make_record(f"t{n}", tone(number=n), domain="together") for n in range(4)]
+    whole = await router.transcribe(records)
+    assert [r.ensemble_model_count for r in whole if isinstance(r, Transcript)] == [3] * 4
+    gate.touch()
+    try:
+        events.unlink(missing_ok=True)
+        call = asyncio.create_task(router.transcribe(records))
+        await eventually(lambda: exists(events))  # the call is in the engine
+        replica("fragile").kill()
+        results = await call
+        assert codes(results) == [""] * 4
+        for result in results:
+            assert isinstance(result, Transcript)
+            assert result.ensemble_model_count == 2
+            assert set(result.failed_models or {}) == {"fragile"}
+    finally:
+        gate.unlink()
+    await whole_again(router)
+
+
+async def test_a_fallback_answers_while_a_model_is_away(
+    router: RouterClient, make_record: MakeRecord, gate: Path
+) -> None:
+    gate.touch()
+    try:
+        [result] = await router.transcribe([make_record("f", domain="careful")])
+    finally:
+        gate.unlink()
+    assert isinstance(result, Transcript)
+    assert (result.selected_model, result.fallback_from) == ("general", "careful")
+    assert result.failed_models == {"fragile": "model_timeout"}
+    await whole_again(router)
+
+
 @pytest.mark.parametrize("mark", ["hang", "break"])
 async def test_an_engine_that_works_no_more_is_replaced(
     mark: Mark, router: RouterClient, make_record: MakeRecord
