@@ -34,7 +34,7 @@ def test_right_settings(settings_file: Path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "general" in done.stdout
     as_json = json.loads(chorus("check", settings_file, "--json").stdout)
-    assert as_json == {"models": ["general"], "rules": {"default": "general"}}
+    assert as_json == {"models": ["general"], "plans": [], "rules": {"default": "general"}}
 
 
 def test_a_wrong_key_is_one_clear_error(settings_file: Path):
@@ -45,8 +45,20 @@ def test_a_wrong_key_is_one_clear_error(settings_file: Path):
     assert "Traceback" not in done.stderr
 
 
-def test_the_demo_settings_are_right():
-    assert chorus("check", "deploy/demo/chorus.yaml").returncode == 0
+@pytest.mark.parametrize("name", ["chorus.yaml", "plans.yaml"])
+def test_the_demo_settings_are_right(name: str):
+    assert chorus("check", f"deploy/demo/{name}").returncode == 0
+
+
+def test_explain_shows_what_the_rules_make_of_records():
+    arguments = ["deploy/demo/speech/calls.jsonl", "-s", "deploy/demo/plans.yaml"]
+    told = chorus("explain", *arguments)
+    assert told.returncode == 0
+    assert "telephony-first, by rule telephone" in told.stdout
+    assert "telephone: audio.bandwidth_hz below 4000" in told.stdout
+    lines = chorus("explain", *arguments, "--json").stdout.splitlines()
+    assert len(lines) == 40
+    assert {json.loads(line)["rule"] for line in lines} == {"telephone"}
 
 
 def test_schema_of_one_contract():
