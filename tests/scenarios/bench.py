@@ -9,6 +9,7 @@
   what a bare engine needs for the same clips. `parts_cpu_ms` says where it goes, `audio_cpu_ms`
   what the loader takes of it, by the format of the files.
 - `engine_over_transcribe`: the engine over NeMo's own `transcribe()`, clips of mixed length.
+- `plan_cpu_ms`: CPU-ms a record of choosing a plan (measures and rules), and of a vote of five.
 - `cold_start_s`: from the command to the first committed transcript, five models, nothing running.
 
 The stream and the bare engines take turns of a few seconds, the ones stopped while the others
@@ -37,6 +38,7 @@ from schemas.manifest import ManifestRecord, encode_manifest
 from schemas.settings import AudioSettings, Settings
 from serve_app.audio import AudioLoader
 from tests.scenarios.bench_engine import BareEngines, measure_over_transcribe
+from tests.scenarios.bench_plans import plan_cpu_ms
 from tests.scenarios.speech import (
     DEMO,
     MODEL,
@@ -262,6 +264,7 @@ def measure(folder: Path, turns: int, replicas: int, format_: str) -> dict[str, 
         "parts_cpu_ms": {name: round(value, 2) for name, value in stream["cpu_ms"].items()},
         "engine_cpu_ms": round(engines.cpu_ms, 2),
         "audio_cpu_ms": audio,
+        "plan_cpu_ms": {name: round(value, 2) for name, value in plan_cpu_ms().items()},
         "records_per_s": {
             "kafka": round(stream["records_per_s"], 1),
             "engines": round(engines.clips_per_s, 1),
