@@ -6,7 +6,9 @@ Each effect takes float32 mono samples, and makes new ones.
 from __future__ import annotations
 
 import numpy as np
+import scipy.fft
 import soxr
+from librosa.effects import time_stretch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, sosfilt
@@ -74,15 +76,37 @@ def clipped(samples: Samples, share: float) -> Samples:
     return np.clip(samples, -ceiling, ceiling)
 
 
-def in_room(samples: Samples, rate: int, rt60: float, rng: Generator) -> Samples:
+def stretched(samples: Samples, tempo: float) -> Samples:
+    """Spoken `tempo` times as fast, the voice as it was (a phase vocoder)."""
+    played: Samples = time_stretch(samples, rate=tempo, n_fft=512)
+    return played
+
+
+def equalised(samples: Samples, rate: int, db: float, rng: Generator) -> Samples:
+    """As by another microphone: a random frequency response, of `db` dB standard deviation at nine
+    points between 0 and 8 kHz, and now and then a muffled one, falling by 3-12 dB an octave."""
+    points = np.array([0, 100, 250, 500, 900, 1500, 2300, 3200, 8000.0])
+    gain = rng.normal(0, db, len(points))
+    if rng.random() < 0.3:
+        corner = rng.uniform(400, 1000)
+        gain -= rng.uniform(3, 12) * np.maximum(0, np.log2((points + 1) / corner))
+    length = scipy.fft.next_fast_len(len(samples), real=True)
+    curve = np.interp(np.fft.rfftfreq(length, 1 / rate), points, gain - gain[2:6].mean())
+    spectrum = scipy.fft.rfft(samples, length) * 10 ** (curve / 20)
+    return scipy.fft.irfft(spectrum, length)[: len(samples)].astype(np.float32)
+
+
+def in_room(
+    samples: Samples, rate: int, rt60: float, rng: Generator, direct_db: float = 0.0
+) -> Samples:
     """As heard in a room, as loud as before.
 
     The room's response is the direct sound, and noise that decays by 60 dB in `rt60` seconds
-    (Polack, 1988) with as much energy as the direct sound.
+    (Polack, 1988), with an energy of `direct_db` below that of the direct sound.
     """
     time = np.arange(int(rt60 * rate)) / rate
     tail = rng.standard_normal(len(time)) * np.exp(-np.log(1e3) * time / rt60)
-    tail /= np.sqrt(np.sum(tail**2))
+    tail *= 10 ** (-direct_db / 20) / np.sqrt(np.sum(tail**2))
     heard = samples + fftconvolve(samples, tail)[: len(samples)]
     level = np.sqrt(np.mean(samples**2) / (np.mean(heard**2) + 1e-12))
     return (level * heard).astype(np.float32)

@@ -65,11 +65,21 @@ def finetune(
     speed: Annotated[
         float, typer.Option(help="Play clips up to this much faster or slower (0.1 is 10%).")
     ] = 0.0,
+    tempo: Annotated[
+        float, typer.Option(help="Speak up to this much faster or slower, the voice as it was.")
+    ] = 0.0,
+    rooms: Annotated[float, typer.Option(help="Part of the clips heard in a room.")] = 0.0,
+    equaliser: Annotated[
+        float, typer.Option(help="Another microphone each time: deviation of its response, in dB.")
+    ] = 0.0,
     silence: Annotated[
         float, typer.Option(help="Seconds of silence, at most, put at either end of a clip.")
     ] = 0.2,
     noise: Annotated[float, typer.Option(help="Part of the clips that get noise.")] = 1.0,
     lowest_snr: Annotated[float, typer.Option(help="Of that noise, in dB.")] = 25.0,
+    coloured: Annotated[
+        bool, typer.Option("--coloured", help="The noise may be pink or brown too.")
+    ] = False,
     short_first: Annotated[
         int, typer.Option(help="First steps on short clips only, for a model from nothing.")
     ] = 0,
@@ -131,7 +141,14 @@ def finetune(
             patience=patience,
             short_steps=short_first,
             augmentation=Augmentation(
-                speed=speed, silence=silence, noise=noise, lowest_snr=lowest_snr
+                speed=speed,
+                tempo=tempo,
+                rooms=rooms,
+                equaliser=equaliser,
+                silence=silence,
+                noise=noise,
+                lowest_snr=lowest_snr,
+                coloured=coloured,
             ),
             seed=seed,
         ),

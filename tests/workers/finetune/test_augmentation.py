@@ -37,3 +37,40 @@ def test_noise_is_no_louder_than_asked_for() -> None:
         noise = change(SPEECH, SAMPLE_RATE, default_rng(seed)) - SPEECH
         snr = 10 * np.log10(np.mean(SPEECH**2) / np.mean(noise**2))
         assert 9.9 <= snr <= 55.1
+
+
+def test_tempo_changes_the_length_and_keeps_the_pitch() -> None:
+    time = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    tone = np.sin(2 * np.pi * 440 * time).astype(np.float32)
+    change = Augmentation(tempo=0.3, silence=0.0, lowest_snr=54.0)
+    heard = [change(tone, SAMPLE_RATE, default_rng(seed)) for seed in range(8)]
+    assert max(len(each) for each in heard) > 1.1 * min(len(each) for each in heard)
+    for each in heard:
+        strongest = np.argmax(np.abs(np.fft.rfft(each))) * SAMPLE_RATE / len(each)
+        assert abs(strongest - 440) < 5
+
+
+def test_another_microphone_each_time_colours_the_clip() -> None:
+    change = Augmentation(equaliser=6.0, silence=0.0, noise=0.0)
+    spectra = [
+        np.abs(np.fft.rfft(change(SPEECH, SAMPLE_RATE, default_rng(seed)))) for seed in range(20)
+    ]
+    low, high = (np.array([s[a:b].mean() for s in spectra]) for a, b in ((200, 400), (3000, 6000)))
+    ratio_db = 20 * np.log10(high / low)
+    assert ratio_db.std() > 4
+    plain = Augmentation(silence=0.0, noise=0.0)(SPEECH, SAMPLE_RATE, default_rng(1))
+    assert np.array_equal(plain, SPEECH)
+
+
+def test_a_part_of_the_clips_is_heard_in_a_room() -> None:
+    change = Augmentation(rooms=0.5, silence=0.0, noise=0.0)
+    dry = [np.array_equal(change(SPEECH, SAMPLE_RATE, default_rng(s)), SPEECH) for s in range(60)]
+    assert 15 < sum(dry) < 45
+
+
+def test_coloured_noise_is_as_loud_as_white() -> None:
+    change = Augmentation(silence=0.0, lowest_snr=20.0, coloured=True)
+    for seed in range(20):
+        noise = change(SPEECH, SAMPLE_RATE, default_rng(seed)) - SPEECH
+        snr = 10 * np.log10(np.mean(SPEECH**2) / np.mean(noise**2))
+        assert 19.9 <= snr <= 55.1
