@@ -3,41 +3,28 @@
 ARCHIVE is the Free Spoken Digit Dataset as a .tar.gz: files `{digit}_{speaker}_{take}.wav`, 8 kHz.
 For each speaker in turn a demo model learns from the others by `chorus finetune`: takes 5 and up
 are the training data, takes 0 to 4 the validation data, and all of the speaker's own the test.
-The recordings are cut so tightly that some have four frames of the model's; each gets a little
-silence back at either end.
+Synthesised digits are mixed in where `python -m deploy.digits.voices` has made them before.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-import tarfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import soundfile
 import typer
 
 from deploy.demo import CACHE, MODELS
+from deploy.digits.recordings import WORDS, Recording, unpack
 from deploy.local import CHORUS
 
-WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SILENCE_S = 0.3
 #: Takes of the data set's own test set.
 VALIDATION_TAKES = range(5)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One digit, spoken once."""
-
-    path: Path
-    digit: int
-    speaker: str
-    take: int
+#: Shares of synthesised digits in a pass, where `deploy.digits.voices` has made them.
+SHARES = {"classic": 0.25, "neural": 0.35}
 
 
 def main(
@@ -46,7 +33,7 @@ def main(
         list[str] | None, typer.Option(help="Hold out only this one; repeatable.")
     ] = None,
     base: Annotated[Path, typer.Option(help="Model to start from.")] = MODELS / "telephony.nemo",
-    steps: Annotated[int, typer.Option(help="Of training, for each speaker.")] = 500,
+    steps: Annotated[int, typer.Option(help="Of training, for each speaker.")] = 1200,
     out: Annotated[Path, typer.Option(help="Folder of recordings and models.")] = CACHE / "digits",
 ) -> None:
     """Print the WER on each held-out speaker; the last line is one JSON object."""
@@ -56,28 +43,13 @@ def main(
     for held_out in speaker or sorted({each.speaker for each in recordings}):
         folder = out / held_out
         write_manifests(recordings, held_out, folder)
-        figures = finetune(base, folder, steps, out / "models", f"digits-{held_out}")
+        mix = [f"{out / name}.jsonl={share}" for name, share in SHARES.items()]
+        made = [each for each in mix if Path(each.rpartition("=")[0]).exists()]
+        figures = finetune(base, folder, made, steps, out / "models", f"digits-{held_out}")
         test = figures["tests"]["test.jsonl"]
         wer[held_out], seconds[held_out] = test["after"], figures["seconds"]
         typer.echo(f"{held_out:12} {test['before']:7.2f}% before {test['after']:7.2f}% after")
     typer.echo(json.dumps({"wer": wer, "training_seconds": seconds}))
-
-
-def unpack(archive: Path, folder: Path) -> list[Recording]:
-    """All recordings of `archive`, unpacked to `folder` if they are not there yet, with silence."""
-    if not folder.exists():
-        unfinished = folder.with_suffix(".partial")
-        with tarfile.open(archive) as tar:
-            tar.extractall(unfinished, filter="data")
-        for path in unfinished.rglob("*.wav"):
-            samples, rate = soundfile.read(path, dtype="int16")
-            soundfile.write(path, np.pad(samples, int(SILENCE_S * rate)), rate)
-        unfinished.rename(folder)
-    found = []
-    for path in sorted(folder.rglob("*.wav")):
-        digit, name, take = path.stem.split("_")
-        found.append(Recording(path, int(digit), name, int(take)))
-    return found
 
 
 def write_manifests(recordings: Iterable[Recording], held_out: str, folder: Path) -> None:
@@ -101,15 +73,22 @@ def write_manifests(recordings: Iterable[Recording], held_out: str, folder: Path
         (folder / f"{part}.jsonl").write_text("".join(lines))
 
 
-def finetune(base: Path, data: Path, steps: int, models: Path, name: str) -> dict:
+def finetune(
+    base: Path, data: Path, mix: Iterable[str], steps: int, models: Path, name: str
+) -> dict:
     """Run `chorus finetune` on the manifests in `data`; its figures."""
     command = [*CHORUS, "finetune", f"{base}", "--domain", "digits"]
     command += ["--name", name, "--output", f"{models}", "--steps", f"{steps}"]
     for part in ("train", "validation", "test"):
         command += [f"--{part}", f"{data / part}.jsonl"]
-    # few speakers: more variety; ten words: a piece for each
-    command += ["--speed", "0.2", "--noise", "0.6", "--lowest-snr", "8", "--new-vocabulary", "45"]
-    command += ["--learning-rate", "7e-4", "--batch-seconds", "40", "--check-every", "100"]
+    for each in mix:
+        command += ["--mix", each]
+    # ten words, and a piece for each of them
+    command += ["--new-vocabulary", "52"]
+    # few speakers, each by one microphone: all the variety that can be had
+    command += ["--speed", "0.2", "--tempo", "0.25", "--rooms", "0.2", "--equaliser", "6"]
+    command += ["--silence", "0.35", "--lowest-snr", "6", "--coloured"]
+    command += ["--learning-rate", "1e-3", "--batch-seconds", "40", "--check-every", "100"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     figures: dict = json.loads(done.stdout.splitlines()[-1])
     return figures
