@@ -21,7 +21,7 @@ from deploy.demo.corpus.voices import HELD_OUT_VOICES
 from deploy.local import ROOT
 from serve_app.wer import NORMALISER
 from workers.evaluation import TestSet, compare, read_test_set
-from workers.evaluation.comparison import UtteranceRow
+from workers.evaluation.comparison_results import UtteranceRow
 from workers.evaluation.report import write_report
 
 #: Test sets in the order of the table; `unseen` only where it was made.

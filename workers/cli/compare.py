@@ -23,7 +23,10 @@ from workers.cli.evaluation import (
 )
 
 if TYPE_CHECKING:
-    from workers.evaluation.comparison import Comparison
+    from collections.abc import Mapping, Sequence
+
+    from workers.evaluation.comparison_results import Comparison
+    from workers.evaluation.intervals import Difference
 
 
 def compare(
@@ -111,15 +114,20 @@ def _show(found: Comparison) -> None:
                 style="bold" if score.wer is not None and score.wer == best else None,
             )
         console.print(table)
-        for text in _differences(found, info.name):
+        pairs = next(each.pairs for each in found.differences if each.test_set == info.name)
+        for text in _differences({each.system: each.score.wer for each in rows}, pairs):
             console.print(f"  {text}")
         console.print()
+    if found.overall:
+        rates = {each.system: each.score.wer for each in found.overall}
+        told = ", ".join(f"{name} {percent(rate)}%" for name, rate in rates.items())
+        console.print(f"all sets: {told}")
+        for text in _differences(rates, found.overall_differences):
+            console.print(f"  {text}")
 
 
-def _differences(found: Comparison, test_set: str) -> list[str]:
+def _differences(rates: Mapping[str, float | None], pairs: Sequence[Difference]) -> list[str]:
     """The best system against each of the others, in words."""
-    pairs = next(each.pairs for each in found.differences if each.test_set == test_set)
-    rates = {e.system: e.score.wer for e in found.results if e.test_set == test_set}
     known = {name: rate for name, rate in rates.items() if rate is not None}
     if not pairs or not known:
         return []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from workers.evaluation.benchmarking import Benchmark, benchmark
-from workers.evaluation.comparison import Comparison, compare
+from workers.evaluation.comparison import compare
+from workers.evaluation.comparison_results import Comparison
 from workers.evaluation.systems import FunctionSystem, ModelSystem
 from workers.evaluation.testset import TestSet, read_test_set
 from workers.evaluation.validation import Validation, validate

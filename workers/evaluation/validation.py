@@ -12,7 +12,8 @@ from schemas.settings import ModelSettings, ValidationSettings
 from serve_app.wer import NORMALISER
 from workers.evaluation import stress
 from workers.evaluation.checks import Check, check
-from workers.evaluation.comparison import SetInfo, score, set_info
+from workers.evaluation.comparison_results import SetInfo
+from workers.evaluation.comparison_scoring import score, set_info
 from workers.evaluation.findings import Findings, SliceFinding, StressFinding
 from workers.evaluation.intervals import Bootstrap, Interval
 from workers.evaluation.recognition import Heard, Report, Task, recognise, speed
