@@ -20,9 +20,8 @@ from workers import exit_codes
 
 pytestmark = [pytest.mark.nemo, pytest.mark.slow, pytest.mark.timeout(300)]
 
-FIVE = [
-    str(MODELS / f"{name}.nemo") for name in ("general", "medical", "legal", "telephony", "noisy")
-]
+NAMES = ("general", "medical", "legal", "telephony", "noisy")
+FIVE = [str(MODELS / f"{name}.nemo") for name in NAMES]
 SETS = ["-m", str(SPEECH / "medical.jsonl"), "-m", str(SPEECH / "calls.jsonl")]
 
 
@@ -118,6 +117,28 @@ def test_the_benchmark_of_the_engine(tmp_path: Path) -> None:
     assert found["rtfx"] > 1
     assert found["harness_percent"] < 2
     assert "Open ASR Leaderboard" in " ".join(done.stdout.split())
+
+
+def test_a_calibration_is_learned_and_named_in_the_settings(tmp_path: Path) -> None:
+    arguments = ["calibrate", *FIVE[:2], "-m", str(SPEECH / "general.jsonl")]
+    done = run(*arguments, "-m", str(SPEECH / "medical.jsonl"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = figures(done)
+    assert found["ece_after"] < found["ece_before"]
+    assert found["wer_rover"] < found["wer_best_single"]
+    models = {name: {"path": str(MODELS / f"{name}.nemo")} for name in NAMES[:2]}
+    settings = {
+        "models": models,
+        "plans": {"vote": {"ensemble": list(models)}},
+        "routing": {"default": "vote", "calibration": "calibration.json"},
+        "audio": {"roots": [str(SPEECH)]},
+    }
+    (tmp_path / "chorus.yaml").write_text(json.dumps(settings))  # JSON is YAML
+    assert run("check", "chorus.yaml", cwd=tmp_path).returncode == 0
+    (tmp_path / "calibration.json").unlink()
+    missing = run("check", "chorus.yaml", cwd=tmp_path)
+    assert missing.returncode == exit_codes.SETTINGS
+    assert "routing.calibration: no such file: calibration.json" in missing.stderr
 
 
 def test_the_script_of_the_docs(tmp_path: Path) -> None:
