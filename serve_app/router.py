@@ -17,7 +17,9 @@ from serve_app.calibration import read_calibration
 from serve_app.domain_model import ModelInfo
 from serve_app.engines.base import Clip
 from serve_app.model_client import ModelClient
-from serve_app.transcriber import SAMPLE_RATE, Result, Transcriber
+from serve_app.reading import SAMPLE_RATE
+from serve_app.results import Result
+from serve_app.transcriber import Transcriber
 
 
 class Router:

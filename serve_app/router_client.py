@@ -15,7 +15,7 @@ from ray import serve
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from serve_app.domain_model import ModelInfo
-from serve_app.transcriber import Result
+from serve_app.results import Result
 
 logger = logging.getLogger(__name__)
 

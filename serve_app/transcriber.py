@@ -8,42 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
-import msgspec
 import numpy as np
 
 from schemas.calibration import Calibration
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
-from schemas.settings import ModelSettings, Settings
-from schemas.transcript import Timings, Transcript
-from serve_app.audio import AudioError
-from serve_app.audio.measures import measure
+from schemas.settings import Settings
+from schemas.transcript import Timings
 from serve_app.batcher import Outcome
 from serve_app.domain_model import Reply
 from serve_app.engines.base import Clip, Hypothesis
+from serve_app.faults import own_fault
 from serve_app.memory import AudioMemory
 from serve_app.plans import Answer, Ask, Course, Decision, Failure, Planner
-from serve_app.selection import Choice, Measures, Selector
-from serve_app.wer import count_errors
+from serve_app.reading import SAMPLE_RATE, Load, Loaded, audio_fault, load_all, portions
+from serve_app.results import Result, make_result
+from serve_app.selection import Choice, Selector
 
 logger = logging.getLogger(__name__)
 
-#: Hertz that audio is decoded at, once for all models; a model of another rate resamples.
-SAMPLE_RATE = 16_000
 #: Decoded audio that one Router holds before it stops reading more (an hour is 230 MB).
 MAX_AUDIO_BYTES = 256 << 20
 
-#: Seconds of audio, by what the records say, that a thread reads at a time: each hand-over between
-#: a thread and the event loop costs CPU. A record that does not say is read by itself.
-READ_SECONDS = 30.0
 #: Batches' worth of audio that a busy model is sent at a time. A call costs CPU on both sides
 #: whatever its size; one batch at a time is for a model that would have nothing to do.
 BUSY_MODEL_BATCHES = 16
@@ -53,10 +45,6 @@ PROBE_CLIP = np.zeros(SAMPLE_RATE // 2, np.float32)
 
 #: What a record waits for before its plan has begun.
 NOTHING = Ask(())
-
-Result = Transcript | RecordError
-#: Reads one record's audio at `SAMPLE_RATE`. Blocks; raises `serve_app.audio.AudioError`.
-Load = Callable[[ManifestRecord], Clip]
 
 
 class ModelError(Exception):
@@ -129,14 +117,6 @@ class Transcriber:
         return dict(zip(self.models, alive, strict=True))
 
 
-class _Loaded(msgspec.Struct, frozen=True):
-    """A record's audio, what was measured of it, and the milliseconds that both took."""
-
-    clip: Clip
-    measures: Measures
-    audio_ms: float
-
-
 @dataclass(eq=False)
 class _Item:
     """A record whose audio is read and whose plan is under way.
@@ -149,7 +129,7 @@ class _Item:
 
     index: int
     record: ManifestRecord
-    loaded: _Loaded
+    loaded: Loaded
     choice: Choice
     course: Course
     ask: Ask = NOTHING
@@ -166,6 +146,15 @@ class _Item:
     @property
     def seconds(self) -> float:
         return self.loaded.measures["audio.seconds"]
+
+    def timings(self, started: float) -> Timings:
+        """Up to now, of a list that was received when the clock said `started`."""
+        return Timings(
+            audio_ms=self.loaded.audio_ms,
+            queue_ms=max(self.queue_ms.values(), default=0.0),
+            model_ms=sum(self.model_ms.values()),
+            total_ms=(perf_counter() - started) * 1000,
+        )
 
 
 @dataclass
@@ -194,7 +183,7 @@ class _Job:
     async def run(self) -> list[Result]:
         try:
             async with asyncio.TaskGroup() as reading:
-                for indices in _portions(self._records):
+                for indices in portions(self._records):
                     reading.create_task(self._read(indices))
             self._send_all()
             self._check_done()
@@ -215,12 +204,12 @@ class _Job:
         async with owner.readers:
             await owner.memory.room()
             loaded = await asyncio.get_running_loop().run_in_executor(
-                owner.threads, _load_all, owner.load, records
+                owner.threads, load_all, owner.load, records
             )
-            owner.memory.take(sum(each.clip.nbytes for each in loaded if isinstance(each, _Loaded)))
+            owner.memory.take(sum(each.clip.nbytes for each in loaded if isinstance(each, Loaded)))
         for index, record, each in zip(indices, records, loaded, strict=True):
             if isinstance(each, Exception):
-                code, message = _audio_fault(each)
+                code, message = audio_fault(each)
                 logger.info("record %s: %s", record.id, code.value)
                 self._results[index] = RecordError(id=record.id, code=code, message=message)
                 continue
@@ -229,7 +218,7 @@ class _Job:
             except Exception as error:
                 self._under_way.pop(index, None)
                 owner.memory.release(each.clip.nbytes)
-                self._results[index] = _own_fault(record, error)
+                self._results[index] = own_fault(record, error)
         if owner.memory.full:
             # What waits here for the rest of its group may be all that keeps the readers of that
             # rest from starting.
@@ -237,7 +226,7 @@ class _Job:
 
     # -- plans --------------------------------------------------------------------------------
 
-    def _begin(self, index: int, record: ManifestRecord, loaded: _Loaded) -> None:
+    def _begin(self, index: int, record: ManifestRecord, loaded: Loaded) -> None:
         choice = self._owner.selector.choose(record, loaded.measures)
         course = self._owner.planner.course(choice.target, record)
         item = _Item(index, record, loaded, choice, course)
@@ -292,16 +281,24 @@ class _Job:
         except StopIteration as stop:
             self._finish(item, stop.value)
         except Exception as error:
-            self._end(item, _own_fault(item.record, error))
+            self._end(item, own_fault(item.record, error))
         else:
             self._ask(item, ask)
             self._late.update(ask.models)
 
     def _finish(self, item: _Item, found: Decision | Failure) -> None:
         try:
-            result = self._result(item, found)
+            result = make_result(
+                item.record,
+                found,
+                item.choice,
+                item.loaded.measures,
+                item.timings(self._started),
+                self._owner.settings.models,
+                item.sha256,
+            )
         except Exception as error:
-            result = _own_fault(item.record, error)
+            result = own_fault(item.record, error)
         self._end(item, result)
 
     def _end(self, item: _Item, result: Result) -> None:
@@ -369,111 +366,9 @@ class _Job:
         self._send_late()
         self._check_done()
 
-    def _result(self, item: _Item, found: Decision | Failure) -> Result:
-        record = item.record
-        if isinstance(found, Failure):
-            return RecordError(
-                id=record.id, code=found.code, message=found.message, model=found.model
-            )
-        model = self._owner.settings.models[found.model]
-        errors = count_errors(record.text, found.text) if record.text is not None else None
-        if errors is not None and not errors.reference:
-            errors = None
-        measures = item.loaded.measures
-        texts = {f"pred_text_{name}": text for name, text in found.texts.items()}
-        return Transcript(
-            id=record.id,
-            audio_filepath=record.audio_filepath,
-            offset=record.offset,
-            duration=round(item.seconds, 3),
-            text=record.text,
-            lang=record.lang,
-            domain=record.domain,
-            conditions=record.conditions,
-            pred_text=found.text,
-            selected_model=found.model,
-            model_path=_public_path(model),
-            model_sha256=item.sha256.get(found.model, ""),
-            rule=item.choice.rule,
-            rule_values=item.choice.values,
-            audio_measures={name.removeprefix("audio."): each for name, each in measures.items()},
-            failed_models=dict(found.failed) or None,
-            confidence=found.confidence,
-            words=found.words if model.words else None,
-            wer=errors.percent if errors else None,
-            word_errors=errors.errors if errors else None,
-            reference_words=errors.reference if errors else None,
-            timings=Timings(
-                audio_ms=item.loaded.audio_ms,
-                queue_ms=max(item.queue_ms.values(), default=0.0),
-                model_ms=sum(item.model_ms.values()),
-                total_ms=(perf_counter() - self._started) * 1000,
-            ),
-            extra={**record.extra, **texts},
-            **found.keys,
-        )
-
 
 def _answer_of(model: str, outcome: Outcome) -> Answer:
     heard = outcome.result
     if isinstance(heard, Hypothesis):
         return heard
     return Failure(heard.code, f"model {model}: {heard.message}", model)
-
-
-def _portions(records: Sequence[ManifestRecord]) -> Iterator[range]:
-    """Indices of neighbours that are read together, at most `READ_SECONDS` unless it is one."""
-    begin, total = 0, 0.0
-    for index, record in enumerate(records):
-        seconds = READ_SECONDS if record.duration is None else record.duration
-        if index > begin and total + seconds > READ_SECONDS:
-            yield range(begin, index)
-            begin, total = index, 0.0
-        total += seconds
-    if records:
-        yield range(begin, len(records))
-
-
-def _load_all(load: Load, records: Sequence[ManifestRecord]) -> list[_Loaded | Exception]:
-    """Each record's audio, or why there is none."""
-    loaded: list[_Loaded | Exception] = []
-    for record in records:
-        started = perf_counter()
-        try:
-            clip = load(record)
-            measures = measure(clip, SAMPLE_RATE)
-            loaded.append(_Loaded(clip, measures, (perf_counter() - started) * 1000))
-        except Exception as error:
-            loaded.append(error)
-    return loaded
-
-
-def _audio_fault(error: Exception) -> tuple[ErrorCode, str]:
-    if isinstance(error, AudioError):
-        return error.code, str(error)
-    # not one of the loader's own: a fault of ours or of a library; the record must not be lost
-    _log_where(error)
-    if isinstance(error, OSError | MemoryError):
-        return ErrorCode.AUDIO_IO, f"`audio_filepath`: cannot be read ({type(error).__name__})"
-    return (
-        ErrorCode.AUDIO_UNDECODABLE,
-        f"`audio_filepath`: fails to decode ({type(error).__name__})",
-    )
-
-
-def _own_fault(record: ManifestRecord, error: Exception) -> RecordError:
-    """A fault of ours that this record brings out: it must not cost its neighbours anything."""
-    _log_where(error)
-    reason = f"Chorus itself fails on this record ({type(error).__name__}); please report it"
-    return RecordError(id=record.id, code=ErrorCode.ROUTER_FAULT, message=reason)
-
-
-def _log_where(error: Exception) -> None:
-    """Log the place of an unexpected error; its message may hold a path or a transcript."""
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    logger.error("%s at %s:%s", type(error).__name__, where.name, where.lineno)
-
-
-def _public_path(model: ModelSettings) -> str:
-    """Where the model came from, without the folders of this machine."""
-    return Path(model.path).name if model.path is not None else model.source

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -37,6 +36,7 @@ from workers.evaluation.calibrating import calibrate, correct_words, expected_ca
 from workers.evaluation.intervals import Bootstrap
 from workers.evaluation.recognition import Heard, Task, recognise
 from workers.evaluation.replay import replay
+from workers.evaluation.results import write_json
 from workers.evaluation.scores import UtteranceScore
 from workers.evaluation.systems import as_systems
 from workers.speech import Utterance
@@ -99,8 +99,7 @@ def main(
     if recalibrate:
         dev = [str(corpus / "dev" / f"{name}.jsonl") for name in DOMAINS]
         found = calibrate(list(DOMAINS), dev, settings=settings.models, folder=work, say=typer.echo)
-        indented = msgspec.json.format(msgspec.json.encode(found), indent=2)
-        CALIBRATION.write_bytes(indented + b"\n")
+        write_json(found, CALIBRATION)
     clips = hear(settings, corpus / "test", work)
     outcomes = {each.name: each for each in try_all(settings, clips)}
     show(clips, list(outcomes.values()))

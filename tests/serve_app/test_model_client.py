@@ -9,7 +9,8 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from schemas.failures import ErrorCode
 from serve_app.batcher import BrokenOverCallError, EngineBrokenError, QueueFullError
 from serve_app.model_client import ModelClient
-from serve_app.transcriber import PROBE_CLIP, SAMPLE_RATE, ModelError
+from serve_app.reading import SAMPLE_RATE
+from serve_app.transcriber import PROBE_CLIP, ModelError
 
 
 class FakeHandle:

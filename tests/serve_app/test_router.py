@@ -13,8 +13,8 @@ import pytest
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.transcript import Transcript
+from serve_app.results import Result
 from serve_app.router_client import RouterClient
-from serve_app.transcriber import Result
 from tests.serve_app.conftest import tone
 from tests.standin import Mark, marked_clip, text_of
 

@@ -27,8 +27,10 @@ from serve_app.batcher import Outcome
 from serve_app.domain_model import Reply
 from serve_app.engines.base import Clip, Hypothesis, Rejection
 from serve_app.plans import Ask, Course
+from serve_app.reading import SAMPLE_RATE
+from serve_app.results import Result
 from serve_app.selection import Choice
-from serve_app.transcriber import SAMPLE_RATE, ModelError, Result, Transcriber
+from serve_app.transcriber import ModelError, Transcriber
 
 
 def record(number: int, **keys: Any) -> ManifestRecord:
@@ -159,7 +161,7 @@ async def test_a_fault_of_ours_costs_only_the_record_that_brings_it_out(monkeypa
         raise IndexError("a bug of the counting")
 
     monkeypatch.setattr(router.selector, "choose", faulty_choose)
-    monkeypatch.setattr("serve_app.transcriber.count_errors", faulty_count)
+    monkeypatch.setattr("serve_app.results.count_errors", faulty_count)
     results = await router.transcribe([record(0), record(1), record(2, text="a"), record(3)])
     assert texts(results) == ["100 samples", "router_fault", "router_fault", "103 samples"]
     assert router.memory.held_bytes == 0

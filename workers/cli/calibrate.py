@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from workers.cli.common import print_json
@@ -46,6 +45,7 @@ def calibrate(
     """
     with errors_for_people():
         from workers.evaluation.calibrating import calibrate as run
+        from workers.evaluation.results import write_json
 
         settings = settings_of(settings_file)
         known = models_of(settings)
@@ -59,7 +59,6 @@ def calibrate(
                 report=bars,
                 say=lambda doing: print(f"{doing} ...", file=sys.stderr),
             )
-        indented = msgspec.json.format(msgspec.json.encode(found), indent=2)
-        output.write_bytes(indented + b"\n")
+        write_json(found, output)
     print(f"{output}: {len(found.models)} models, from {found.utterances} utterances")
     print_json(found.figures)

@@ -8,6 +8,17 @@ from typing import Self
 import msgspec
 
 
+def write_json(value: msgspec.Struct, path: Path) -> None:
+    """Write `value`, indented, at once or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.partial")
+    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    unfinished.replace(path)
+
+
 class Result(msgspec.Struct, kw_only=True, omit_defaults=False):
     """Something measured."""
 
@@ -17,10 +28,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=False):
         Raises:
             OSError: it cannot be written.
         """
-        path = Path(path)
-        unfinished = path.with_name(f".{path.name}.partial")
-        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
-        unfinished.replace(path)
+        write_json(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
