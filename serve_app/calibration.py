@@ -20,13 +20,17 @@ def calibrated(confidences: Sequence[float], model: ModelCalibration | None) -> 
         return list(confidences)
     logits = [logit(each) for each in confidences]
     base = model.bias + model.utterance * sum(logits) / len(logits)
-    return [1 / (1 + math.exp(-(base + model.word * each))) for each in logits]
+    return [_sigmoid(base + model.word * each) for each in logits]
 
 
 def logit(probability: float) -> float:
     """The log of the odds; finite for 0 and 1 too."""
     kept = min(max(probability, _EDGE), 1 - _EDGE)
     return math.log(kept / (1 - kept))
+
+
+def _sigmoid(logit: float) -> float:
+    return (1 + math.tanh(logit / 2)) / 2  # unlike with exp, no logit is too large
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -38,5 +42,5 @@ def read_calibration(path: Path) -> Calibration:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Calibration)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: is no calibration: {error}") from None

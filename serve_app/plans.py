@@ -124,7 +124,7 @@ class Planner:
     def _decision(self, model: str, answer: Answer) -> Decision | Failure:
         if isinstance(answer, Failure):
             return answer
-        if model not in self._calibration:
+        if model not in self._calibration or answer.confidence is None:
             return Decision(answer.text, model, answer.confidence, answer.words)
         found = self._candidate(model, answer)
         sure = round(found.confidence, 4) if found.words else answer.confidence
@@ -187,9 +187,7 @@ class Planner:
         keys = {"screening_pred": screened.text, "final_pred": final.text, "processing_tier": tier}
         return _with_keys(final, **keys, screening_wer=wer)
 
-    def _tier(
-        self, target: str, timeout_s: float | None, known: Answers | None = None
-    ) -> Course:
+    def _tier(self, target: str, timeout_s: float | None, known: Answers | None = None) -> Course:
         plan = self._plans.get(target)
         if plan is None:
             return self._model(target, timeout_s)

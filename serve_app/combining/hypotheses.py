@@ -25,7 +25,8 @@ class Candidate:
         text: as the model spells it.
         words: as the model spells them, with times and raw confidences where it has them.
         keys: of each, what it is compared by: normalised.
-        confidences: of each, calibrated, 0 to 1; 1 where the model has none.
+        confidences: of each, calibrated, 0 to 1; of a word without one that of the whole
+            hypothesis; 1 where the model has none at all.
     """
 
     model: str
@@ -46,11 +47,10 @@ def candidate(
     """What `model` heard. Words that are nothing but punctuation are left out of the vote."""
     words = heard.words
     if words is None:
-        sure = heard.confidence
-        words = [Word(each, 0.0, 0.0, sure) for each in heard.text.split()]
-    raw = [1.0 if each.confidence is None else each.confidence for each in words]
-    known = all(each.confidence is not None for each in words)
-    sure_of = calibrated(raw, calibration if known else None)
+        words = [Word(each, 0.0, 0.0, heard.confidence) for each in heard.text.split()]
+    known = [heard.confidence if each.confidence is None else each.confidence for each in words]
+    raw = [1.0 if each is None else each for each in known]
+    sure_of = calibrated(raw, None if None in known else calibration)
     keys = [" ".join(normalise(each.word)) for each in words]
     kept = [place for place, key in enumerate(keys) if key]
     return Candidate(

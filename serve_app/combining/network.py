@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 #: Costs in thousandths, as NIST's `rover` has them: a word against none; against another word;
 #: against a slot in which some hypothesis has none; and a slot of that kind left without a word.
 _UNPAIRED, _OTHER, _AGAINST_NULL, _NULL_SLOT = 3000, 4000, 1000, 1
-_FAR = np.int64(1) << 40
 
-#: What a slot has of a hypothesis: the index of its word there, or None for a NULL.
-Arc = int | None
-Costs = NDArray[np.int64]
+#: A word of a slot, or None for a NULL.
+Arc = str | None
+Costs = NDArray[np.int32]
 
 
 @dataclass
@@ -29,14 +28,15 @@ class Slot:
     """One place of the network.
 
     Attributes:
-        arcs: of each hypothesis that was aligned so far, in their order: its word's index.
+        arcs: of each hypothesis that was aligned so far, in order: its word's index, None for a
+            NULL.
         words: the distinct words in the order in which they came, NULL as None.
     """
 
-    arcs: list[Arc]
-    words: list[str | None] = field(default_factory=list)
+    arcs: list[int | None]
+    words: list[Arc] = field(default_factory=list)
 
-    def add(self, word: str | None) -> None:
+    def add(self, word: Arc) -> None:
         if word not in self.words:
             self.words.append(word)
 
@@ -71,79 +71,76 @@ def _merge(slots: Sequence[Slot], words: Sequence[str], merged: int) -> list[Slo
 
 def _align(slots: Sequence[Slot], words: Sequence[str]) -> list[tuple[Slot | None, int | None]]:
     """Pairs of a slot and the index of a word, in order; one of the two may be None."""
-    codes = {word: code for code, word in enumerate(dict.fromkeys(words))}
-    heard = np.array([codes[word] for word in words], np.int64)
-    ramp = _UNPAIRED * np.arange(len(words) + 1)
-    rows = [ramp[None, :]]  # of each slot: the least cost at each of its words, [arcs, words + 1]
-    below = rows[0]
-    costs = []
-    for slot in slots:
-        substitute, leave = _slot_costs(slot, codes, heard)
-        costs.append((substitute, leave))
-        least = below.min(axis=0)
-        reached = least[None, :] + leave[:, None]
-        np.minimum(reached[:, 1:], least[:-1] + substitute, out=reached[:, 1:])
-        # a word too many costs the same anywhere, so the row's minimum runs along it
-        below = np.minimum.accumulate(reached - ramp, axis=1) + ramp
-        rows.append(below)
-    return _trace(slots, rows, costs, len(words))
-
-
-def _slot_costs(slot: Slot, codes: dict[str, int], heard: Costs) -> tuple[Costs, Costs]:
-    """Of each word of the slot: against each word heard, [arcs, words]; and without one, [arcs]."""
-    known = np.array([-1 if word is None else codes.get(word, -2) for word in slot.words])
-    has_null = None in slot.words
-    null = known == -1
-    substitute = np.where(known[:, None] == heard[None, :], 0, _OTHER)
-    if has_null:
-        substitute[null] = _AGAINST_NULL
-    return substitute, np.where(null, _NULL_SLOT, _UNPAIRED)
-
-
-def _trace(
-    slots: Sequence[Slot],
-    rows: Sequence[Costs],
-    costs: Sequence[tuple[Costs, Costs]],
-    words: int,
-) -> list[tuple[Slot | None, int | None]]:
-    """Back along the cheapest way."""
+    least = _least_costs(slots, words)
     path: list[tuple[Slot | None, int | None]] = []
-    row, word = len(slots), words
-    arc = int(np.argmin(rows[row][:, word]))
-    while row or word:
-        cost = rows[row][arc, word]
-        kind = _step(rows, costs, row, arc, word, cost)
-        if kind == "insert":
-            path.append((None, word - 1))
-            word -= 1
-            continue
-        path.append((slots[row - 1], word - 1 if kind == "pair" else None))
-        if kind == "pair":
-            word -= 1
-        row -= 1
-        arc = int(np.argmin(rows[row][:, word]))
+    place = len(words)
+    for row in range(len(slots), 0, -1):
+        slot, costs, before = slots[row - 1], least[row], least[row - 1]
+        # rover goes back by the slot's first word that comes this cheap
+        for arc in slot.words:
+            entry = _entry(arc, words, costs, before, place)
+            if entry is not None:
+                break
+        assert entry is not None
+        while not _pairs(arc, words, costs, before, entry):
+            earlier = _entry(arc, words, costs, before, entry - 1, costs.item(entry))
+            if earlier is None:
+                break
+            entry = earlier
+        path += [(None, extra) for extra in range(place - 1, entry - 1, -1)]
+        place = entry
+        if _pairs(arc, words, costs, before, place):
+            place -= 1
+            path.append((slot, place))
+        else:
+            path.append((slot, None))
+    path += [(None, extra) for extra in range(place - 1, -1, -1)]
     path.reverse()
     return path
 
 
-def _step(
-    rows: Sequence[Costs],
-    costs: Sequence[tuple[Costs, Costs]],
-    row: int,
-    arc: int,
-    word: int,
-    cost: np.int64,
-) -> str:
-    """How the cheapest way comes to this place: "pair", "skip" or "insert"."""
-    if row == 0:
-        return "insert"
-    substitute, leave = costs[row - 1]
-    before = rows[row - 1]
-    skip = before[:, word].min() + leave[arc]
-    if word == 0:
-        return "skip"
-    pair = before[:, word - 1].min() + substitute[arc, word - 1]
-    insert = rows[row][arc, word - 1] + _UNPAIRED
-    if pair == cost:
-        return "pair"
-    return "skip" if skip < insert else "insert"
+def _least_costs(slots: Sequence[Slot], words: Sequence[str]) -> Costs:
+    """Of the first slots with the first words, [slots + 1, words + 1].
+
+    `_UNPAIRED` is taken off for each word, so that a word too many costs nothing.
+    """
+    heard: dict[Arc, list[int]] = {}
+    for place, word in enumerate(words):
+        heard.setdefault(word, []).append(place)
+    least = np.zeros((len(slots) + 1, len(words) + 1), np.int32)
+    for row, slot in enumerate(slots):
+        before, costs = least[row], least[row + 1]
+        has_null = None in slot.words
+        pairs = before[:-1] + ((_AGAINST_NULL if has_null else _OTHER) - _UNPAIRED)
+        for arc in slot.words:
+            for place in heard.get(arc, ()):
+                pairs[place] = before[place] - _UNPAIRED
+        np.add(before, _NULL_SLOT if has_null else _UNPAIRED, out=costs)
+        np.minimum(costs[1:], pairs, out=costs[1:])
+        np.minimum.accumulate(costs, out=costs)
+    return least
+
+
+def _entry(
+    arc: Arc, words: Sequence[str], costs: Costs, before: Costs, place: int, cost: int | None = None
+) -> int | None:
+    """The place at which the cheapest way to `place` comes into a slot, over its word `arc`.
+
+    The words between the two are too many. Of several such ways the one with the fewest of them;
+    None where every way over `arc` is dearer than `cost`, that of `place` unless given.
+    """
+    cost = costs.item(place) if cost is None else cost
+    leave = _NULL_SLOT if arc is None else _UNPAIRED
+    while place >= 0 and costs.item(place) == cost:
+        if before.item(place) + leave == cost or _pairs(arc, words, costs, before, place):
+            return place
+        place -= 1
+    return None
+
+
+def _pairs(arc: Arc, words: Sequence[str], costs: Costs, before: Costs, place: int) -> bool:
+    """Whether it costs the least that the last of the first `place` words stands against `arc`."""
+    if not place:
+        return False
+    pair = _AGAINST_NULL if arc is None else 0 if arc == words[place - 1] else _OTHER
+    return before.item(place - 1) + pair - _UNPAIRED == costs.item(place)

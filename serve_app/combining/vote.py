@@ -11,6 +11,8 @@ from serve_app.combining.network import Slot
 #: How confidences count: their mean over the hypotheses that have the word, the highest of them, or
 #: their sum over that of all words in the slot; `rover` calls these meth1, maxconf and avgconf.
 Confidence = Literal["mean", "highest", "share"]
+#: Scores that differ by less are equal: sums of the same shares may differ in their last digits.
+_EQUAL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,9 @@ def vote(
             score = alpha * sum(shares[index] for index in voters)
             if alpha < 1:
                 score += (1 - alpha) * _confidence(sure[each], whole, method)
-            if score > best_score:
+            if score > best_score + _EQUAL:
                 best, best_score, tied = each, score, False
-            elif score == best_score:
+            elif score >= best_score - _EQUAL:
                 tied = True
         ties += tied
         if best is not None:

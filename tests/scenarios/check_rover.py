@@ -160,7 +160,10 @@ def _ctm(cases: Sequence[Case], system: int) -> Iterator[str]:
 
 def is_tie(case: Case, setting: Setting, theirs: Words) -> bool:
     """Whether rover's words are as good as ours: see the module's description."""
-    if _may_say(build_network(case.words), case, setting, theirs):
+    slots = build_network(case.words)
+    if not _may_say(slots, case, setting, say(case, setting)):
+        return False
+    if _may_say(slots, case, setting, theirs):
         return True
     try:
         with patch.object(network, "_align", _align_rounded):

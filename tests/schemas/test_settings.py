@@ -101,3 +101,58 @@ def test_secrets_come_from_the_environment(write, monkeypatch):
         "sasl_plain_password": "secret",
     }
     assert "secret" not in repr(kafka)
+
+
+PLANNED = (
+    GOOD
+    + """
+plans:
+  alone: {model: general, fallback: [medical]}
+  both:
+    ensemble: [general, medical]
+    combine: {method: weighted, weights: {medical: 2}}
+  two_steps:
+    tiers: {screen: general, high_quality: both, standard: medical}
+"""
+).replace("default: general", "default: two_steps")
+
+
+def test_plans_name_models_and_rules_name_plans(write):
+    text = PLANNED.replace("      model: medical\n", "      plan: alone\n")
+    settings = load_settings(write(text))
+    assert settings.routing.default == "two_steps"
+    assert [rule.target for rule in settings.routing.rules] == ["alone"]
+    assert settings.plans["both"].combine.weights == {"medical": 2.0}
+    assert settings.plans["two_steps"].tiers.max_screening_wer == 40.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("alone:", "general:", "plans.general: a model has this name too"),
+        ("model: general, fallback", "fallback", "plans.alone: give exactly one of"),
+        ("{model: general,", "{model: general, ensemble: [general, medical],", "exactly one of"),
+        ("{model: general,", "{model: both,", "plans.alone.model: no model `both`"),
+        ("fallback: [medical]", "fallback: [x]", "plans.alone.fallback: no model `x`"),
+        ("[general, medical]", "[general, x]", "plans.both.ensemble: no model `x`"),
+        ("[general, medical]", "[general]", "name at least two models, each once"),
+        ("[general, medical]", "[general, general]", "name at least two models, each once"),
+        ("[general, medical]", "[]", "name at least two models, each once"),
+        ("weights: {medical", "weights: {x", "plans.both.combine.weights: no model `x`"),
+        ("method: weighted", "method: majority", "combine.method: .*majority"),
+        ("method: weighted", "method: rover, alpha: 2", "combine.alpha: .*<= 1"),
+        ("screen: general", "screen: both", "plans.two_steps.tiers.screen: no model `both`"),
+        ("high_quality: both", "high_quality: x", "tiers.high_quality: no plan or model `x`"),
+        ("standard: medical", "standard: x", "tiers.standard: no plan or model `x`"),
+        ("standard: medical", "standard: two_steps", "`two_steps` has tiers itself"),
+        ("      model: medical\n", "      plan: x\n", r"rules\[0\].plan: no plan or model `x`"),
+        ("      model: medical\n", "      model: both\n", r"rules\[0\].model: no model `both`"),
+        ("      model: medical\n", "", r"rules\[0\]: give exactly one of `plan` and `model`"),
+        ("default: two_steps", "default: x", "routing.default: no plan or model `x`"),
+        ("default: two_steps", "default: both\n  calibration: no.json", "file: no.json"),
+    ],
+)
+def test_a_fault_in_a_plan_is_named_with_its_key(write, old: str, new: str, said: str):
+    assert old in PLANNED
+    with pytest.raises(SettingsError, match=said):
+        load_settings(write(PLANNED.replace(old, new, 1)))
