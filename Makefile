@@ -6,7 +6,7 @@ READY  := .venv/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint format types bench chaos bad-input soak outage \
-	wer-matrix check-wer accuracy demo-models digits lock clean
+	wer-matrix check-wer check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,9 @@ wer-matrix: $(READY)  ## WER of the shipped models on every test set (needs espe
 
 check-wer: $(READY)  ## Our error counts against NIST's sclite and jiwer (needs sctk)
 	@$(BIN)/python -m tests.scenarios.check_wer
+
+check-rover: $(READY)  ## Our votes against NIST's rover (needs sctk)
+	@$(BIN)/python -m tests.scenarios.check_rover
 
 accuracy: $(READY)  ## What selection, tiers and votes make of the demo's models (needs espeak-ng, flite, festival)
 	@$(BIN)/python -m deploy.demo.accuracy

@@ -524,6 +524,8 @@ def _plan_faults(settings: Settings) -> Iterator[tuple[str, str]]:
                 yield f"{key}.tiers.{tier}", f"no plan or model `{target}`"
             elif inner is not None and inner.tiers is not None:
                 yield f"{key}.tiers.{tier}", f"`{target}` has tiers itself; name a plan without"
+            elif inner is not None and inner.fallback:
+                yield f"{key}.tiers.{tier}", f"`{target}` has a fallback; give it to `{name}`"
 
 
 def _faulty_model(raw: Any) -> str:

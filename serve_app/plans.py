@@ -163,7 +163,7 @@ class Planner:
         screened = self._decision(tiers.screen, known[tiers.screen])
         if isinstance(screened, Failure):
             # nothing to judge by: the better one
-            found = yield from self._tier(tiers.high_quality, timeout_s)
+            found = yield from self._tier(tiers.high_quality, timeout_s, known)
             if isinstance(found, Failure):
                 return found
             failed = {**found.failed, screened.model: screened.code.value}

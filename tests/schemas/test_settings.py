@@ -145,6 +145,7 @@ def test_plans_name_models_and_rules_name_plans(write):
         ("high_quality: both", "high_quality: x", "tiers.high_quality: no plan or model `x`"),
         ("standard: medical", "standard: x", "tiers.standard: no plan or model `x`"),
         ("standard: medical", "standard: two_steps", "`two_steps` has tiers itself"),
+        ("standard: medical", "standard: alone", "`alone` has a fallback; give it to `two_steps`"),
         ("      model: medical\n", "      plan: x\n", r"rules\[0\].plan: no plan or model `x`"),
         ("      model: medical\n", "      model: both\n", r"rules\[0\].model: no model `both`"),
         ("      model: medical\n", "", r"rules\[0\]: give exactly one of `plan` and `model`"),

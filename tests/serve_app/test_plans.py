@@ -365,6 +365,13 @@ def test_a_tier_may_be_an_ensemble_that_does_not_ask_the_screening_again() -> No
     assert set(found.texts) == {"a", "b", "c"}
 
 
+def test_a_screening_that_failed_is_not_asked_again_either() -> None:
+    found, asks = decide("tiers", {**ALL, "a": GONE}, tiers(high_quality="three"))
+    assert asks == [Ask(("a",)), Ask(("b", "c"), patience_s=1.5)]
+    assert found.keys["ensemble_model_count"] == 2
+    assert set(found.failed) == {"a"}
+
+
 def test_a_tier_may_be_a_plan_of_one_model() -> None:
     plans = {**tiers(high_quality="one"), "one": {"model": "d"}}
     found, asks = decide("tiers", {"a": heard("x", 0.1), "d": heard("y", 0.9)}, plans)
