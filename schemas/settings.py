@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import yaml
 
+from schemas.text_rules import TextRules, text_rule_faults
+
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 NonNegativeFloat = Annotated[float, msgspec.Meta(ge=0)]
@@ -55,6 +57,7 @@ class ModelSettings(_Strict):
         threads: CPU threads of the model; 0 takes `num_cpus`, at least one.
         confidence: whether word and utterance confidences are computed.
         words: whether words with times are part of every result.
+        text_rules: name of the rules for its texts, see `text_rules` of the settings.
         options: passed to an engine of your own as they are.
     """
 
@@ -73,6 +76,7 @@ class ModelSettings(_Strict):
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     confidence: bool = True
     words: bool = False
+    text_rules: str | None = None
     options: dict[str, Any] = {}
 
     @property
@@ -376,6 +380,7 @@ class Settings(_Strict):
     routing: Routing
     audio: AudioSettings
     plans: dict[Name, Plan] = {}
+    text_rules: dict[Name, TextRules] = {}
     kafka: KafkaSettings = msgspec.field(default_factory=KafkaSettings)
     stream: StreamSettings = msgspec.field(default_factory=StreamSettings)
     serve: ServeSettings = msgspec.field(default_factory=ServeSettings)
@@ -456,9 +461,15 @@ def _contradictions(settings: Settings, base: Path) -> Iterator[tuple[str, str]]
                 yield f"{key}.path", f"no such file: {model.path}"
         elif not re.fullmatch(r"[\w.]+:\w+", model.engine):
             yield f"{key}.engine", f"`{model.engine}` is neither `nemo` nor `package.module:Class`"
+        if model.text_rules is not None and model.text_rules not in settings.text_rules:
+            known = ", ".join(settings.text_rules) or "none"
+            yield f"{key}.text_rules", f"no rules `{model.text_rules}`; defined are: {known}"
         scaling = model.autoscaling
         if scaling is not None and scaling.min_replicas > scaling.max_replicas:
             yield f"{key}.autoscaling", "`min_replicas` is greater than `max_replicas`"
+    for name, text_rules in settings.text_rules.items():
+        for part, reason in text_rule_faults(text_rules):
+            yield f"text_rules.{name}.{part}", reason
     yield from _plan_faults(settings)
     routing = settings.routing
     targets = {**settings.models, **settings.plans}

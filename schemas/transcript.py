@@ -41,6 +41,8 @@ class Transcript(msgspec.Struct, kw_only=True):
         duration: seconds of audio that were transcribed (measured, not as claimed).
         pred_text: the hypothesis. Those of an ensemble's members are beside it, as
             ``pred_text_NAME``.
+        heard_text: the hypothesis before the text rules of the settings, where they changed it.
+            Words, and the texts of members and tiers, are as they were heard.
         selected_model: name of the model that made it; of a vote the one with most words in it.
         model_path: where that model was loaded from, as the settings name it.
         model_sha256: digest of the model file; empty for an engine without one.
@@ -79,6 +81,7 @@ class Transcript(msgspec.Struct, kw_only=True):
     rule: str
     rule_values: dict[str, Any] = {}
     audio_measures: dict[str, float] = {}
+    heard_text: str | None = None
     plan: str | None = None
     failed_models: dict[str, str] | None = None
     fallback_from: str | None = None

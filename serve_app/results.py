@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from schemas.failures import RecordError
@@ -24,6 +24,7 @@ def make_result(
     timings: Timings,
     models: Mapping[str, ModelSettings],
     sha256: Mapping[str, str],
+    write: Mapping[str, Callable[[str], str]],
 ) -> Result:
     """The transcript of `record`, or its error.
 
@@ -33,11 +34,13 @@ def make_result(
         measures: of its audio.
         models: settings by name.
         sha256: digests of the model files, by the models' names.
+        write: how the texts of models are written, by the models' names; as heard unless there.
     """
     if isinstance(found, Failure):
         return RecordError(id=record.id, code=found.code, message=found.message, model=found.model)
     model = models[found.model]
-    errors = count_errors(record.text, found.text) if record.text is not None else None
+    text = write[found.model](found.text) if found.model in write else found.text
+    errors = count_errors(record.text, text) if record.text is not None else None
     if errors is not None and not errors.reference:
         errors = None
     texts = {f"pred_text_{name}": text for name, text in found.texts.items()}
@@ -50,7 +53,8 @@ def make_result(
         lang=record.lang,
         domain=record.domain,
         conditions=record.conditions,
-        pred_text=found.text,
+        pred_text=text,
+        heard_text=found.text if text != found.text else None,
         selected_model=found.model,
         model_path=_public_path(model),
         model_sha256=sha256.get(found.model, ""),

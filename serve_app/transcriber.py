@@ -20,6 +20,7 @@ from schemas.calibration import Calibration
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.settings import Settings
+from schemas.text_rules import compile_text_rules
 from schemas.transcript import Timings
 from serve_app.batcher import Outcome
 from serve_app.domain_model import Reply
@@ -90,6 +91,11 @@ class Transcriber:
         self.load = load
         self.selector = Selector(settings.routing)
         self.planner = Planner(settings, calibration)
+        self.write = {
+            name: compile_text_rules(settings.text_rules[model.text_rules])
+            for name, model in settings.models.items()
+            if model.text_rules is not None
+        }
         self.memory = AudioMemory(max_audio_bytes)
         self.threads = ThreadPoolExecutor(settings.audio.threads, thread_name_prefix="audio")
         self.readers = asyncio.Semaphore(settings.audio.threads)
@@ -296,6 +302,7 @@ class _Job:
                 item.timings(self._started),
                 self._owner.settings.models,
                 item.sha256,
+                self._owner.write,
             )
         except Exception as error:
             result = own_fault(item.record, error)

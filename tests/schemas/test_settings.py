@@ -157,3 +157,30 @@ def test_a_fault_in_a_plan_is_named_with_its_key(write, old: str, new: str, said
     assert old in PLANNED
     with pytest.raises(SettingsError, match=said):
         load_settings(write(PLANNED.replace(old, new, 1)))
+
+
+RULED = (
+    GOOD.replace("{path: general.nemo}", "{path: general.nemo, text_rules: ward}")
+    + """
+text_rules:
+  ward:
+    rules: [{find: bp, replace: blood pressure}]
+    examples: [{heard: my bp, written: my blood pressure}]
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("written: my blood", "written: your blood", r"text_rules.ward.examples\[0\]: the rules"),
+        ("{find: bp", "{fnid: bp", "text_rules"),
+        ("{find: bp", "{find: ''", r"text_rules.ward.rules\[0\]: `find` has no words"),
+        ("text_rules: ward}", "text_rules: wrad}", "models.general.text_rules: no rules `wrad`"),
+    ],
+)
+def test_text_rules_are_tried_on_their_examples(write, old: str, new: str, said: str):
+    load_settings(write(RULED))
+    assert old in RULED
+    with pytest.raises(SettingsError, match=said):
+        load_settings(write(RULED.replace(old, new)))

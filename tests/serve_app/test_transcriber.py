@@ -21,6 +21,7 @@ from schemas.settings import (
     Settings,
     Tiers,
 )
+from schemas.text_rules import TextRule, TextRules
 from schemas.transcript import Transcript
 from serve_app.audio import AudioError
 from serve_app.batcher import Outcome
@@ -407,3 +408,18 @@ async def test_a_bug_in_a_call_is_raised_and_nothing_hangs(monkeypatch) -> None:
         with pytest.raises(ValueError, match="a bug of the client"):
             await router.transcribe([record(0)])
     assert router.memory.held_bytes == 0
+
+
+async def test_a_model_writes_as_its_domain_does() -> None:
+    chosen = settings()
+    rule = TextRule(find="samples", replace="smp")
+    chosen.text_rules = {"short": TextRules(rules=[rule])}
+    chosen.models["medical"].text_rules = "short"
+    router = Transcriber(chosen, {"general": FakeModel(), "medical": FakeModel()}, load)
+    plain, ruled = await router.transcribe(
+        [record(0, text="100 smp"), record(1, text="101 smp", domain="medical")]
+    )
+    assert isinstance(plain, Transcript)
+    assert isinstance(ruled, Transcript)
+    assert (plain.pred_text, plain.heard_text, plain.wer) == ("100 samples", None, 50.0)
+    assert (ruled.pred_text, ruled.heard_text, ruled.wer) == ("101 smp", "101 samples", 0.0)
