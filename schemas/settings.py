@@ -28,6 +28,10 @@ class _Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """An unknown key is an error: a typo must not become a default."""
 
 
+#: More phrases take NeMo minutes to build a tree of, and help less each.
+MAX_PHRASES = 5_000
+
+
 class Autoscaling(_Strict):
     """Replicas by load (Ray Serve's autoscaler)."""
 
@@ -58,6 +62,8 @@ class ModelSettings(_Strict):
         confidence: whether word and utterance confidences are computed.
         words: whether words with times are part of every result.
         text_rules: name of the rules for its texts, see `text_rules` of the settings.
+        phrases: words and phrases to listen for: names, drugs, terms. As the model spells them.
+        phrase_weight: how hard; too much of it hears them where they are not.
         options: passed to an engine of your own as they are.
     """
 
@@ -77,6 +83,8 @@ class ModelSettings(_Strict):
     confidence: bool = True
     words: bool = False
     text_rules: str | None = None
+    phrases: Annotated[list[str], msgspec.Meta(max_length=MAX_PHRASES)] = []
+    phrase_weight: Annotated[float, msgspec.Meta(gt=0, le=5)] = 0.5
     options: dict[str, Any] = {}
 
     @property

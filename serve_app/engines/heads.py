@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from omegaconf import OmegaConf, open_dict
 
+from serve_app.engines.errors import EngineError
 from serve_app.engines.words import Tokens
+
+#: Score of a token inside a phrase, and how it grows along it; NeMo's advice for greedy search.
+_BOOSTING_TREE = {"context_score": 1.0, "depth_scaling": 2.0}
 
 
 class Decoded(NamedTuple):
@@ -25,6 +30,13 @@ class Decoded(NamedTuple):
     finite: bool
 
 
+class Boost(NamedTuple):
+    """Phrases to listen for, and how hard: NeMo's GPU phrase boosting (a boosting tree)."""
+
+    phrases: Sequence[str]
+    weight: float
+
+
 class Head(Protocol):
     """Decodes greedily, in whole batches; set up once, when the model is loaded."""
 
@@ -39,25 +51,48 @@ class Head(Protocol):
         ...
 
 
-def make_head(model: Any, name: str, *, confidence: bool) -> Head:
-    """The head called `name` ("ctc" or "rnnt") of `model`, with its decoding strategy set."""
-    head: Head
+def make_head(model: Any, name: str, *, confidence: bool, boost: Boost | None = None) -> Head:
+    """The head called `name` ("ctc" or "rnnt") of `model`, with its decoding strategy set.
+
+    Raises:
+        EngineError: a phrase of `boost` is empty or has a character that the model does not write,
+            or the model has no tokens of several characters.
+    """
+    if boost is not None and getattr(model, "tokenizer", None) is None:
+        raise EngineError("phrases: a model that writes single characters cannot listen for any")
+    if boost is not None and not all(phrase.strip() for phrase in boost.phrases):
+        raise EngineError("phrases: one of them is empty")
+    head: CTCHead | TransducerHead
     if name == "rnnt":
-        head = TransducerHead(model, confidence=confidence)
+        head = TransducerHead(model, confidence=confidence, boost=boost)
     else:
-        head = CTCHead(model, hybrid=hasattr(model, "ctc_decoder"), confidence=confidence)
+        hybrid = hasattr(model, "ctc_decoder")
+        head = CTCHead(model, hybrid=hybrid, confidence=confidence, boost=boost)
+    if boost is not None:
+        _check_phrases(boost, head.surfaces)
     model.eval()  # the new strategy brings new modules
     return head
+
+
+def _check_phrases(boost: Boost, surfaces: Sequence[str]) -> None:
+    alphabet = {" ", *"".join(surfaces)}
+    for phrase in boost.phrases:
+        outside = sorted(set(phrase) - alphabet)
+        if outside:
+            characters = " ".join(map(repr, outside))
+            raise EngineError(f"phrases: {phrase!r}: the model does not write {characters}")
 
 
 class CTCHead:
     """The CTC head of a CTC model or of a hybrid one."""
 
-    def __init__(self, model: Any, *, hybrid: bool, confidence: bool) -> None:
+    def __init__(
+        self, model: Any, *, hybrid: bool, confidence: bool, boost: Boost | None = None
+    ) -> None:
         config = model.cfg.aux_ctc.decoding if hybrid else model.cfg.decoding
         # confidences are taken from the log-probabilities: NeMo's own cost it timestamps, in
         # Python, frame by frame
-        config = _greedy(config, confidence=False)
+        config = _greedy(config, confidence=False, boost=boost)
         if hybrid:
             model.change_decoding_strategy(config, decoder_type="ctc", verbose=False)
         else:
@@ -65,8 +100,9 @@ class CTCHead:
         self._model = model
         self._hybrid = hybrid
         self._decoding = model.ctc_decoding if hybrid else model.decoding
-        self._surfaces = _surfaces(self._decoding)
+        self.surfaces = _surfaces(self._decoding)
         self._confidence = confidence
+        self._boosted = boost is not None
 
     def decode(self, signal: torch.Tensor, lengths: torch.Tensor, *, tokens: bool) -> list[Decoded]:
         outputs = self._model.forward(input_signal=signal, input_signal_length=lengths)
@@ -77,7 +113,7 @@ class CTCHead:
         hypotheses = self._decoding.ctc_decoder_predictions_tensor(
             logprobs, decoder_lengths=outputs[1], return_hypotheses=True
         )
-        best = logprobs.max(dim=-1).values.float().cpu().numpy()  # [clips, frames]
+        best = self._chosen(logprobs, hypotheses).float().cpu().numpy()  # [clips, frames]
         blank, size = self._decoding.blank_id, logprobs.shape[-1]
         decoded = []
         for hypothesis, row in zip(hypotheses, best, strict=True):
@@ -92,6 +128,16 @@ class CTCHead:
             )
         return decoded
 
+    def _chosen(self, logprobs: torch.Tensor, hypotheses: Sequence[Any]) -> torch.Tensor:
+        """The log-probability of each frame's label, as the model itself has it."""
+        if not self._boosted:
+            return logprobs.max(dim=-1).values
+        labels = torch.zeros(logprobs.shape[:2], dtype=torch.int64)
+        for row, hypothesis in zip(labels, hypotheses, strict=True):
+            found = torch.as_tensor(hypothesis.y_sequence)
+            row[: len(found)] = found
+        return logprobs.gather(-1, labels.to(logprobs.device)[..., None])[..., 0]
+
     def _tokens(
         self, labels: np.ndarray[Any, Any], best: np.ndarray[Any, Any], blank: int, size: int
     ) -> Tokens:
@@ -102,7 +148,7 @@ class CTCHead:
         spoken = labels[starts] != blank
         peaks = np.maximum.reduceat(best, starts) if len(labels) else best
         return Tokens(
-            surfaces=[self._surfaces[label] for label in labels[starts][spoken]],
+            surfaces=[self.surfaces[label] for label in labels[starts][spoken]],
             starts=starts[spoken].tolist(),
             ends=ends[spoken].tolist(),
             confidences=_max_prob(np.exp(peaks[spoken]), size) if self._confidence else None,
@@ -112,12 +158,11 @@ class CTCHead:
 class TransducerHead:
     """The RNN-T or TDT head of a transducer or of a hybrid model."""
 
-    def __init__(self, model: Any, *, confidence: bool) -> None:
-        model.change_decoding_strategy(
-            _greedy(model.cfg.decoding, confidence=confidence), verbose=False
-        )
+    def __init__(self, model: Any, *, confidence: bool, boost: Boost | None = None) -> None:
+        config = _greedy(model.cfg.decoding, confidence=confidence, boost=boost)
+        model.change_decoding_strategy(config, verbose=False)
         self._model = model
-        self._surfaces = _surfaces(model.decoding)
+        self.surfaces = _surfaces(model.decoding)
         self._confidence = confidence
 
     def decode(self, signal: torch.Tensor, lengths: torch.Tensor, *, tokens: bool) -> list[Decoded]:
@@ -142,7 +187,7 @@ class TransducerHead:
         if len(starts) != len(labels) or len(confidences or labels) != len(labels):
             return None
         return Tokens(
-            surfaces=[self._surfaces[label] for label in labels],
+            surfaces=[self.surfaces[label] for label in labels],
             starts=starts,
             # A token is emitted on one frame. TDT also predicts how long it lasts, but what NeMo
             # 3.0 hands on for a clip depends on the other clips of its batch.
@@ -151,7 +196,7 @@ class TransducerHead:
         )
 
 
-def _greedy(config: Any, *, confidence: bool) -> Any:
+def _greedy(config: Any, *, confidence: bool, boost: Boost | None) -> Any:
     """`config` of a decoding strategy, changed to plain batched greedy search."""
     config = OmegaConf.create(OmegaConf.to_container(config))
     with open_dict(config):
@@ -165,6 +210,10 @@ def _greedy(config: Any, *, confidence: bool) -> Any:
             "exclude_blank": True,
             "method_cfg": {"name": "max_prob", "alpha": 1.0},
         }
+        if boost is not None:
+            phrases = list(boost.phrases)
+            config.greedy.boosting_tree = {"key_phrases_list": phrases, **_BOOSTING_TREE}
+            config.greedy.boosting_tree_alpha = boost.weight
     return config
 
 

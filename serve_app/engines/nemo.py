@@ -14,7 +14,7 @@ from schemas.transcript import Word
 from serve_app.batching import plan_batches
 from serve_app.engines.base import Clip, Hypothesis, Rejection
 from serve_app.engines.errors import EngineError
-from serve_app.engines.heads import Decoded, make_head
+from serve_app.engines.heads import Boost, Decoded, make_head
 from serve_app.engines.isolation import run_isolated
 from serve_app.engines.nemo_load import (
     choose_head,
@@ -68,7 +68,8 @@ class NemoEngine:
         self.min_samples = min_samples(model)
         self.batch_seconds = settings.batch_seconds
         self._settings = settings
-        self._head = make_head(model, self.head, confidence=settings.confidence)
+        boost = Boost(settings.phrases, settings.phrase_weight) if settings.phrases else None
+        self._head = make_head(model, self.head, confidence=settings.confidence, boost=boost)
 
     def transcribe(
         self, clips: Sequence[Clip], *, words: bool = False

@@ -1,0 +1,83 @@
+"""Phrases that a model listens for, on the shipped models and on tiny ones of every kind."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.demo import MODELS, SPEECH
+from schemas.settings import ModelSettings
+from serve_app.engines.base import Hypothesis
+from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo import NemoEngine
+from serve_app.wer import ErrorCounts, count_errors
+from tests.serve_app.engines.conftest import EngineOf
+from tests.serve_app.engines.test_nemo import KINDS
+from tests.serve_app.engines.tiny_models import babble
+from workers.speech import check_manifest, read_audio
+
+pytestmark = pytest.mark.nemo
+
+SPOKEN, _ = check_manifest(SPEECH / "medical.jsonl", 60.0, limit=20)
+
+
+def listen(phrases: list[str], weight: float = 0.5) -> list[Hypothesis]:
+    path = str(MODELS / "general.nemo")
+    engine = NemoEngine(ModelSettings(path=path, phrases=phrases, phrase_weight=weight))
+    clips = [read_audio(each, engine.sample_rate) for each in SPOKEN]
+    results = engine.transcribe(clips, words=True)
+    return [each for each in results if isinstance(each, Hypothesis)]
+
+
+def wer(heard: list[Hypothesis]) -> float:
+    pairs = zip(SPOKEN, heard, strict=True)
+    counts = (count_errors(each.text, found.text) for each, found in pairs)
+    return sum(counts, start=ErrorCounts()).percent or 0.0
+
+
+def test_a_model_hears_the_terms_that_it_listens_for() -> None:
+    terms = sorted({word for each in SPOKEN for word in each.text.split() if len(word) > 6})
+    plain, boosted = listen([]), listen(terms)
+    assert wer(boosted) < 0.9 * wer(plain)
+    for found in boosted:
+        assert found.words is not None
+        assert [word.word for word in found.words] == found.text.split()
+        # as the model itself has it, not as it was pushed to
+        assert all(0 <= (word.confidence or 0) <= 1 for word in found.words)
+
+
+def test_the_weight_says_how_hard() -> None:
+    phrase = ["penicillin"]
+
+    def count(heard: list[Hypothesis]) -> int:
+        return sum(each.text.count("penicillin") for each in heard)
+
+    assert count(listen([])) < count(listen(phrase, 1.0)) <= count(listen(phrase, 5.0))
+
+
+def test_a_phrase_that_the_model_cannot_write_is_refused() -> None:
+    with pytest.raises(EngineError, match="phrases: 'Ωmega 3': the model does not write '3' 'Ω'"):
+        listen(["fine", "Ωmega 3"])
+    with pytest.raises(EngineError, match="phrases: one of them is empty"):
+        listen([" "])
+
+
+CHARACTERS = ("ctc_char", "ctc_conv", "rnnt_char")
+
+
+@pytest.mark.parametrize("kind", CHARACTERS)
+def test_a_model_of_characters_says_that_it_cannot_listen(engine_of: EngineOf, kind: str) -> None:
+    with pytest.raises(EngineError, match="single characters cannot listen"):
+        engine_of(kind, phrases=["word"])
+
+
+@pytest.mark.parametrize(("kind", "head"), [each for each in KINDS if each[0] not in CHARACTERS])
+def test_every_other_kind_of_model_can(engine_of: EngineOf, kind: str, head: str) -> None:
+    clips = [babble(2.0, seed) for seed in range(3)]
+    word = next(t for t in texts(engine_of(kind, head=head).transcribe(clips)) if t).split()[0]
+    boosted = engine_of(kind, head=head, phrases=[word], phrase_weight=2.0)
+    results = boosted.transcribe(clips, words=True)
+    assert all(isinstance(each, Hypothesis) for each in results), results
+
+
+def texts(results: list) -> list[str]:
+    return [each.text for each in results if isinstance(each, Hypothesis)]
