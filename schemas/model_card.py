@@ -68,7 +68,7 @@ class ModelCard(msgspec.Struct, kw_only=True):
     training: list[DataFacts]
     validation: Wer
     tests: list[Wer] = []
-    hyperparameters: dict[str, float | int | str | None]
+    hyperparameters: dict[str, float | int | str | bool | None]
     steps: int
     seconds: float
     stopped: str
