@@ -23,6 +23,8 @@ from workers.cli.evaluation import (
 )
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from workers.evaluation.benchmarking import Benchmark
 
 
@@ -102,23 +104,18 @@ def _figures(found: Benchmark) -> dict[str, object]:
 
 def _show(found: Benchmark) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(highlight=False)
     console.print(
         f"{found.test_set}: {found.utterances} utterances, {found.seconds / 60:.1f} min, the "
         f"longest {found.longest:.1f} s; {found.repeats} passes; {found.machine}"
     )
-    table = Table(box=None, pad_edge=False)
-    table.add_column("model")
-    table.add_column("path")
-    columns = ("RTFx", "± %", "utt/s", "p50 ms", "p99 ms", "load s", "host GB", "GPU GB")
-    for name in (*columns, "WER %", "CER %", "sub", "del", "ins"):
-        table.add_column(name, justify="right")
+    speed = _table("RTFx", "± %", "utt/s", "p50 ms", "p99 ms", "load s", "host GB", "GPU GB")
+    accuracy = _table("WER %", "CER %", "sub", "del", "ins", "words", "failed")
     for model in found.models:
         for each in model.paths:
-            words = each.score.words
-            table.add_row(
+            score, words = each.score, each.score.words
+            speed.add_row(
                 model.name,
                 each.path,
                 f"{each.rtfx.median:.1f}",
@@ -129,16 +126,27 @@ def _show(found: Benchmark) -> None:
                 f"{each.load_seconds:.1f}",
                 f"{each.host_memory_gb:.2f}",
                 "-" if each.gpu_memory_gb is None else f"{each.gpu_memory_gb:.2f}",
-                percent(each.score.wer),
-                percent(each.score.cer),
-                str(words.substitutions),
-                str(words.deletions),
-                str(words.insertions),
             )
-    console.print(table)
+            counts = (words.substitutions, words.deletions, words.insertions, words.reference)
+            rates = (percent(score.wer), percent(score.cer))
+            accuracy.add_row(model.name, each.path, *rates, *map(str, counts), str(score.failed))
+    console.print(speed)
+    console.print(accuracy)
     for model in found.models:
         console.print(
             f"{model.name}: batches of {model.batch_seconds:g} s, {model.threads} threads, "
             f"{model.dtype}; sha256 {model.sha256[:12]}"
         )
     console.print(found.protocol)
+
+
+def _table(*columns: str) -> Table:
+    """For a row a model and path."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("model")
+    table.add_column("path")
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
