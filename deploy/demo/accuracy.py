@@ -43,7 +43,7 @@ from workers.speech import Utterance
 
 #: Confidences of the curve of the tiers.
 CURVE = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.01)
-#: What each set's model is called; the other sets have the model of their name.
+#: The sets that have a model of their name.
 DOMAINS = SETS[:5]
 #: A hint that is wrong: the record says one of these, the speech is another.
 WRONG = {"general": "medical", "medical": "legal", "legal": "medical"}
@@ -83,17 +83,9 @@ def main(
     recalibrate: Annotated[bool, typer.Option(help="Calibrate anew, and ship that.")] = False,
 ) -> None:
     """Print a table with 95% intervals; the last line is one JSON object."""
-    make = [
-        sys.executable,
-        "-m",
-        "deploy.demo.corpus",
-        "make",
-        "--splits",
-        "dev",
-        "--splits",
-        "test",
-    ]
-    if subprocess.run([*make, "--out", f"{corpus}"]).returncode:
+    make = [sys.executable, "-m", "deploy.demo.corpus", "make", "--out", f"{corpus}"]
+    splits = ["--splits", "dev", "--splits", "test"]
+    if subprocess.run([*make, *splits]).returncode:
         sys.exit(1)  # it has said why
     settings = load_settings(PLANS)
     if recalibrate:
@@ -120,9 +112,9 @@ def hear(settings: Settings, folder: Path, work: Path) -> list[Clip]:
         for index, utterance in enumerate(each.utterances):
             found = {name: of_sets[each.name][index] for name, of_sets in rows.items()}
             heard = {
-                name: Hypothesis(text=row.pred_text, confidence=row.confidence, words=row.words)
+                name: hypothesis
                 for name, row in found.items()
-                if row.pred_text is not None
+                if (hypothesis := row.hypothesis) is not None
             }
             seconds = {name: row.seconds for name, row in found.items()}
             clips.append(Clip(each.name, utterance, heard, seconds))

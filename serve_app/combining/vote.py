@@ -58,8 +58,9 @@ def vote(
         weights: of each hypothesis' vote; all the same unless given. Votes are their share of the
             whole weight.
     """
-    count = len(words)
-    shares = [1.0 / count] * count if weights is None else [w / sum(weights) for w in weights]
+    weights = [1.0] * len(words) if weights is None else weights
+    total = sum(weights)
+    shares = [weight / total for weight in weights]
     winners = []
     ties = 0
     for slot in slots:

@@ -42,7 +42,6 @@ SliceOption = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY", help="Key of the manifest to slice by; repeatable."),
 ]
-Percent = float | None
 
 
 def settings_of(path: Path | None) -> Settings | None:

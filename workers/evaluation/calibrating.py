@@ -123,9 +123,9 @@ def labelled(
                 reference=tuple(normalise(utterance.text)),
                 group=utterance.speaker or f"{each.name}/{utterance.id}",
                 heard={
-                    name: Hypothesis(text=row.pred_text, confidence=row.confidence, words=row.words)
+                    name: found
                     for name, row in rows.items()
-                    if row.pred_text is not None
+                    if (found := row.hypothesis) is not None
                 },
             )
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import psutil
-import torch
 from numpy.random import default_rng
 
 from schemas.failures import RecordError
@@ -27,6 +26,7 @@ from schemas.settings import AudioSettings, ModelSettings, Routing, ServeSetting
 from serve_app.engines.base import Hypothesis
 from serve_app.engines.errors import EngineError
 from serve_app.engines.load import check_engine, load_engine
+from workers.evaluation.recognition import gpu_memory_gb
 from workers.speech import Utterance, read_audio
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def measure_engine(job: Job) -> Measured:
         harness_percent=100 * (total - inside) / total,
         latencies_ms=latencies,
         host_memory_gb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3),
-        gpu_memory_gb=_gpu_memory(),
+        gpu_memory_gb=round(gpu_memory_gb(), 3),
         texts=texts,
     )
 
@@ -225,11 +225,6 @@ def _drawn(job: Job) -> list[int]:
 
 def _utterance(record: ManifestRecord) -> Utterance:
     return Utterance(record.audio_filepath, record.offset, record.duration or 0.0, "")
-
-
-def _gpu_memory() -> float:
-    gigabytes = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
-    return round(gigabytes, 3)
 
 
 def _tree_memory() -> float:

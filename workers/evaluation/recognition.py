@@ -54,6 +54,13 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     words: list[Word] | None = None
 
+    @property
+    def hypothesis(self) -> Hypothesis | None:
+        """As the engine gave it; None where the system failed."""
+        if self.pred_text is None:
+            return None
+        return Hypothesis(text=self.pred_text, confidence=self.confidence, words=self.words)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -110,7 +117,7 @@ def recognise(
     report(system.name, done, total)
     if done < total or not ended.rows:
         engine, info = system.load()
-        ended.append([_Ended(info=info, gpu_memory_gb=_gpu_memory())])
+        ended.append([_Ended(info=info, gpu_memory_gb=gpu_memory_gb())])
         check_engine(engine)
         _warm_up(engine, [each for some in missing.values() for each in some])
         for task in tasks:
@@ -118,7 +125,7 @@ def recognise(
                 journals[task.name].append(rows)
                 done += len(rows)
                 report(system.name, done, total)
-        ended.append([_Ended(info=info, gpu_memory_gb=_gpu_memory())])
+        ended.append([_Ended(info=info, gpu_memory_gb=gpu_memory_gb())])
         del engine
         _free_memory()
     return Recognition(
@@ -197,7 +204,7 @@ def slug(name: str, identity: object) -> str:
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}-{digest}"
 
 
-def _gpu_memory() -> float:
+def gpu_memory_gb() -> float:
     """Most GPU memory that tensors took so far, in GiB; 0 without a GPU."""
     return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
 

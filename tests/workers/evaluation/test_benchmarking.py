@@ -24,16 +24,20 @@ def test_the_engine_alone(manifest: Path, tmp_path: Path) -> None:
         "slow": SLOW,
         "broken": ModelSettings(engine=ENGINE, options={"fail_to_load": True}),
     }
-    found = benchmark(
-        ["slow"],
-        manifest,
-        settings=settings,
-        paths=["engine"],
-        repeats=3,
-        latency_clips=5,
-        folder=tmp_path / "work",
-        say=said.append,
-    )
+
+    def run() -> Benchmark:
+        return benchmark(
+            ["slow"],
+            manifest,
+            settings=settings,
+            paths=["engine"],
+            repeats=3,
+            latency_clips=5,
+            folder=tmp_path / "work",
+            say=said.append,
+        )
+
+    found = run()
     (model,) = found.models
     (path,) = model.paths
     assert path.rtfx.lowest <= path.rtfx.median <= path.rtfx.highest <= 50
@@ -50,16 +54,7 @@ def test_the_engine_alone(manifest: Path, tmp_path: Path) -> None:
     found.save(tmp_path / "found.json")
     assert Benchmark.load(tmp_path / "found.json") == found
 
-    again = benchmark(
-        ["slow"],
-        manifest,
-        settings=settings,
-        paths=["engine"],
-        repeats=3,
-        latency_clips=5,
-        folder=tmp_path / "work",
-        say=said.append,
-    )
+    again = run()
     assert again.models == found.models
     assert said == ["slow: measuring the engine path", "slow: engine was measured before"]
 
