@@ -88,6 +88,18 @@ class Planner:
             *([plan.tiers.screen] for plan in settings.plans.values() if plan.tiers),
         )
 
+    def members(self, target: str) -> tuple[str, ...]:
+        """Every model that the plan, or the model, called `target` may ask, each once."""
+        plan = self._plans.get(target)
+        if plan is None:
+            return (target,)
+        named = [*(plan.ensemble or []), *([plan.model] if plan.model else [])]
+        if plan.tiers is not None:
+            named.append(plan.tiers.screen)
+            for tier in (plan.tiers.standard, plan.tiers.high_quality):
+                named += self.members(tier) if tier is not None else ()
+        return tuple(dict.fromkeys([*named, *plan.fallback]))
+
     def course(self, target: str, record: ManifestRecord) -> Course:
         """The course of `record` by the plan, or the model, called `target`."""
         plan = self._plans.get(target)

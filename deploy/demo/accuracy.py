@@ -34,11 +34,11 @@ from serve_app.wer import ErrorCounts, count_errors
 from workers.evaluation import read_test_set
 from workers.evaluation.calibrating import calibrate, correct_words, expected_calibration_error
 from workers.evaluation.intervals import Bootstrap
+from workers.evaluation.naming import as_systems
 from workers.evaluation.recognition import Heard, Task, recognise
 from workers.evaluation.replay import replay
 from workers.evaluation.results import write_json
 from workers.evaluation.scores import UtteranceScore
-from workers.evaluation.systems import as_systems
 from workers.speech import Utterance
 
 #: Confidences of the curve of the tiers.

@@ -19,6 +19,7 @@ from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
 from serve_app.audio.errors import AudioError
 from serve_app.audio.formats import Container, Header, is_allowed, mp3_goes_on
+from serve_app.audio.resample import resample
 from serve_app.engines.base import Clip
 
 #: Shorter audio holds no speech; the feature window of the models alone is 25 ms.
@@ -147,10 +148,7 @@ def _read_mono(stream: _Stream, frames: int, sample_rate: int) -> tuple[Clip, in
     if frames > _BLOCK:
         return _read_blocks(stream, frames, sample_rate)
     block = stream.read(frames, dtype="float32")
-    clip = _downmix(block)
-    if stream.samplerate != sample_rate:
-        clip = soxr.resample(clip, stream.samplerate, sample_rate, quality="HQ")
-    return clip, len(block)
+    return resample(_downmix(block), stream.samplerate, sample_rate), len(block)
 
 
 def _read_blocks(stream: _Stream, frames: int, sample_rate: int) -> tuple[Clip, int]:

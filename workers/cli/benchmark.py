@@ -16,7 +16,6 @@ from workers.cli.evaluation import (
     SkipOption,
     WorkOption,
     errors_for_people,
-    models_of,
     percent,
     read_sets,
     settings_of,
@@ -71,7 +70,7 @@ def benchmark(
         found = run(
             models,
             test_set,
-            settings=models_of(settings),
+            settings=settings,
             paths=[each.value for each in path or Way],
             repeats=repeats,
             threads=threads,

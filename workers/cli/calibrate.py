@@ -15,7 +15,6 @@ from workers.cli.evaluation import (
     SkipOption,
     WorkOption,
     errors_for_people,
-    models_of,
     progress_bars,
     read_sets,
     settings_of,
@@ -48,7 +47,7 @@ def calibrate(
         from workers.evaluation.results import write_json
 
         settings = settings_of(settings_file)
-        known = models_of(settings)
+        known = settings.models if settings is not None else {}
         sets = read_sets(manifest, skip_faults)
         with progress_bars() as bars:
             found = run(

@@ -9,13 +9,12 @@ import typer
 
 from workers.cli.common import JsonOption, print_json
 from workers.cli.evaluation import (
-    MODEL_HELP,
+    SYSTEM_HELP,
     OptionalSettings,
     SkipOption,
     SliceOption,
     WorkOption,
     errors_for_people,
-    models_of,
     percent,
     progress_bars,
     read_sets,
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help=MODEL_HELP)],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help=SYSTEM_HELP)],
     manifest: Annotated[
         list[str],
         typer.Option("--manifest", "-m", help="Test set: a manifest, or NAME=PATH; repeatable."),
@@ -59,7 +58,7 @@ def compare(
             found = run(
                 models,
                 sets,
-                settings=models_of(settings),
+                settings=settings,
                 slice_by=slice_by,
                 folder=work,
                 report=bars,

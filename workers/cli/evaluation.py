@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,11 +15,12 @@ from workers import exit_codes
 from workers.cli.common import DEFAULT_SETTINGS, fail
 
 if TYPE_CHECKING:
-    from schemas.settings import ModelSettings, Settings
+    from schemas.settings import Settings
     from workers.evaluation.recognition import Report
     from workers.evaluation.testset import TestSet
 
 MODEL_HELP = "A .nemo file, a version's folder, NAME=PATH, or a model of the settings."
+SYSTEM_HELP = f"{MODEL_HELP[:-1]}; or one of their plans, or `auto` for their rules."
 OptionalSettings = Annotated[
     Path | None,
     typer.Option(
@@ -51,11 +52,6 @@ def settings_of(path: Path | None) -> Settings | None:
     if path is None and DEFAULT_SETTINGS.exists():
         path = DEFAULT_SETTINGS
     return load_settings(path) if path is not None else None
-
-
-def models_of(settings: Settings | None) -> Mapping[str, ModelSettings]:
-    """The models by name."""
-    return settings.models if settings is not None else {}
 
 
 def read_sets(manifests: list[str], skip_faults: bool) -> list[TestSet]:

@@ -11,13 +11,12 @@ import typer
 from workers import exit_codes
 from workers.cli.common import JsonOption, print_json
 from workers.cli.evaluation import (
-    MODEL_HELP,
+    SYSTEM_HELP,
     OptionalSettings,
     SkipOption,
     SliceOption,
     WorkOption,
     errors_for_people,
-    models_of,
     percent,
     progress_bars,
     read_sets,
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def validate(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    model: Annotated[str, typer.Argument(help=SYSTEM_HELP)],
     manifest: Annotated[
         str, typer.Option("--manifest", "-m", help="Test set: a manifest, or NAME=PATH.")
     ],
@@ -69,7 +68,7 @@ def validate(
                 model,
                 test_set,
                 thresholds=thresholds,
-                settings=models_of(settings),
+                settings=settings,
                 slice_by=slice_by,
                 stressed=stressed,
                 folder=work,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from workers.evaluation.benchmarking import Benchmark, benchmark
 from workers.evaluation.comparison import compare
 from workers.evaluation.comparison_results import Comparison
+from workers.evaluation.plan_system import PlanSystem
 from workers.evaluation.systems import FunctionSystem, ModelSystem
 from workers.evaluation.testset import TestSet, read_test_set
 from workers.evaluation.validation import Validation, validate
@@ -14,6 +15,7 @@ __all__ = [
     "Comparison",
     "FunctionSystem",
     "ModelSystem",
+    "PlanSystem",
     "TestSet",
     "Validation",
     "benchmark",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -19,10 +19,11 @@ from schemas.settings import ModelSettings
 from serve_app.wer import NORMALISER
 from workers.evaluation.journal import Journal
 from workers.evaluation.measure import Job, Measured, measure
+from workers.evaluation.naming import Known, Named, as_systems
 from workers.evaluation.recognition import slug
 from workers.evaluation.results import Result
 from workers.evaluation.scores import Score, pool, score_utterance
-from workers.evaluation.systems import ModelSystem, Named, as_systems
+from workers.evaluation.systems import ModelSystem
 from workers.evaluation.testset import TestSet, read_test_set
 
 REPEATS = 5
@@ -135,7 +136,7 @@ def benchmark(
     models: Sequence[Named],
     manifest: str | Path | TestSet,
     *,
-    settings: Mapping[str, ModelSettings] | None = None,
+    settings: Known | None = None,
     paths: Sequence[Way] = ("engine", "serving"),
     repeats: int = REPEATS,
     threads: int | None = None,
@@ -172,7 +173,7 @@ def benchmark(
     results = []
     for system in as_systems(models, settings):
         if not isinstance(system, ModelSystem):
-            raise ValueError(f"{system.name}: only models of files or settings can be measured")
+            raise ValueError(f"{system.name}: only models of files or settings are benchmarked")
         tuned = _tuned(system, threads, batch_seconds)
         done = _journal(folder, tuned, test_set, [repeats, latency_clips])
         finished = {each.result.path: each for each in done.rows}

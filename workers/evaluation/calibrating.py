@@ -27,9 +27,9 @@ from serve_app.combining.hypotheses import Candidate, candidate
 from serve_app.engines.base import Hypothesis
 from serve_app.wer import NORMALISER, ErrorCounts, count_errors, normalise
 from workers.evaluation.intervals import Bootstrap
+from workers.evaluation.naming import Named, as_systems
 from workers.evaluation.recognition import Heard, Report, Task, recognise
 from workers.evaluation.scores import UtteranceScore, pool
-from workers.evaluation.systems import Named, as_systems
 from workers.evaluation.testset import TestSet, read_test_set
 
 FOLDS = 5

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schemas.settings import ModelSettings
 from serve_app.wer import NORMALISER
 from workers.evaluation.comparison_results import (
     Comparison,
@@ -24,8 +23,8 @@ from workers.evaluation.comparison_scoring import (
 )
 from workers.evaluation.comparison_slices import slices_of
 from workers.evaluation.intervals import REPLICATES, Bootstrap
+from workers.evaluation.naming import Known, Named, as_systems
 from workers.evaluation.recognition import Report, Task, recognise
-from workers.evaluation.systems import Named, as_systems
 from workers.evaluation.testset import TestSet, read_test_set
 
 
@@ -33,7 +32,7 @@ def compare(
     models: Sequence[Named],
     manifests: Sequence[str | Path | TestSet],
     *,
-    settings: Mapping[str, ModelSettings] | None = None,
+    settings: Known | None = None,
     slice_by: Sequence[str] | None = None,
     folder: str | Path | None = None,
     skip_faults: bool = False,
@@ -42,10 +41,10 @@ def compare(
     """Compare systems on test sets, one system after the other. Blocks while they run.
 
     Args:
-        models: paths of `.nemo` files or versions' folders, ``name=path``, names in `settings`, or
-            systems (`ModelSystem`, `FunctionSystem`).
+        models: paths of `.nemo` files or versions' folders, ``name=path``, names in `settings`
+            ("auto" for its rules), or systems (`ModelSystem`, `PlanSystem`, `FunctionSystem`).
         manifests: NeMo manifests, or sets that have been read.
-        settings: models by name, as in a settings file.
+        settings: models and plans by name: a settings file, or just its models.
         slice_by: keys of the manifest to slice by; None takes those with few values and enough
             utterances of each, within a set or over all sets together.
         folder: what has been recognised is kept there, and not done again after a kill.

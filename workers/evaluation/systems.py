@@ -1,22 +1,20 @@
-"""What can be measured: a model file, a model of the settings, or a function of one's own."""
+"""What can be measured: a model, a function of one's own, a plan (`plan_system`)."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from schemas.failures import ErrorCode
-from schemas.model_card import ModelCard
 from schemas.settings import ModelSettings
 from serve_app.digest import sha256_of
 from serve_app.engines.base import Clip, Engine, Hypothesis, Rejection
 from serve_app.engines.errors import EngineError
 from serve_app.engines.load import load_engine
-from workers.finetune.versions import CARD, MODEL, read_card
 from workers.speech import SAMPLE_RATE
 
 
@@ -135,66 +133,3 @@ class FunctionSystem:
         if len(texts) != len(clips):
             raise EngineError(f"{self.name} gave {len(texts)} texts for {len(clips)} clips")
         return [Hypothesis(text=text) for text in texts]
-
-
-#: What a caller may name: a system, or a path of a `.nemo` file or of a version's folder.
-Named = System | str | Path
-
-
-def as_systems(
-    named: Sequence[Named], settings: Mapping[str, ModelSettings] | None = None
-) -> list[System]:
-    """The systems that `named` means.
-
-    A text is ``path`` or ``name=path``, of a `.nemo` file or of a folder that holds `model.nemo`
-    (what `chorus finetune` makes), or a name in `settings`. A file's name without its ending, and
-    a version's model, are the names of those that bring none.
-
-    Raises:
-        ValueError: there is no such model, or two have one name; the message says what to do.
-    """
-    found = [
-        _by_text(str(each), settings or {}) if isinstance(each, str | Path) else each
-        for each in named
-    ]
-    if not found:
-        raise ValueError("no model is given")
-    names = [each.name for each in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"two models are called {', '.join(twice)}; name them: NAME=PATH")
-    return found
-
-
-def _by_text(text: str, settings: Mapping[str, ModelSettings]) -> System:
-    name, equals, rest = text.partition("=")
-    source = rest if equals else text
-    if source in settings:
-        return ModelSystem(name, settings[source], domain=source)
-    path = Path(source)
-    if path.is_dir():
-        given = name if equals else _version_name(path)
-        card = path / CARD
-        path = path / MODEL
-    else:
-        given = name if equals else path.stem
-        card = path.with_suffix(".json")
-    if not path.is_file():
-        known = f"; the settings have {', '.join(settings)}" if settings else ""
-        raise ValueError(f"{source}: no such model file, nor a folder with a {MODEL}{known}")
-    alone = ModelSettings(path=str(path.absolute()), gpu_fraction=1.0)
-    return ModelSystem(given, alone, domain=_domain(card))
-
-
-def _version_name(folder: Path) -> str:
-    """`medical:2` for .../medical/2."""
-    folder = folder.absolute()
-    return f"{folder.parent.name}:{folder.name}" if folder.name.isdigit() else folder.name
-
-
-def _domain(card: Path) -> str:
-    try:
-        found: ModelCard = read_card(card)
-    except (OSError, msgspec.DecodeError):
-        return "general"
-    return found.domain

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from numpy.random import default_rng
 
-from schemas.settings import ModelSettings, ValidationSettings
+from schemas.settings import ValidationSettings
 from serve_app.wer import NORMALISER
 from workers.evaluation import stress
 from workers.evaluation.checks import Check, check
@@ -16,6 +16,7 @@ from workers.evaluation.comparison_results import SetInfo
 from workers.evaluation.comparison_scoring import score, set_info
 from workers.evaluation.findings import Findings, SliceFinding, StressFinding
 from workers.evaluation.intervals import Bootstrap, Interval
+from workers.evaluation.naming import Known, Named, as_systems
 from workers.evaluation.recognition import Heard, Report, Task, recognise, speed
 from workers.evaluation.recommendations import Recommendation, recommend
 from workers.evaluation.results import Result
@@ -28,7 +29,7 @@ from workers.evaluation.slices import (
     by_field,
     fields_of,
 )
-from workers.evaluation.systems import Named, SystemInfo, as_systems
+from workers.evaluation.systems import SystemInfo
 from workers.evaluation.testset import TestSet, read_test_set
 from workers.speech import Utterance
 
@@ -68,7 +69,7 @@ def validate(
     manifest: str | Path | TestSet,
     *,
     thresholds: ValidationSettings | None = None,
-    settings: Mapping[str, ModelSettings] | None = None,
+    settings: Known | None = None,
     slice_by: Sequence[str] | None = None,
     stressed: int = STRESSED,
     folder: str | Path | None = None,

@@ -7,7 +7,8 @@ import pytest
 from deploy.demo import MODELS
 from schemas.settings import ModelSettings
 from tests.workers.evaluation import scripted
-from workers.evaluation.systems import ModelSystem, as_systems
+from workers.evaluation.naming import as_systems
+from workers.evaluation.systems import ModelSystem
 
 
 def test_files_folders_names_and_systems(tmp_path: Path) -> None:
