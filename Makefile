@@ -45,8 +45,8 @@ SEED    ?= 1
 BROKERS ?= 1
 RECORDS ?= 100000
 
-chaos: $(READY)  ## Exactly once under kill -9 (SEED=n, BROKERS=3)
-	@$(BIN)/python -m tests.scenarios.chaos --seed $(SEED) --brokers $(BROKERS)
+chaos: $(READY)  ## Exactly once under kill -9 (SEED=n, BROKERS=3, ENSEMBLE=1)
+	@$(BIN)/python -m tests.scenarios.chaos --seed $(SEED) --brokers $(BROKERS) $(if $(ENSEMBLE),--ensemble)
 
 outage: $(READY)  ## A minute without models: nothing is dead-lettered
 	@$(BIN)/python -m tests.scenarios.outage

@@ -16,6 +16,10 @@ MAX_PATH_CHARS = 4096
 #: that cannot travel would hold up its whole batch for ever.
 MAX_EXTRA_DEPTH = 100
 
+#: Most phrases of a record: NeMo takes 40 ms to prepare a hundred.
+MAX_PHRASES = 100
+
+Phrase = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATH_CHARS)]
 #: A day: no offset or duration of a real recording's segment exceeds it.
@@ -35,6 +39,7 @@ class ManifestRecord(msgspec.Struct, kw_only=True):
         lang: BCP 47 language tag, a hint.
         domain: what the speech is about ("medical", "legal", ...), a hint.
         conditions: how it was recorded ("telephony", "noisy", ...), a hint.
+        phrases: words and phrases to listen for, names and terms, where a model can.
         extra: every other key of the record. Passed through to the transcript untouched.
     """
 
@@ -46,6 +51,7 @@ class ManifestRecord(msgspec.Struct, kw_only=True):
     lang: str | None = None
     domain: str | None = None
     conditions: str | None = None
+    phrases: Annotated[list[Phrase], msgspec.Meta(max_length=MAX_PHRASES)] | None = None
     extra: dict[str, Any] = {}
 
     def __repr__(self) -> str:

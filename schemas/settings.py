@@ -100,7 +100,10 @@ MEASURES = {
     "audio.bandwidth_hz": "highest frequency with speech: below 4000 it went through a telephone",
     "audio.level_dbfs": "root mean square in dB of full scale",
     "audio.clipping": "share of the samples at full scale, 0 to 1",
+    "audio.speech_share": "share of the time in which somebody speaks, 0 to 1",
 }
+#: Of them the one that is measured only where a rule tests it.
+SPEECH_SHARE = "audio.speech_share"
 
 Scalar = str | int | float | bool
 

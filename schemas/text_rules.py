@@ -8,6 +8,8 @@ from functools import partial
 
 import msgspec
 
+from schemas.inverse_normalization import Language, digits, units
+
 
 class TextRule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """One change of a text; exactly one of `find` and `matches` is given.
@@ -32,8 +34,16 @@ class TextExample(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class TextRules(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Each rule in turn, on what the ones before have made; and examples of what comes out."""
+    """How texts are written: numbers, then units, then each rule on what the ones before made.
 
+    Attributes:
+        numbers: a language; its numbers are written as digits, see `inverse_normalization.digits`.
+        units: whether English units after a number are written as symbols, as in "5 mg".
+        examples: of what comes out.
+    """
+
+    numbers: Language | None = None
+    units: bool = False
     rules: list[TextRule] = []
     examples: list[TextExample] = []
 
@@ -41,6 +51,10 @@ class TextRules(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 def compile_text_rules(rules: TextRules) -> Callable[[str], str]:
     """A function that writes a text by `rules`, which have no faults."""
     changes = [_change(rule) for rule in rules.rules]
+    if rules.units:
+        changes.insert(0, units(rules.numbers))
+    if rules.numbers is not None:
+        changes.insert(0, digits(rules.numbers))
 
     def write(text: str) -> str:
         for change in changes:

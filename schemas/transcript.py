@@ -50,6 +50,8 @@ class Transcript(msgspec.Struct, kw_only=True):
         rule_values: the values by which that rule held, by field.
         audio_measures: what was measured of the audio, see `schemas.settings.MEASURES`, under the
             names without "audio.".
+        phrases_used: of a record with `phrases`: how many of them each model listened for; 0 for a
+            model that cannot.
         plan: name of the plan, where it was not a model alone.
         failed_models: models that gave no answer, with the reason's code.
         fallback_from: the plan or model that had no text, where a fallback had it.
@@ -74,6 +76,7 @@ class Transcript(msgspec.Struct, kw_only=True):
     lang: str | None = None
     domain: str | None = None
     conditions: str | None = None
+    phrases: list[str] | None = None
     pred_text: str
     selected_model: str
     model_path: str
@@ -82,6 +85,7 @@ class Transcript(msgspec.Struct, kw_only=True):
     rule_values: dict[str, Any] = {}
     audio_measures: dict[str, float] = {}
     heard_text: str | None = None
+    phrases_used: dict[str, int] | None = None
     plan: str | None = None
     failed_models: dict[str, str] | None = None
     fallback_from: str | None = None

@@ -19,7 +19,7 @@ from time import monotonic
 import msgspec
 
 from serve_app.batching import plan_batches
-from serve_app.engines.base import Clip, Engine, Hypothesis, Rejection
+from serve_app.engines.base import Clip, Engine, Hypothesis, Phrases, Rejection, takes_phrases
 from serve_app.engines.errors import EngineError
 from serve_app.engines.isolation import run_isolated
 from serve_app.engines.load import check_engine
@@ -81,6 +81,7 @@ class _Waiting(msgspec.Struct):
     index: int
     clip: Clip
     words: bool
+    phrases: Phrases
     arrived: float
 
 
@@ -120,10 +121,16 @@ class Batcher:
         self._thread.start()
         return await asyncio.wrap_future(self._ready)
 
-    async def transcribe(self, clips: Sequence[Clip], *, words: bool = False) -> list[Outcome]:
+    async def transcribe(
+        self, clips: Sequence[Clip], *, words: bool = False, phrases: Sequence[Phrases] = ()
+    ) -> list[Outcome]:
         """One outcome per clip, in order; returns when the last of them is there.
 
         If it is cancelled, those of its clips that still wait never reach the engine.
+
+        Args:
+            words: whether words with times are wanted.
+            phrases: of each clip, for an engine that takes them; empty where no clip has any.
 
         Raises:
             QueueFullError: the clips do not fit into the queue; none was taken.
@@ -143,7 +150,10 @@ class Batcher:
                 self._progress = now
             self._unfinished += len(clips)
             self._queue.extend(
-                _Waiting(call, index, clip, words, now) for index, clip in enumerate(clips)
+                _Waiting(call, index, clip, words, own, now)
+                for index, (clip, own) in enumerate(
+                    zip(clips, phrases or [()] * len(clips), strict=True)
+                )
             )
             self._wake.notify()
         return await call.future
@@ -239,7 +249,12 @@ class Batcher:
             self._note_progress(finished=0)
             try:
                 clips = [item.clip for item in items]
-                results = self._engine.transcribe(clips, words=items[0].words)
+                words = items[0].words
+                phrases = [item.phrases for item in items]
+                if any(phrases) and takes_phrases(self._engine):
+                    results = self._engine.transcribe(clips, words=words, phrases=phrases)
+                else:
+                    results = self._engine.transcribe(clips, words=words)
                 if len(results) != len(items):
                     raise RuntimeError(f"{len(results)} results for {len(items)} clips")
                 return results

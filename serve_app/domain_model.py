@@ -9,12 +9,11 @@ import asyncio
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
-import soxr
 
 from schemas.settings import ModelSettings
+from serve_app.audio.resample import resample
 from serve_app.batcher import Batcher, Outcome
-from serve_app.engines.base import Clip, Engine
+from serve_app.engines.base import Clip, Engine, Phrases
 from serve_app.engines.load import load_engine
 
 
@@ -67,13 +66,19 @@ class DomainModel:
         )
 
     async def transcribe(
-        self, clips: Sequence[Clip], sample_rate: int, words: bool = False
+        self,
+        clips: Sequence[Clip],
+        sample_rate: int,
+        words: bool = False,
+        phrases: Sequence[Phrases] = (),
     ) -> Reply:
         """One outcome per clip, in order.
 
         Args:
             clips: mono float32 audio, `sample_rate` hertz each; may be read-only.
             words: whether hypotheses carry words with times.
+            phrases: of each clip, to listen for; empty where no clip has any. Hypotheses say how
+                many were.
 
         Raises:
             serve_app.batcher.QueueFullError: too much waits already.
@@ -81,8 +86,11 @@ class DomainModel:
         """
         rate = self._info.sample_rate
         if sample_rate != rate:
-            clips = await asyncio.to_thread(_resample, clips, sample_rate, rate)
-        return Reply(await self._batcher.transcribe(clips, words=words), self._info.sha256)
+            clips = await asyncio.to_thread(
+                lambda: [resample(clip, sample_rate, rate) for clip in clips]
+            )
+        outcomes = await self._batcher.transcribe(clips, words=words, phrases=phrases)
+        return Reply(outcomes, self._info.sha256)
 
     async def info(self) -> ModelInfo:
         return self._info
@@ -107,7 +115,3 @@ def _load(settings: ModelSettings) -> Engine:
     if warm_up is not None:
         warm_up()
     return engine
-
-
-def _resample(clips: Sequence[Clip], source: int, target: int) -> list[Clip]:
-    return [np.asarray(soxr.resample(clip, source, target), np.float32) for clip in clips]

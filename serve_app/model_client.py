@@ -13,7 +13,7 @@ import ray.serve.exceptions
 from schemas.failures import ErrorCode
 from serve_app.batcher import BrokenOverCallError, QueueFullError
 from serve_app.domain_model import ModelInfo, Reply
-from serve_app.engines.base import Clip
+from serve_app.engines.base import Clip, Phrases
 from serve_app.transcriber import ModelError
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,12 @@ class ModelClient:
         self._info = handle.options(method_name="info", _by_reference=True)
 
     async def transcribe(
-        self, clips: Sequence[Clip], sample_rate: int, *, words: bool = False
+        self,
+        clips: Sequence[Clip],
+        sample_rate: int,
+        *,
+        words: bool = False,
+        phrases: Sequence[Phrases] = (),
     ) -> Reply:
         """See `serve_app.domain_model.DomainModel.transcribe`.
 
@@ -45,7 +50,9 @@ class ModelClient:
             ModelError: there is no answer: `MODEL_DIED` where the replica died over this call,
                 `MODEL_UNAVAILABLE`, `MODEL_TIMEOUT` or `OVERLOADED`.
         """
-        return await self._call(self._transcribe, self._timeout_s, clips, sample_rate, words)
+        return await self._call(
+            self._transcribe, self._timeout_s, clips, sample_rate, words, phrases
+        )
 
     async def info(self) -> ModelInfo:
         """What the model serves. Raises as `transcribe` does."""

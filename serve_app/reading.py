@@ -45,14 +45,20 @@ def portions(records: Sequence[ManifestRecord]) -> Iterator[range]:
         yield range(begin, len(records))
 
 
-def load_all(load: Load, records: Sequence[ManifestRecord]) -> list[Loaded | Exception]:
-    """Each record's audio, or why there is none."""
+def load_all(
+    load: Load, records: Sequence[ManifestRecord], *, speech: bool = False
+) -> list[Loaded | Exception]:
+    """Each record's audio, or why there is none.
+
+    Args:
+        speech: see `serve_app.audio.measures.measure`.
+    """
     loaded: list[Loaded | Exception] = []
     for record in records:
         started = perf_counter()
         try:
             clip = load(record)
-            measures = measure(clip, SAMPLE_RATE)
+            measures = measure(clip, SAMPLE_RATE, speech=speech)
             loaded.append(Loaded(clip, measures, (perf_counter() - started) * 1000))
         except Exception as error:
             loaded.append(error)

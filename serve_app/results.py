@@ -24,6 +24,7 @@ def make_result(
     timings: Timings,
     models: Mapping[str, ModelSettings],
     sha256: Mapping[str, str],
+    phrases: Mapping[str, int],
     write: Mapping[str, Callable[[str], str]],
 ) -> Result:
     """The transcript of `record`, or its error.
@@ -34,6 +35,7 @@ def make_result(
         measures: of its audio.
         models: settings by name.
         sha256: digests of the model files, by the models' names.
+        phrases: how many of the record's phrases models listened for, by the models' names.
         write: how the texts of models are written, by the models' names; as heard unless there.
     """
     if isinstance(found, Failure):
@@ -53,6 +55,8 @@ def make_result(
         lang=record.lang,
         domain=record.domain,
         conditions=record.conditions,
+        phrases=record.phrases,
+        phrases_used=dict(phrases) or None,
         pred_text=text,
         heard_text=found.text if text != found.text else None,
         selected_model=found.model,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from schemas.manifest import ManifestRecord
-from schemas.settings import Condition, Routing, Rule, Scalar
+from schemas.settings import SPEECH_SHARE, Condition, Routing, Rule, Scalar
 
 #: Name of the rule in the result when no rule held.
 DEFAULT = "default"
@@ -44,9 +44,15 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 class Selector:
-    """The compiled rules of `routing`. Holds no state: safe to share between threads."""
+    """The compiled rules of `routing`. Holds no state: safe to share between threads.
+
+    Attributes:
+        needs_speech: whether a rule tests the share of speech, which is measured only then.
+    """
 
     def __init__(self, routing: Routing) -> None:
+        conditions = [each for rule in routing.rules for each in (*rule.all, *rule.any)]
+        self.needs_speech = any(each.field == SPEECH_SHARE for each in conditions)
         self._default = Choice(routing.default, DEFAULT)
         self._rules = [_CompiledRule(rule) for rule in routing.rules]
 

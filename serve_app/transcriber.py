@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from schemas.text_rules import compile_text_rules
 from schemas.transcript import Timings
 from serve_app.batcher import Outcome
 from serve_app.domain_model import Reply
-from serve_app.engines.base import Clip, Hypothesis
+from serve_app.engines.base import Clip, Hypothesis, Phrases
 from serve_app.faults import own_fault
 from serve_app.memory import AudioMemory
 from serve_app.plans import Answer, Ask, Course, Decision, Failure, Planner
@@ -60,7 +61,12 @@ class Model(Protocol):
     """A model as the transcriber sees it."""
 
     async def transcribe(
-        self, clips: Sequence[Clip], sample_rate: int, *, words: bool = False
+        self,
+        clips: Sequence[Clip],
+        sample_rate: int,
+        *,
+        words: bool = False,
+        phrases: Sequence[Phrases] = (),
     ) -> Reply:
         """One outcome per clip, in order, or `ModelError`; either in bounded time."""
         ...
@@ -88,8 +94,8 @@ class Transcriber:
     ) -> None:
         self.settings = settings
         self.models = models
-        self.load = load
         self.selector = Selector(settings.routing)
+        self.load_all = partial(load_all, load, speech=self.selector.needs_speech)
         self.planner = Planner(settings, calibration)
         self.write = {
             name: compile_text_rules(settings.text_rules[model.text_rules])
@@ -131,6 +137,7 @@ class _Item:
         ask: what its plan waits for; answers to an earlier one come too late.
         answers: to it, so far.
         queue_ms, model_ms, sha256: of the answers to all asks, by model.
+        phrases: how many of the record's own each model listened for.
     """
 
     index: int
@@ -144,6 +151,7 @@ class _Item:
     queue_ms: dict[str, float] = field(default_factory=dict)
     model_ms: dict[str, float] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
+    phrases: dict[str, int] = field(default_factory=dict)
 
     @property
     def clip(self) -> Clip:
@@ -182,6 +190,7 @@ class _Job:
         self._groups: dict[str, _Group] = {}  # asked, not yet sent
         self._late: set[str] = set()  # models of groups that wait for no more records
         self._calls: set[asyncio.Task[None]] = set()
+        self._reads: list[asyncio.Task[None]] = []
         self._fault: BaseException | None = None
         self._done = asyncio.Event()
         self._started = perf_counter()
@@ -190,8 +199,9 @@ class _Job:
         try:
             async with asyncio.TaskGroup() as reading:
                 for indices in portions(self._records):
-                    reading.create_task(self._read(indices))
-            self._send_all()
+                    self._reads.append(reading.create_task(self._read(indices)))
+            if self._fault is None:
+                self._send_all()
             self._check_done()
             await self._done.wait()
             if self._fault is not None:
@@ -210,7 +220,7 @@ class _Job:
         async with owner.readers:
             await owner.memory.room()
             loaded = await asyncio.get_running_loop().run_in_executor(
-                owner.threads, load_all, owner.load, records
+                owner.threads, owner.load_all, records
             )
             owner.memory.take(sum(each.clip.nbytes for each in loaded if isinstance(each, Loaded)))
         for index, record, each in zip(indices, records, loaded, strict=True):
@@ -302,6 +312,7 @@ class _Job:
                 item.timings(self._started),
                 self._owner.settings.models,
                 item.sha256,
+                item.phrases,
                 self._owner.write,
             )
         except Exception as error:
@@ -346,6 +357,8 @@ class _Job:
         if not call.cancelled() and (fault := call.exception()) is not None:
             self._fault = fault
             self._done.set()
+            for read in self._reads:  # they may wait for memory that nobody frees any more
+                read.cancel()
 
     def _release(self, item: _Item) -> None:
         self._owner.memory.release(item.clip.nbytes)
@@ -355,8 +368,12 @@ class _Job:
         words = owner.settings.models[model].words or model in owner.planner.needs_words
         owner.calls[model] += 1
         try:
+            phrases = [tuple(item.record.phrases or ()) for item in items]
             reply = await owner.models[model].transcribe(
-                [item.clip for item in items], SAMPLE_RATE, words=words
+                [item.clip for item in items],
+                SAMPLE_RATE,
+                words=words,
+                phrases=phrases if any(phrases) else (),
             )
         except ModelError as error:
             failure = Failure(error.code, str(error), model)
@@ -367,7 +384,10 @@ class _Job:
                 item.queue_ms[model] = outcome.queue_ms
                 item.model_ms[model] = outcome.model_ms
                 item.sha256[model] = reply.sha256
-                self._answer(item, ask, model, _answer_of(model, outcome))
+                answer = _answer_of(model, outcome)
+                if item.record.phrases and isinstance(answer, Hypothesis):
+                    item.phrases[model] = answer.phrases or 0
+                self._answer(item, ask, model, answer)
         finally:
             owner.calls[model] -= 1
         self._send_late()

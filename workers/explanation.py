@@ -61,7 +61,7 @@ def _explain(record: ManifestRecord, selector: Selector, loader: AudioLoader) ->
         duration=record.duration,
         sample_rate=SAMPLE_RATE,
     )
-    measures = measure(clip, SAMPLE_RATE)
+    measures = measure(clip, SAMPLE_RATE, speech=selector.needs_speech)
     choice = selector.choose(record, measures)
     tried = selector.try_all(record, measures)
     held = [index for index, each in enumerate(tried) if each.rule == choice.rule]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
+from schemas.settings import SPEECH_SHARE
+from serve_app.audio.speech import speech_share
 from serve_app.engines.base import Clip
 
 _FRAME_S = 0.02
@@ -24,20 +26,26 @@ _HANN = np.hanning(_WINDOW).astype(np.float32)
 _FULL_SCALE = 32766 / 32768
 
 
-def measure(clip: Clip, sample_rate: int) -> dict[str, float]:
+def measure(clip: Clip, sample_rate: int, *, speech: bool = False) -> dict[str, float]:
     """All measures of `clip`, float32 mono at `sample_rate` Hz, by the names that rules use.
+
+    Args:
+        speech: whether the share of speech is measured too; it costs as much as a small model.
 
     Returns:
         `audio.seconds` (duration), `audio.snr_db`, `audio.bandwidth_hz`, `audio.level_dbfs` and
-        `audio.clipping`; see the functions of those names.
+        `audio.clipping`, see the functions of those names; and `audio.speech_share`.
     """
-    return {
+    found = {
         "audio.seconds": round(len(clip) / sample_rate, 3),
         "audio.snr_db": round(snr_db(clip, sample_rate), 1),
         "audio.bandwidth_hz": round(bandwidth_hz(clip, sample_rate)),
         "audio.level_dbfs": round(level_dbfs(clip), 1),
         "audio.clipping": round(clipping(clip), 5),
     }
+    if speech:
+        found[SPEECH_SHARE] = round(speech_share(clip, sample_rate), 3)
+    return found
 
 
 def snr_db(clip: Clip, sample_rate: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import msgspec
 import numpy as np
@@ -23,11 +23,14 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
         text: the words, as the model spells them.
         confidence: 0 to 1; None where the engine has none.
         words: with times in seconds from the start of the clip; None unless asked for.
+        phrases: how many of the clip's own phrases were listened for; None where it has none, or
+            the engine cannot.
     """
 
     text: str
     confidence: float | None = None
     words: list[Word] | None = None
+    phrases: int | None = None
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +38,10 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
 
     code: ErrorCode
     message: str
+
+
+#: What a clip is listened to for, beside what the model always listens for.
+Phrases = tuple[str, ...]
 
 
 class Engine(Protocol):
@@ -62,3 +69,28 @@ class Engine(Protocol):
         its `Rejection`.
         """
         ...
+
+
+class PhraseEngine(Engine, Protocol):
+    """An engine that can listen for phrases of each clip.
+
+    Attributes:
+        takes_phrases: True; an engine without it, or with False, is never given any.
+    """
+
+    takes_phrases: bool
+
+    def transcribe(
+        self, clips: Sequence[Clip], *, words: bool = False, phrases: Sequence[Phrases] = ()
+    ) -> list[Hypothesis | Rejection]:
+        """See `Engine`.
+
+        Args:
+            phrases: of each clip, mostly none; empty where no clip has any.
+        """
+        ...
+
+
+def takes_phrases(engine: Engine) -> TypeGuard[PhraseEngine]:
+    """Whether `engine` can listen for phrases of each clip."""
+    return bool(getattr(engine, "takes_phrases", False))

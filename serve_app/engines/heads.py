@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf, open_dict
 
+from serve_app.engines.base import Phrases
 from serve_app.engines.errors import EngineError
 from serve_app.engines.words import Tokens
 
@@ -31,36 +32,58 @@ class Decoded(NamedTuple):
 
 
 class Boost(NamedTuple):
-    """Phrases to listen for, and how hard: NeMo's GPU phrase boosting (a boosting tree)."""
+    """Phrases to listen for in every clip, and how hard, also for those that a clip brings.
 
-    phrases: Sequence[str]
-    weight: float
+    NeMo's GPU phrase boosting (a boosting tree).
+    """
+
+    phrases: Sequence[str] = ()
+    weight: float = 0.5
+
+
+NO_BOOST = Boost()
 
 
 class Head(Protocol):
-    """Decodes greedily, in whole batches; set up once, when the model is loaded."""
+    """Decodes greedily, in whole batches; set up once, when the model is loaded.
 
-    def decode(self, signal: torch.Tensor, lengths: torch.Tensor, *, tokens: bool) -> list[Decoded]:
+    Attributes:
+        surfaces: what each token id adds to the text.
+        takes_phrases: whether clips may have phrases of their own.
+    """
+
+    surfaces: list[str]
+    takes_phrases: bool
+
+    def decode(
+        self,
+        signal: torch.Tensor,
+        lengths: torch.Tensor,
+        *,
+        tokens: bool,
+        phrases: Sequence[Phrases] = (),
+    ) -> list[Decoded]:
         """Transcribe a batch.
 
         Args:
             signal: float32 [clips, samples], zero after each clip's end.
             lengths: int64 [clips], in samples.
             tokens: whether the tokens are wanted too.
+            phrases: of each clip, such as the model can write; empty where no clip has any.
         """
         ...
 
 
-def make_head(model: Any, name: str, *, confidence: bool, boost: Boost | None = None) -> Head:
+def make_head(model: Any, name: str, *, confidence: bool, boost: Boost = NO_BOOST) -> Head:
     """The head called `name` ("ctc" or "rnnt") of `model`, with its decoding strategy set.
 
     Raises:
         EngineError: a phrase of `boost` is empty or has a character that the model does not write,
             or the model has no tokens of several characters.
     """
-    if boost is not None and getattr(model, "tokenizer", None) is None:
+    if boost.phrases and getattr(model, "tokenizer", None) is None:
         raise EngineError("phrases: a model that writes single characters cannot listen for any")
-    if boost is not None and not all(phrase.strip() for phrase in boost.phrases):
+    if not all(phrase.strip() for phrase in boost.phrases):
         raise EngineError("phrases: one of them is empty")
     head: CTCHead | TransducerHead
     if name == "rnnt":
@@ -68,27 +91,37 @@ def make_head(model: Any, name: str, *, confidence: bool, boost: Boost | None = 
     else:
         hybrid = hasattr(model, "ctc_decoder")
         head = CTCHead(model, hybrid=hybrid, confidence=confidence, boost=boost)
-    if boost is not None:
-        _check_phrases(boost, head.surfaces)
+    _check_phrases(boost, head.surfaces)
     model.eval()  # the new strategy brings new modules
     return head
 
 
 def _check_phrases(boost: Boost, surfaces: Sequence[str]) -> None:
-    alphabet = {" ", *"".join(surfaces)}
     for phrase in boost.phrases:
-        outside = sorted(set(phrase) - alphabet)
+        outside = sorted(set(phrase) - _alphabet(surfaces))
         if outside:
             characters = " ".join(map(repr, outside))
             raise EngineError(f"phrases: {phrase!r}: the model does not write {characters}")
 
 
-class CTCHead:
-    """The CTC head of a CTC model or of a hybrid one."""
+def writable(phrases: Phrases, surfaces: Sequence[str]) -> Phrases:
+    """Those of `phrases` that a model can write, in lower case where it has no other."""
+    alphabet = _alphabet(surfaces)
+    spellings = ((each.strip(), each.strip().lower()) for each in phrases)
+    found = (next((s for s in both if s and set(s) <= alphabet), "") for both in spellings)
+    return tuple(dict.fromkeys(each for each in found if each))
 
-    def __init__(
-        self, model: Any, *, hybrid: bool, confidence: bool, boost: Boost | None = None
-    ) -> None:
+
+def _alphabet(surfaces: Sequence[str]) -> set[str]:
+    return {" ", *"".join(surfaces)}
+
+
+class CTCHead:
+    """The CTC head of a CTC model or of a hybrid one. See `Head`."""
+
+    takes_phrases = False  # NeMo has that for transducers only
+
+    def __init__(self, model: Any, *, hybrid: bool, confidence: bool, boost: Boost) -> None:
         config = model.cfg.aux_ctc.decoding if hybrid else model.cfg.decoding
         # confidences are taken from the log-probabilities: NeMo's own cost it timestamps, in
         # Python, frame by frame
@@ -102,9 +135,16 @@ class CTCHead:
         self._decoding = model.ctc_decoding if hybrid else model.decoding
         self.surfaces = _surfaces(self._decoding)
         self._confidence = confidence
-        self._boosted = boost is not None
+        self._boosted = bool(boost.phrases)
 
-    def decode(self, signal: torch.Tensor, lengths: torch.Tensor, *, tokens: bool) -> list[Decoded]:
+    def decode(
+        self,
+        signal: torch.Tensor,
+        lengths: torch.Tensor,
+        *,
+        tokens: bool,
+        phrases: Sequence[Phrases] = (),
+    ) -> list[Decoded]:
         outputs = self._model.forward(input_signal=signal, input_signal_length=lengths)
         if self._hybrid:
             logprobs = self._model.ctc_decoder(encoder_output=outputs[0])
@@ -156,22 +196,39 @@ class CTCHead:
 
 
 class TransducerHead:
-    """The RNN-T or TDT head of a transducer or of a hybrid model."""
+    """The RNN-T or TDT head of a transducer or of a hybrid model. See `Head`."""
 
-    def __init__(self, model: Any, *, confidence: bool, boost: Boost | None = None) -> None:
+    def __init__(self, model: Any, *, confidence: bool, boost: Boost) -> None:
         config = _greedy(model.cfg.decoding, confidence=confidence, boost=boost)
         model.change_decoding_strategy(config, verbose=False)
         self._model = model
+        self._decoding = model.decoding
         self.surfaces = _surfaces(model.decoding)
+        self.takes_phrases = getattr(model, "tokenizer", None) is not None
         self._confidence = confidence
+        self._config = config
+        self._weight = boost.weight
+        self._listener: _Listener | None = None
 
-    def decode(self, signal: torch.Tensor, lengths: torch.Tensor, *, tokens: bool) -> list[Decoded]:
+    def decode(
+        self,
+        signal: torch.Tensor,
+        lengths: torch.Tensor,
+        *,
+        tokens: bool,
+        phrases: Sequence[Phrases] = (),
+    ) -> list[Decoded]:
         encoded, encoded_lengths = self._model.forward(
             input_signal=signal, input_signal_length=lengths
         )
-        hypotheses = self._model.decoding.rnnt_decoder_predictions_tensor(
-            encoded, encoded_lengths, return_hypotheses=True
-        )
+        if any(phrases):
+            if self._listener is None:
+                self._listener = _Listener(self._model, self._config, self._weight)
+            hypotheses = self._listener.decode(encoded, encoded_lengths, phrases)
+        else:
+            hypotheses = self._decoding.rnnt_decoder_predictions_tensor(
+                encoded, encoded_lengths, return_hypotheses=True
+            )
         frames = torch.arange(encoded.shape[-1], device=encoded.device)
         inside = frames < encoded_lengths[:, None]
         finite = (encoded.sum(dim=1).isfinite() | ~inside).all(dim=1).tolist()
@@ -196,7 +253,57 @@ class TransducerHead:
         )
 
 
-def _greedy(config: Any, *, confidence: bool, boost: Boost | None) -> Any:
+class _Listener:
+    """A decoding of its own for batches in which clips have phrases: it costs the others time."""
+
+    def __init__(self, model: Any, config: Any, weight: float) -> None:
+        config = config.copy()
+        with open_dict(config):
+            config.greedy.enable_per_stream_biasing = True
+        usual = model.decoding
+        model.change_decoding_strategy(config, verbose=False)
+        model.eval()
+        self._tokenizer = model.tokenizer
+        self._weight = weight
+        self._decoding, model.decoding = model.decoding, usual
+
+    def decode(
+        self, encoded: torch.Tensor, lengths: torch.Tensor, phrases: Sequence[Phrases]
+    ) -> list[Any]:
+        from nemo.collections.asr.parts.utils.rnnt_utils import Hypothesis
+
+        trees = self._decoding.decoding.decoding_computer.biasing_multi_model
+        requests = {each: self._request(each) for each in phrases if each}
+        try:
+            for request in requests.values():  # some 15 ms each
+                request.add_to_multi_model(self._tokenizer, trees)
+            begun = [
+                Hypothesis.empty_with_biasing_cfg(requests[each]) if each else None
+                for each in phrases
+            ]
+            found: list[Any] = self._decoding.rnnt_decoder_predictions_tensor(
+                encoded, lengths, return_hypotheses=True, partial_hypotheses=begun
+            )
+            return found
+        finally:
+            for request in requests.values():
+                request.remove_from_multi_model(trees)
+
+    def _request(self, phrases: Phrases) -> Any:
+        from nemo.collections.asr.parts.context_biasing import (
+            biasing_multi_model,
+            boosting_graph_batched,
+        )
+
+        tree = boosting_graph_batched.BoostingTreeModelConfig(
+            key_phrases_list=list(phrases), **_BOOSTING_TREE
+        )
+        return biasing_multi_model.BiasingRequestItemConfig(
+            tree, self._weight, auto_manage_multi_model=False
+        )
+
+
+def _greedy(config: Any, *, confidence: bool, boost: Boost) -> Any:
     """`config` of a decoding strategy, changed to plain batched greedy search."""
     config = OmegaConf.create(OmegaConf.to_container(config))
     with open_dict(config):
@@ -210,7 +317,7 @@ def _greedy(config: Any, *, confidence: bool, boost: Boost | None) -> Any:
             "exclude_blank": True,
             "method_cfg": {"name": "max_prob", "alpha": 1.0},
         }
-        if boost is not None:
+        if boost.phrases:
             phrases = list(boost.phrases)
             config.greedy.boosting_tree = {"key_phrases_list": phrases, **_BOOSTING_TREE}
             config.greedy.boosting_tree_alpha = boost.weight

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from schemas.failures import ErrorCode
 from schemas.settings import ModelSettings
 from schemas.transcript import Word
 from serve_app.batching import plan_batches
-from serve_app.engines.base import Clip, Hypothesis, Rejection
+from serve_app.engines.base import Clip, Hypothesis, Phrases, Rejection
 from serve_app.engines.errors import EngineError
-from serve_app.engines.heads import Boost, Decoded, make_head
+from serve_app.engines.heads import Boost, Decoded, make_head, writable
 from serve_app.engines.isolation import run_isolated
 from serve_app.engines.nemo_load import (
     choose_head,
@@ -27,6 +29,13 @@ from serve_app.engines.splitting import join_hypotheses, split_at_silences
 from serve_app.engines.words import fold_words, mean_confidence
 
 log = logging.getLogger(__name__)
+
+
+class _Piece(NamedTuple):
+    """A clip, or a part of one that fits the model, and what to listen for in it."""
+
+    clip: Clip
+    phrases: Phrases = ()
 
 
 class NemoEngine:
@@ -42,6 +51,7 @@ class NemoEngine:
     Attributes:
         sample_rate, sha256, device: as in the protocol.
         head: "ctc" or "rnnt" (which is also TDT).
+        takes_phrases: see `serve_app.engines.base.PhraseEngine`.
         frame_seconds: length of one frame of the model's output.
         min_samples: shortest clip that the model takes; a shorter one is padded with silence.
         batch_seconds: padded seconds in a batch; less than the settings say once a batch did not
@@ -68,11 +78,12 @@ class NemoEngine:
         self.min_samples = min_samples(model)
         self.batch_seconds = settings.batch_seconds
         self._settings = settings
-        boost = Boost(settings.phrases, settings.phrase_weight) if settings.phrases else None
+        boost = Boost(settings.phrases, settings.phrase_weight)
         self._head = make_head(model, self.head, confidence=settings.confidence, boost=boost)
+        self.takes_phrases = self._head.takes_phrases
 
     def transcribe(
-        self, clips: Sequence[Clip], *, words: bool = False
+        self, clips: Sequence[Clip], *, words: bool = False, phrases: Sequence[Phrases] = ()
     ) -> list[Hypothesis | Rejection]:
         """One hypothesis or rejection per clip, in order. Blocks while the model runs.
 
@@ -84,20 +95,23 @@ class NemoEngine:
             clips: mono, float32, at `sample_rate`.
             words: whether the hypotheses carry words with times; they also do where the settings
                 say so.
+            phrases: of each clip; those that the model cannot write are left out. A transducer of
+                pieces can listen for them, see `takes_phrases`.
 
         Raises:
             EngineError: the model fails on any audio.
         """
         words = words or self._settings.words
         results: list[Hypothesis | Rejection | None] = [_fault(clip) for clip in clips]
-        pieces: list[Clip] = []
+        wanted = [writable(each, self._head.surfaces) for each in phrases] or [()] * len(clips)
+        pieces: list[_Piece] = []
         places: list[tuple[int, float]] = []  # of each piece: its clip, its start in seconds
         for index, clip in enumerate(clips):
             if results[index] is not None:
                 continue
             limit = self._settings.split_seconds
             for first, end in split_at_silences(clip, self.sample_rate, limit):
-                pieces.append(clip[first:end])
+                pieces.append(_Piece(clip[first:end], wanted[index]))
                 places.append((index, first / self.sample_rate))
         parts: dict[int, list[tuple[float, Hypothesis]]] = {}
         for (index, start), heard in zip(places, self._run(pieces, words=words), strict=True):
@@ -105,10 +119,12 @@ class NemoEngine:
                 results[index] = heard
             else:
                 parts.setdefault(index, []).append((start, heard))
-        return [
-            join_hypotheses(parts[index]) if result is None else result
-            for index, result in enumerate(results)
-        ]
+        for index, result in enumerate(results):
+            if result is None:
+                whole = join_hypotheses(parts[index])
+                given = bool(phrases) and bool(phrases[index])
+                results[index] = replace(whole, phrases=len(wanted[index])) if given else whole
+        return [result for result in results if result is not None]
 
     def warm_up(self) -> None:
         """Run the shapes that traffic will bring, from the smallest to the largest. Blocks.
@@ -126,9 +142,9 @@ class NemoEngine:
                 seconds = longest / 2**power
                 self._probe(int(self.batch_seconds / seconds), seconds)
 
-    def _run(self, pieces: Sequence[Clip], *, words: bool) -> list[Hypothesis | Rejection]:
+    def _run(self, pieces: Sequence[_Piece], *, words: bool) -> list[Hypothesis | Rejection]:
         """Transcribe pieces that each fit the model, batch by batch."""
-        lengths = [max(len(piece), self.min_samples) / self.sample_rate for piece in pieces]
+        lengths = [max(len(each.clip), self.min_samples) / self.sample_rate for each in pieces]
         heard: dict[int, Hypothesis | Rejection] = {}
         waiting = list(range(len(pieces)))
         while waiting:  # planned anew after each batch: the limit falls when memory runs out
@@ -146,24 +162,25 @@ class NemoEngine:
             self._probe(1, 1.0)
         return [heard[index] for index in range(len(pieces))]
 
-    def _forward(self, pieces: Sequence[Clip], *, words: bool) -> list[Hypothesis | Rejection]:
+    def _forward(self, pieces: Sequence[_Piece], *, words: bool) -> list[Hypothesis | Rejection]:
         """One batch through the network and the decoder."""
-        lengths = [max(len(piece), self.min_samples) for piece in pieces]
+        lengths = [max(len(each.clip), self.min_samples) for each in pieces]
         signal = np.zeros((len(pieces), max(lengths)), dtype=np.float32)
-        for row, piece in zip(signal, pieces, strict=True):
-            row[: len(piece)] = piece
+        for row, each in zip(signal, pieces, strict=True):
+            row[: len(each.clip)] = each.clip
         try:
             with torch.inference_mode():
                 decoded = self._head.decode(
                     torch.from_numpy(signal).to(self.device),
                     torch.tensor(lengths, device=self.device),
                     tokens=words or self._settings.confidence,
+                    phrases=[each.phrases for each in pieces],
                 )
         except torch.AcceleratorError as error:  # the CUDA context is lost, whatever the clip
             raise EngineError(f"the GPU failed: {error}") from error
         return [
-            self._hypothesis(each, len(piece) / self.sample_rate, words=words)
-            for each, piece in zip(decoded, pieces, strict=True)
+            self._hypothesis(found, len(each.clip) / self.sample_rate, words=words)
+            for found, each in zip(decoded, pieces, strict=True)
         ]
 
     def _hypothesis(
@@ -186,10 +203,10 @@ class NemoEngine:
             words=folded if words else None,
         )
 
-    def _lower_limit(self, pieces: Sequence[Clip]) -> None:
+    def _lower_limit(self, pieces: Sequence[_Piece]) -> None:
         """Plan smaller batches from now on, for `pieces` did not fit together."""
         if len(pieces) > 1:
-            padded = len(pieces) * max(len(piece) for piece in pieces) / self.sample_rate
+            padded = len(pieces) * max(len(each.clip) for each in pieces) / self.sample_rate
             self.batch_seconds = min(self.batch_seconds, padded / 2)
             log.warning(
                 "out of memory on %d clips, %.0f padded seconds; batches now hold %.0f",
@@ -203,7 +220,7 @@ class NemoEngine:
         rng = np.random.default_rng(0)
         noise = rng.normal(0, 0.05, int(seconds * self.sample_rate)).astype(np.float32)
         try:
-            heard = self._forward([noise] * clips, words=True)
+            heard = self._forward([_Piece(noise)] * clips, words=True)
         except Exception as error:
             size = f"{clips} x {seconds:.1f} s"
             raise EngineError(f"the model fails on {size} of noise: {error}") from error

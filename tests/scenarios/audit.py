@@ -33,6 +33,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         produced_twice: ids that are in the manifest topic more than once, or not at all: the
             producer's fault, not the worker's.
         transcripts: messages in the transcript topic.
+        without_a_member: transcripts that say that a model gave no answer.
         counted: transcripts that the metrics events say there are.
         uncommitted: records between the group's offsets and the ends of the partitions.
         open_transactions: partitions of the outputs with an undecided transaction.
@@ -45,6 +46,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     dead_lettered: list[str]
     produced_twice: list[str]
     transcripts: int
+    without_a_member: int
     counted: int
     uncommitted: int
     open_transactions: list[str]
@@ -72,7 +74,8 @@ def audit(settings: Settings, ids: Collection[str]) -> Audit:
     open_transactions = _open_transactions(
         kafka, [topics.transcripts, topics.metrics, topics.dead_letters]
     )
-    transcripts = [_text(message.key) for message in _messages(kafka, topics.transcripts)]
+    messages = _messages(kafka, topics.transcripts)
+    transcripts = [_text(message.key) for message in messages]
     letters = [
         from_headers(message.headers).id for message in _messages(kafka, topics.dead_letters)
     ]
@@ -91,6 +94,7 @@ def audit(settings: Settings, ids: Collection[str]) -> Audit:
         dead_lettered=sorted(letters),
         produced_twice=sorted(id_ for id_ in expected if produced[id_] != 1),
         transcripts=len(transcripts),
+        without_a_member=sum(b'"failed_models"' in (message.value or b"") for message in messages),
         counted=sum(
             msgspec.json.decode(event.value or b"", type=MetricsEvent).records for event in events
         ),

@@ -26,7 +26,7 @@ from rich.console import Console
 from deploy.local import ChildDiedError, LocalStack
 from tests.scenarios.audit import Audit, audit, uncommitted
 from tests.scenarios.replicas import kill_one
-from tests.scenarios.settings import BASE, EngineName, fault_settings
+from tests.scenarios.settings import BASE, EngineName, ensemble_settings, fault_settings
 from tests.scenarios.speech import many_records
 from tests.scenarios.stream_watch import CommitWatch, Feed
 from workers import exit_codes
@@ -265,9 +265,12 @@ def run_chaos(
     brokers: int,
     say: Callable[[str], None],
     *,
+    ensemble: bool = False,
     keep: bool = False,
 ) -> tuple[dict[str, Any], list[str]]:
     """Start a stack, carry out `plan`, stop it; returns the figures and what is wrong.
+
+    With `ensemble` two models, each with one replica, vote on every record.
 
     With `keep`, and wherever something is wrong, the stack's folder with its logs is kept; the
     last fault names it.
@@ -277,7 +280,8 @@ def run_chaos(
     def tell(text: str) -> None:
         say(f"{time.monotonic() - begin:7.1f} s  {text}")
 
-    with LocalStack(fault_settings(engine), BASE, brokers=brokers, partitions=PARTITIONS) as stack:
+    settings = ensemble_settings(engine) if ensemble else fault_settings(engine)
+    with LocalStack(settings, BASE, brokers=brokers, partitions=PARTITIONS) as stack:
         try:
             stack.start_serve()
             stack.start_broker()
@@ -300,6 +304,7 @@ def run_chaos(
         "lost": len(findings.lost),
         "duplicated": len(findings.duplicated),
         "dead_lettered": len(findings.dead_lettered),
+        "without_a_member": findings.without_a_member,
         "worker_kills": chaos.kills["worker"],
         "replica_kills": chaos.kills["model"] + chaos.kills["router"],
         "broker_restarts": chaos.kills["broker"],
@@ -323,6 +328,7 @@ def main() -> int:
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--records", type=int, default=2000)
     parser.add_argument("--engine", choices=get_args(EngineName), default="nemo")
+    parser.add_argument("--ensemble", action="store_true", help="two models that vote")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs")
     given = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -332,7 +338,12 @@ def main() -> int:
     console.print(f"[bold]Chaos[/], seed {given.seed}: {len(plan.deaths)} deaths to come")
     try:
         figures, faults = run_chaos(
-            plan, given.engine, given.brokers, console.print, keep=given.keep
+            plan,
+            given.engine,
+            given.brokers,
+            console.print,
+            ensemble=given.ensemble,
+            keep=given.keep,
         )
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED

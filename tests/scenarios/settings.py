@@ -1,4 +1,4 @@
-"""Settings files of the fault scenarios: one model, served twice, behind one Router."""
+"""Settings files of the fault scenarios: a model served twice, or two that vote, and a Router."""
 
 from __future__ import annotations
 
@@ -23,8 +23,17 @@ def fault_settings(engine: EngineName, replicas: int = 2) -> dict[str, Any]:
     }
 
 
-def _model(engine: EngineName) -> dict[str, Any]:
+def ensemble_settings(engine: EngineName) -> dict[str, Any]:
+    """The same with two models, each served once, that are asked together."""
+    settings = fault_settings(engine, replicas=1)
+    settings["models"]["medical"] = {**_model(engine, "medical"), "num_cpus": 0.1}
+    settings["plans"] = {"both": {"ensemble": ["general", "medical"], "patience_s": 2.0}}
+    settings["routing"] = {"default": "both"}
+    return settings
+
+
+def _model(engine: EngineName, name: str = "general") -> dict[str, Any]:
     if engine == "nemo":
-        return {"path": "models/general.nemo", "threads": 1}
+        return {"path": f"models/{name}.nemo", "threads": 1}
     options = {"delay_per_second": _STAND_IN_DELAY}
     return {"engine": "tests.standin:StandInEngine", "options": options}

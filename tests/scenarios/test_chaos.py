@@ -21,6 +21,18 @@ def test_every_record_is_transcribed_exactly_once_whatever_dies():
     assert figures["broker_restarts"] == 1
 
 
+@pytest.mark.kafka
+@pytest.mark.ray
+@pytest.mark.slow
+def test_an_ensemble_goes_on_without_members_that_die_in_mid_stream():
+    plan = make_plan(1, 400, {"model": 3})
+    figures, faults = run_chaos(plan, "stand-in", brokers=1, say=print, ensemble=True)
+    assert faults == []
+    assert figures["lost"] == figures["duplicated"] == figures["dead_lettered"] == 0
+    assert figures["replica_kills"] == 3
+    assert 0 < figures["without_a_member"] < 400
+
+
 def test_a_plan_follows_from_its_seed_alone():
     plan = make_plan(3, 2000, KILLS)
     assert plan == make_plan(3, 2000, KILLS)

@@ -50,6 +50,32 @@ def test_regular_expressions_have_groups_and_rules_follow_each_other() -> None:
 
 
 @pytest.mark.parametrize(
+    ("heard", "said"),
+    [
+        ("take one hundred and twenty milligrams, then rest", "take 120 mg, then rest"),
+        ("two milligrams of one of them", "2 mg of one of them"),
+        ("three point five percent of thirty seven degrees celsius", "3.5% of 37°C"),
+        ("a gram, the meter and kilograms", "a gram, the meter and kilograms"),
+        ("eighty Beats per Minute", "80 bpm"),
+        ("120 milligramsters", "120 milligramsters"),
+        ("12 over 8 millimeters of mercury", "12 over 8 mmHg"),
+        ("v2.5 grams", "v2.5 grams"),
+    ],
+)
+def test_numbers_and_units(heard: str, said: str) -> None:
+    assert compile_text_rules(TextRules(numbers="en", units=True))(heard) == said
+
+
+def test_numbers_come_first_and_rules_last() -> None:
+    over = TextRule(matches=r"(\d+) over (\d+)", replace=r"\1/\2")
+    rules = TextRules(numbers="en", rules=[BP, over])
+    heard = "bp one hundred and twenty over eighty"
+    assert compile_text_rules(rules)(heard) == "blood pressure 120/80"
+    german = TextRules(numbers="de", units=True)
+    assert compile_text_rules(german)("einundzwanzig percent") == "21%"
+
+
+@pytest.mark.parametrize(
     ("rule", "reason"),
     [
         (TextRule(replace="x"), "give exactly one of"),

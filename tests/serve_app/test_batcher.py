@@ -10,7 +10,7 @@ import pytest
 
 from schemas.failures import ErrorCode
 from serve_app.batcher import Batcher, BrokenOverCallError, EngineBrokenError, QueueFullError
-from serve_app.engines.base import Clip, Hypothesis, Rejection
+from serve_app.engines.base import Clip, Hypothesis, Phrases, Rejection
 from serve_app.engines.errors import EngineError
 
 RATE = 1000
@@ -289,3 +289,30 @@ async def test_closing_fails_what_waits_and_finishes_what_runs() -> None:
 async def test_no_clips_no_outcomes() -> None:
     async with running(FakeEngine()) as batcher:
         assert await batcher.transcribe([]) == []
+
+
+class ListeningEngine(FakeEngine):
+    """One that counts what it is to listen for."""
+
+    takes_phrases = True
+
+    def transcribe(
+        self, clips: Sequence[Clip], *, words: bool = False, phrases: Sequence[Phrases] = ()
+    ) -> list[Hypothesis | Rejection]:
+        wanted = phrases or [()] * len(clips)
+        super().transcribe(clips, words=words)
+        return [Hypothesis(text=",".join(each)) for each in wanted]
+
+
+async def test_each_clip_has_its_own_phrases_in_any_batch() -> None:
+    async with running(ListeningEngine()) as batcher:
+        clips = [clip(3.0), clip(1.0), clip(2.0)]
+        outcomes = await batcher.transcribe(clips, phrases=[("a", "b"), (), ("c",)])
+        texts = [each.result.text for each in outcomes if isinstance(each.result, Hypothesis)]
+        assert texts == ["a,b", "", "c"]
+
+
+async def test_an_engine_that_cannot_listen_is_given_no_phrases() -> None:
+    async with running(FakeEngine()) as batcher:
+        [outcome] = await batcher.transcribe([clip(1.0)], phrases=[("a",)])
+        assert outcome.result == Hypothesis(text="1000")

@@ -12,6 +12,7 @@ from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.settings import (
     MEASURES,
+    SPEECH_SHARE,
     AudioSettings,
     Condition,
     ModelSettings,
@@ -26,7 +27,7 @@ from schemas.transcript import Transcript
 from serve_app.audio import AudioError
 from serve_app.batcher import Outcome
 from serve_app.domain_model import Reply
-from serve_app.engines.base import Clip, Hypothesis, Rejection
+from serve_app.engines.base import Clip, Hypothesis, Phrases, Rejection
 from serve_app.plans import Ask, Course
 from serve_app.reading import SAMPLE_RATE
 from serve_app.results import Result
@@ -59,29 +60,42 @@ def settings(batch_seconds: float = 1000.0, threads: int = 4) -> Settings:
 
 
 class FakeModel:
-    """Says how many samples it heard; `gate` holds its answers, `error` replaces them."""
+    """Says how many samples it heard; `gate` holds its answers, `error` replaces them; `listens`
+    makes it count a clip's phrases."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.gate.set()
         self.calls: list[int] = []
         self.error: ModelError | None = None
+        self.listens = False
+        self.phrases: Sequence[Phrases] = ()
 
     async def transcribe(
-        self, clips: Sequence[Clip], sample_rate: int, *, words: bool = False
+        self,
+        clips: Sequence[Clip],
+        sample_rate: int,
+        *,
+        words: bool = False,
+        phrases: Sequence[Phrases] = (),
     ) -> Reply:
         assert sample_rate == SAMPLE_RATE
         self.calls.append(len(clips))
+        self.phrases = phrases
         await self.gate.wait()
         if self.error is not None:
             raise self.error
-        return Reply([self._outcome(clip) for clip in clips], sha256="abc")
+        wanted = phrases or [()] * len(clips)
+        pairs = zip(clips, wanted, strict=True)
+        return Reply([self._outcome(clip, own) for clip, own in pairs], sha256="abc")
 
-    def _outcome(self, clip: Clip) -> Outcome:
+    def _outcome(self, clip: Clip, phrases: Phrases) -> Outcome:
         if clip[0] == 1.0:
             refused = Rejection(code=ErrorCode.MODEL_REJECTED, message="no")
             return Outcome(refused, queue_ms=1, model_ms=2)
-        return Outcome(Hypothesis(text=f"{len(clip)} samples"), queue_ms=1, model_ms=2)
+        count = len(phrases) if self.listens and phrases else None
+        heard = Hypothesis(text=f"{len(clip)} samples", phrases=count)
+        return Outcome(heard, queue_ms=1, model_ms=2)
 
 
 def load(rec: ManifestRecord) -> Clip:
@@ -196,7 +210,9 @@ async def test_the_transcript_says_what_is_known() -> None:
     assert result.model_sha256 == "abc"
     assert (result.rule, result.rule_values) == ("domain", {"domain": "medical"})
     assert result.audio_measures["seconds"] == 0.01
-    assert set(result.audio_measures) == {name.removeprefix("audio.") for name in MEASURES}
+    assert set(result.audio_measures) == {
+        name.removeprefix("audio.") for name in MEASURES if name != SPEECH_SHARE
+    }
     assert (result.word_errors, result.reference_words, result.wer) == (4, 5, 80.0)
     assert result.timings.queue_ms == 1
     assert result.timings.model_ms == 2
@@ -261,15 +277,30 @@ async def test_little_memory_means_small_groups_not_a_standstill(threads: int) -
     for model in models.values():
         answer = model._outcome
 
-        def noting(clip: Clip, answer: Callable[[Clip], Outcome] = answer) -> Outcome:
+        def noting(
+            clip: Clip, phrases: Phrases, answer: Callable[..., Outcome] = answer
+        ) -> Outcome:
             held.append(router.memory.held_bytes)
-            return answer(clip)
+            return answer(clip, phrases)
 
         model._outcome = noting  # type: ignore[method-assign]
     async with asyncio.timeout(20):
         results = await asyncio.gather(*map(router.transcribe, lists))
     assert [len(part) for part in results] == [5] * 6
     assert max(held) <= (2 + threads) * clip_bytes
+    assert router.memory.held_bytes == 0
+
+
+async def test_a_bug_in_a_call_is_raised_while_others_wait_for_memory(monkeypatch) -> None:
+    router, models = transcriber(max_audio_bytes=8000, threads=1, batch_seconds=0.01)
+
+    async def broken(*_: Any, **__: Any) -> Reply:
+        raise ValueError("a bug of the client")
+
+    monkeypatch.setattr(models["general"], "transcribe", broken)
+    async with asyncio.timeout(5):
+        with pytest.raises(ValueError, match="a bug of the client"):
+            await router.transcribe([record(900 + n) for n in range(6)])
     assert router.memory.held_bytes == 0
 
 
@@ -423,3 +454,26 @@ async def test_a_model_writes_as_its_domain_does() -> None:
     assert isinstance(ruled, Transcript)
     assert (plain.pred_text, plain.heard_text, plain.wer) == ("100 samples", None, 50.0)
     assert (ruled.pred_text, ruled.heard_text, ruled.wer) == ("101 smp", "101 samples", 0.0)
+
+
+async def test_phrases_of_a_record_go_to_every_model_that_is_asked_and_are_counted() -> None:
+    router, models = planned(ENSEMBLE)
+    models["medical"].listens = True
+    results = await router.transcribe([record(0, phrases=["bilirubin", "jane doe"]), record(1)])
+    first, second = results
+    assert isinstance(first, Transcript)
+    assert isinstance(second, Transcript)
+    assert models["medical"].phrases == [("bilirubin", "jane doe"), ()]
+    assert first.phrases == ["bilirubin", "jane doe"]
+    assert first.phrases_used == {"general": 0, "medical": 2, "legal": 0}
+    assert second.phrases_used is None
+
+
+async def test_the_share_of_speech_is_measured_only_where_a_rule_asks_for_it() -> None:
+    chosen = settings()
+    silent = Condition(field=SPEECH_SHARE, below=0.1)
+    chosen.routing.rules.insert(0, Rule(name="silent", model="medical", all=[silent]))
+    router = Transcriber(chosen, {"general": FakeModel(), "medical": FakeModel()}, load)
+    [result] = await router.transcribe([record(0)])
+    assert isinstance(result, Transcript)
+    assert (result.rule, result.audio_measures["speech_share"]) == ("silent", 0.0)

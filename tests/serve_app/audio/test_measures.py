@@ -7,6 +7,7 @@ import soxr
 from deploy.demo import SPEECH
 from deploy.demo.corpus import channel
 from serve_app.audio.measures import bandwidth_hz, clipping, level_dbfs, measure, snr_db
+from serve_app.audio.speech import speech_probabilities, speech_share
 from workers import acoustics
 from workers.speech import check_manifest, read_audio
 
@@ -49,3 +50,25 @@ def test_level_and_clipping() -> None:
     assert clipping(sine / 2) == 0
     loud = np.clip(sine * 2, -1, 1)
     assert clipping(loud) == pytest.approx(2 / 3, abs=0.01)
+
+
+def test_the_share_of_speech(clips: list[np.ndarray]) -> None:
+    shares = [speech_share(clip, RATE) for clip in clips]
+    assert np.median(shares) > 0.7
+    halves = [speech_share(np.concatenate([clip, 0 * clip]), RATE) for clip in clips]
+    assert halves == pytest.approx([share / 2 for share in shares], abs=0.1)
+    assert speech_share(np.zeros(0, np.float32), RATE) == 0
+    noise = acoustics.white(10 * RATE, np.random.default_rng(0)).astype(np.float32)
+    assert speech_share(0.1 * noise, RATE) < 0.05
+    assert speech_share(soxr.resample(clips[0], RATE, 8_000), 8_000) == pytest.approx(
+        shares[0], abs=0.1
+    )
+
+
+def test_speech_is_where_silero_finds_it(clips: list[np.ndarray]) -> None:
+    from silero_vad import load_silero_vad
+
+    long = np.concatenate(clips)[: 100 * RATE]  # more than one call
+    for clip in (clips[0], long):
+        theirs = load_silero_vad(sequence=True).audio_forward(clip)
+        np.testing.assert_allclose(speech_probabilities(clip), theirs, atol=1e-4)

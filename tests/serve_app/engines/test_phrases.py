@@ -81,3 +81,30 @@ def test_every_other_kind_of_model_can(engine_of: EngineOf, kind: str, head: str
 
 def texts(results: list) -> list[str]:
     return [each.text for each in results if isinstance(each, Hypothesis)]
+
+
+TRANSDUCERS = [each for each in KINDS if each[0] not in CHARACTERS and "ctc" not in "".join(each)]
+
+
+@pytest.mark.parametrize(("kind", "head"), TRANSDUCERS)
+def test_a_transducer_listens_for_the_phrases_of_each_clip(
+    engine_of: EngineOf, kind: str, head: str
+) -> None:
+    engine = engine_of(kind, head=head, phrase_weight=8.0)
+    assert engine.takes_phrases
+    clips = [babble(2.0, seed) for seed in range(3)]
+    plain = texts(engine.transcribe(clips))
+    wish = "sphinx of black quartz"
+    results = engine.transcribe(clips, words=True, phrases=[(), (wish, "Ω"), (wish.upper(),)])
+    heard = texts(results)
+    assert heard[0] == plain[0]
+    assert heard[1] != plain[1]
+    assert heard[2] != plain[2]
+    assert [each.phrases for each in results] == [None, 1, 1]  # Ω is none that it can write
+    # what one call asked for is gone with it
+    assert texts(engine.transcribe(clips)) == plain
+
+
+@pytest.mark.parametrize(("kind", "head"), [each for each in KINDS if each not in TRANSDUCERS])
+def test_every_other_model_says_that_it_does_not(engine_of: EngineOf, kind: str, head: str) -> None:
+    assert not engine_of(kind, head=head).takes_phrases
