@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from workers.evaluation.benchmarking import Benchmark
 
 
+#: Passes on an idle machine differ by less, from the fastest to the slowest.
+QUIET_PERCENT = 5.0
+
+
 class Way(StrEnum):
     """Ways to measure."""
 
@@ -136,6 +140,13 @@ def _show(found: Benchmark) -> None:
             f"{model.name}: batches of {model.batch_seconds:g} s, {model.threads} threads, "
             f"{model.dtype}; sha256 {model.sha256[:12]}"
         )
+        for each in model.paths:
+            if each.rtfx.spread > QUIET_PERCENT:
+                console.print(
+                    f"{model.name}, {each.path}: the passes differ by {each.rtfx.spread:.0f}%, so "
+                    "something else runs on this machine or beside it; take more --repeats",
+                    style="yellow",
+                )
     console.print(found.protocol)
 
 
