@@ -13,6 +13,9 @@ import yaml
 
 from schemas.text_rules import TextRules, text_rule_faults
 
+#: Where something may name a model or a plan, the rules of `routing` as a whole.
+AUTO = "auto"
+
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 NonNegativeFloat = Annotated[float, msgspec.Meta(ge=0)]
@@ -55,6 +58,8 @@ class ModelSettings(_Strict):
         num_cpus: CPU cores per replica.
         replicas: fixed number of replicas, unless `autoscaling` is given.
         batch_seconds: seconds of padded audio (clips x longest clip) in one batch.
+        interactive_share: of the model's time that HTTP requests may have while the stream waits;
+            they go first within it.
         split_seconds: longer audio is split at silences into pieces of at most this length.
         dtype: "auto" is float32 on a CPU and bfloat16 on a GPU.
         head: which head of a hybrid model decodes; "auto" is the model's default (RNNT/TDT).
@@ -76,6 +81,7 @@ class ModelSettings(_Strict):
     replicas: PositiveInt = 1
     autoscaling: Autoscaling | None = None
     batch_seconds: PositiveFloat = 120.0
+    interactive_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.75
     split_seconds: Annotated[float, msgspec.Meta(ge=2)] = 40.0
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     head: Literal["auto", "ctc", "rnnt"] = "auto"
@@ -148,6 +154,8 @@ class Combiner(_Strict):
         null_confidence: of "rover": that a member is right in having no word at a place.
         vote_confidence: of "rover": how the confidences of a word count together, see
             `serve_app.combining.vote.Confidence`.
+        max_gap_s: of "rover": words that are farther apart, in seconds, are never taken for the
+            same place, where all members have times. Not tested unless given.
         power: the higher, the more a confident member's vote weighs, in "rover" and "mbr".
     """
 
@@ -156,6 +164,7 @@ class Combiner(_Strict):
     alpha: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
     null_confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.4
     vote_confidence: Literal["mean", "highest", "share"] = "share"
+    max_gap_s: NonNegativeFloat | None = None
     power: NonNegativeFloat = 10.0
 
 
@@ -359,6 +368,58 @@ class ServeSettings(_Strict):
     health_timeout_s: PositiveFloat = 60.0
 
 
+class ApiKey(_Strict):
+    """One client of the HTTP API; exactly one of `sha256` and `env` is given.
+
+    Attributes:
+        sha256: of the key, in hexadecimal; `chorus key` makes both.
+        env: name of the environment variable that holds the key.
+        max_concurrent: requests at once; more are answered with 429.
+        audio_seconds_per_minute: of audio that is taken in; more is answered with 429. No limit
+            unless given.
+    """
+
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
+    env: str | None = None
+    max_concurrent: PositiveInt = 16
+    audio_seconds_per_minute: PositiveFloat | None = None
+
+
+class HttpSettings(_Strict):
+    """The HTTP API of `chorus serve`. All limits are those of one replica.
+
+    Attributes:
+        host, port: where Serve's proxy listens.
+        keys: by the names of clients; the names are what is logged. Without any, everybody may
+            ask, and then only a loopback address is listened at, unless `chorus serve --open`.
+        allowed_origins: of web pages that may call from a browser; "*" for all.
+        replicas: of the API.
+        num_cpus: CPU cores reserved per replica.
+        max_requests: at once; more are answered with 503 before their bodies are read.
+        max_upload_bytes: of a request's body.
+        upload_timeout_s: longest time for a request's body to arrive.
+        timeout_s: longest time for an answer.
+        decoders: processes that decode uploaded media, in each replica.
+        decode_timeout_s: longest time for that.
+        piece_seconds: longer audio is split at silences into pieces of at most this length, which
+            the replicas of a model share.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
+    keys: dict[Name, ApiKey] = {}
+    allowed_origins: list[str] = []
+    replicas: PositiveInt = 1
+    num_cpus: NonNegativeFloat = 0.5
+    max_requests: PositiveInt = 256
+    max_upload_bytes: PositiveInt = 200 << 20
+    upload_timeout_s: PositiveFloat = 120.0
+    timeout_s: PositiveFloat = 300.0
+    decoders: PositiveInt = 2
+    decode_timeout_s: PositiveFloat = 60.0
+    piece_seconds: Annotated[float, msgspec.Meta(ge=2, le=300)] = 30.0
+
+
 Percent = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -395,6 +456,7 @@ class Settings(_Strict):
     kafka: KafkaSettings = msgspec.field(default_factory=KafkaSettings)
     stream: StreamSettings = msgspec.field(default_factory=StreamSettings)
     serve: ServeSettings = msgspec.field(default_factory=ServeSettings)
+    http: HttpSettings | None = None
     validation: ValidationSettings = msgspec.field(default_factory=ValidationSettings)
 
 
@@ -506,6 +568,12 @@ def _contradictions(settings: Settings, base: Path) -> Iterator[tuple[str, str]]
         for group in ("all", "any"):
             for number, condition in enumerate(getattr(rule, group)):
                 yield from _condition_faults(f"{key}.{group}[{number}]", condition)
+    for name, api_key in (settings.http.keys if settings.http else {}).items():
+        if (api_key.sha256 is None) == (api_key.env is None):
+            yield f"http.keys.{name}", "give either `sha256` or `env`"
+    if AUTO in targets:
+        section = "models" if AUTO in settings.models else "plans"
+        yield f"{section}.{AUTO}", f"the name `{AUTO}` is taken: it means the rules"
     for index, root in enumerate(settings.audio.roots):
         if not (base / root).is_dir():
             yield f"audio.roots[{index}]", f"no such folder: {root}"

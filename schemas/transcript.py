@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from schemas.manifest import flatten
+from schemas.failures import RecordError
+from schemas.manifest import ManifestRecord, flatten
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -113,6 +114,16 @@ _FIELDS = frozenset(f.name for f in msgspec.structs.fields(Transcript)) - {"extr
 def encode_transcript(transcript: Transcript) -> bytes:
     """`transcript` as one line of JSON, without the newline."""
     return msgspec.json.encode(flatten(transcript))
+
+
+def encode_failure(record: ManifestRecord | None, error: RecordError) -> bytes:
+    """A record without a transcript as one line of JSON: its own keys and `processing_error`.
+
+    Args:
+        record: None for a line that is no record.
+    """
+    keys = flatten(record) if record is not None else {"id": error.id}
+    return msgspec.json.encode({**keys, "processing_error": f"{error.code}: {error.message}"})
 
 
 def decode_transcript(data: bytes) -> Transcript:

@@ -73,7 +73,7 @@ def start(
         running = _start_cluster(settings)
     try:
         _deploy(settings)
-        _wait(settings.serve.app, time.monotonic() + timeout_s, on_progress)
+        wait_until_running(settings.serve.app, timeout_s, on_progress)
     except BaseException:
         _end(running)
         raise
@@ -142,7 +142,12 @@ def _deploy(settings: Settings) -> None:
     from serve_app import cluster, deployments
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    serve.start(proxy_location="Disabled", logging_config=_LOGGING)
+    http = settings.http
+    if http is None:
+        serve.start(proxy_location="Disabled", logging_config=_LOGGING)
+    else:
+        options = {"host": http.host, "port": http.port}
+        serve.start(proxy_location="EveryNode", http_options=options, logging_config=_LOGGING)
     app = deployments.build(settings, gpu=cluster.has_gpu())
     serve.run_many(
         [serve.RunTarget(app, name=settings.serve.app, route_prefix=None, logging_config=_LOGGING)],
@@ -151,9 +156,19 @@ def _deploy(settings: Settings) -> None:
     )
 
 
-def _wait(app: str, deadline: float, on_progress: Callable[[str, str], None]) -> None:
+def wait_until_running(
+    app: str,
+    timeout_s: float,
+    on_progress: Callable[[str, str], None] = lambda deployment, status: None,
+) -> None:
+    """Wait until every deployment of the Serve application `app` is ready.
+
+    Raises:
+        StartError: a deployment failed, or one was not ready in time.
+    """
     from ray import serve
 
+    deadline = time.monotonic() + timeout_s
     seen: dict[str, str] = {}
     while True:
         status = serve.status().applications.get(app)

@@ -1,9 +1,9 @@
 """The drain-when-idle batcher: an asyncio front, and one thread that runs the engine.
 
-Whenever the engine is idle the thread takes every clip that waits, cuts them into batches of
-similar length (`serve_app.batching`), and runs those. Nothing waits for a batch to fill, and no
-batch is cut before the engine is free for it: under load the batches grow by themselves, without
-load a clip starts at once.
+Whenever the engine has run out of batches the thread cuts every clip that waits into batches of
+similar length (`serve_app.batching`), and runs those. Nothing waits for a batch to fill: under
+load the batches grow by themselves, without load a clip starts at once. Interactive clips have
+batches of their own, which go ahead of the bulk (`serve_app.queueing`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from time import monotonic
@@ -23,6 +22,7 @@ from serve_app.engines.base import Clip, Engine, Hypothesis, Phrases, Rejection,
 from serve_app.engines.errors import EngineError
 from serve_app.engines.isolation import run_isolated
 from serve_app.engines.load import check_engine
+from serve_app.queueing import FairQueue
 
 logger = logging.getLogger(__name__)
 
@@ -91,22 +91,35 @@ class Batcher:
     Args:
         load: makes the engine; called on the engine's thread.
         batch_seconds: padded seconds (clips x longest clip) in one batch.
-        max_waiting: clips that may wait; more are refused.
+        max_waiting: clips of each class, interactive and bulk, that may wait; more are refused.
+        interactive_share: of the engine's time, for interactive clips while bulk clips wait;
+            above 0. At 1 the bulk gets only what they leave.
+        clock: the time in seconds, from any start.
+
+    Raises:
+        ValueError: `interactive_share` is not above 0 and at most 1.
     """
 
     def __init__(
-        self, load: Callable[[], Engine], *, batch_seconds: float, max_waiting: int = 4096
+        self,
+        load: Callable[[], Engine],
+        *,
+        batch_seconds: float,
+        max_waiting: int = 4096,
+        interactive_share: float = 0.75,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._load = load
         self._batch_seconds = batch_seconds
         self._max_waiting = max_waiting
-        self._queue: deque[_Waiting] = deque()
+        self._clock = clock
+        self._queue = FairQueue(self._plan, interactive_share=interactive_share)
         self._wake = threading.Condition()
         self._closed = False
         self._broken: EngineBrokenError | None = None
         self._broke_over: set[_Call] = set()
         self._unfinished = 0  # clips waiting or in the engine
-        self._progress = monotonic()  # when there last was nothing to do, or a batch ended
+        self._progress = clock()  # when there last was nothing to do, or a batch ended
         self._ready: Future[Engine] = Future()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -122,7 +135,12 @@ class Batcher:
         return await asyncio.wrap_future(self._ready)
 
     async def transcribe(
-        self, clips: Sequence[Clip], *, words: bool = False, phrases: Sequence[Phrases] = ()
+        self,
+        clips: Sequence[Clip],
+        *,
+        words: bool = False,
+        phrases: Sequence[Phrases] = (),
+        interactive: bool = False,
     ) -> list[Outcome]:
         """One outcome per clip, in order; returns when the last of them is there.
 
@@ -131,43 +149,48 @@ class Batcher:
         Args:
             words: whether words with times are wanted.
             phrases: of each clip, for an engine that takes them; empty where no clip has any.
+            interactive: whether somebody waits: these clips go ahead of the others, though never
+                ahead of a batch that runs, and within their share of the engine's time.
 
         Raises:
-            QueueFullError: the clips do not fit into the queue; none was taken.
+            QueueFullError: the clips do not fit among those of their class; none was taken.
             EngineBrokenError: the engine broke before all of the clips were done;
                 `BrokenOverCallError` if it had some of them at that moment.
         """
         if not clips:
             return []
         call = _Call(len(clips))
-        now = monotonic()
+        now = self._clock()
+        items = [
+            _Waiting(call, index, clip, words, own, now)
+            for index, (clip, own) in enumerate(
+                zip(clips, phrases or [()] * len(clips), strict=True)
+            )
+        ]
         with self._wake:
             if self._broken is not None:
                 raise self._broken
-            if len(self._queue) + len(clips) > self._max_waiting:
-                raise QueueFullError(f"{len(self._queue)} clips wait already")
+            waiting = self._queue.waiting(interactive=interactive)
+            if waiting + len(items) > self._max_waiting:
+                kind = "interactive" if interactive else "bulk"
+                raise QueueFullError(f"{waiting} {kind} clips wait already")
             if not self._unfinished:
                 self._progress = now
-            self._unfinished += len(clips)
-            self._queue.extend(
-                _Waiting(call, index, clip, words, own, now)
-                for index, (clip, own) in enumerate(
-                    zip(clips, phrases or [()] * len(clips), strict=True)
-                )
-            )
+            self._unfinished += len(items)
+            self._queue.put(items, interactive=interactive)
             self._wake.notify()
         return await call.future
 
     @property
     def waiting(self) -> int:
-        """Clips in the queue, those in the engine not counted."""
+        """Clips of both classes in the queue, those in the engine not counted."""
         return len(self._queue)
 
     @property
     def stalled_s(self) -> float:
         """Seconds since the last sign of progress while there is work; 0 without work."""
         with self._wake:
-            return monotonic() - self._progress if self._unfinished else 0.0
+            return self._clock() - self._progress if self._unfinished else 0.0
 
     def check(self, limit_s: float) -> None:
         """Raise `EngineBrokenError` if the engine is broken or has not finished a batch for
@@ -181,7 +204,7 @@ class Batcher:
             raise EngineBrokenError(f"no batch finished for {stalled:.0f} s")
 
     def close(self) -> None:
-        """Refuse new clips and fail those that wait; what the engine has taken is finished."""
+        """Refuse new clips and fail those that wait; the batch in the engine is finished."""
         with self._wake:
             self._closed = True
             self._wake.notify()
@@ -197,43 +220,49 @@ class Batcher:
             self._ready.set_exception(error)
             return
         self._ready.set_result(self._engine)
-        while clips := self._take():
+        while batch := self._take():
             try:
-                self._work_off(clips)
+                self._run_batch(batch)
             except EngineBrokenError as error:
                 logger.error("engine broken: %s", error, exc_info=error.__cause__)
-                self._give_up(error, clips)
+                self._give_up(error, batch)
                 return
 
     def _take(self) -> list[_Waiting]:
-        """Everything that waits; blocks until something does. Empty when closed."""
+        """The batch to run next; blocks until something waits. Empty when closed."""
         with self._wake:
-            while not self._queue and not self._closed:
+            while not self._closed:
+                if batch := self._queue.take():
+                    return batch
                 self._wake.wait()
-            clips = [] if self._closed else list(self._queue)
-            self._queue.clear()
-            return clips
+            return []
 
-    def _work_off(self, clips: list[_Waiting]) -> None:
+    def _plan(self, clips: list[_Waiting]) -> list[list[_Waiting]]:
+        """Cut clips into batches; those with words after those without."""
+        limit = self._batch_seconds * self._engine.sample_rate
+        batches: list[list[_Waiting]] = []
         for words in (False, True):
             chosen = [item for item in clips if item.words is words]
-            lengths = [len(item.clip) for item in chosen]
-            for batch in plan_batches(lengths, self._batch_seconds * self._engine.sample_rate):
-                self._run_batch([chosen[index] for index in batch])
+            plan = plan_batches([len(item.clip) for item in chosen], limit)
+            batches += [[chosen[index] for index in batch] for batch in plan]
+        return batches
 
     def _run_batch(self, batch: list[_Waiting]) -> None:
         live = [item for item in batch if not item.call.future.cancelled()]
-        start = monotonic()
+        start = self._clock()
         results = self._transcribe(live) if live else []
-        model_ms = (monotonic() - start) * 1000
-        self._note_progress(finished=len(batch))
+        seconds = self._clock() - start
+        with self._wake:
+            self._unfinished -= len(batch)
+            self._queue.charge(seconds)
+        self._note_progress()
         samples = sum(len(item.clip) for item in live) or 1
         deliveries: dict[_Call, list[tuple[int, Outcome]]] = {}
         for item, result in zip(live, results, strict=True):
             outcome = Outcome(
                 result,
                 queue_ms=(start - item.arrived) * 1000,
-                model_ms=model_ms * len(item.clip) / samples,
+                model_ms=seconds * 1000 * len(item.clip) / samples,
             )
             deliveries.setdefault(item.call, []).append((item.index, outcome))
         for call, outcomes in deliveries.items():
@@ -246,7 +275,7 @@ class Batcher:
 
         def run(items: Sequence[_Waiting]) -> list[Hypothesis | Rejection]:
             nonlocal failed
-            self._note_progress(finished=0)
+            self._note_progress()
             try:
                 clips = [item.clip for item in items]
                 words = items[0].words
@@ -272,17 +301,15 @@ class Batcher:
             raise EngineBrokenError(str(error)) from error
         return results
 
-    def _note_progress(self, finished: int) -> None:
+    def _note_progress(self) -> None:
         with self._wake:
-            self._unfinished -= finished
-            self._progress = monotonic()
+            self._progress = self._clock()
 
     def _give_up(self, error: EngineBrokenError, clips: list[_Waiting]) -> None:
         """Refuse what comes from now on, and fail `clips` and those that wait."""
         with self._wake:
             self._broken = error
-            clips = [*clips, *self._queue]
-            self._queue.clear()
+            clips = [*clips, *self._queue.drain()]
         over = BrokenOverCallError(str(error))
         for call in {item.call for item in clips}:
             _post(call, call.fail, over if call in self._broke_over else error)

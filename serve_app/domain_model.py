@@ -56,7 +56,11 @@ class DomainModel:
     ) -> None:
         self._name = name
         self._health_timeout_s = health_timeout_s
-        self._batcher = Batcher(lambda: _load(settings), batch_seconds=settings.batch_seconds)
+        self._batcher = Batcher(
+            lambda: _load(settings),
+            batch_seconds=settings.batch_seconds,
+            interactive_share=settings.interactive_share,
+        )
         engine = await self._batcher.start()
         self._info = ModelInfo(
             name=name,
@@ -71,6 +75,7 @@ class DomainModel:
         sample_rate: int,
         words: bool = False,
         phrases: Sequence[Phrases] = (),
+        interactive: bool = False,
     ) -> Reply:
         """One outcome per clip, in order.
 
@@ -79,6 +84,7 @@ class DomainModel:
             words: whether hypotheses carry words with times.
             phrases: of each clip, to listen for; empty where no clip has any. Hypotheses say how
                 many were.
+            interactive: whether somebody waits: these clips go ahead of the bulk.
 
         Raises:
             serve_app.batcher.QueueFullError: too much waits already.
@@ -89,7 +95,9 @@ class DomainModel:
             clips = await asyncio.to_thread(
                 lambda: [resample(clip, sample_rate, rate) for clip in clips]
             )
-        outcomes = await self._batcher.transcribe(clips, words=words, phrases=phrases)
+        outcomes = await self._batcher.transcribe(
+            clips, words=words, phrases=phrases, interactive=interactive
+        )
         return Reply(outcomes, self._info.sha256)
 
     async def info(self) -> ModelInfo:

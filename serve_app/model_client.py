@@ -43,6 +43,7 @@ class ModelClient:
         *,
         words: bool = False,
         phrases: Sequence[Phrases] = (),
+        interactive: bool = False,
     ) -> Reply:
         """See `serve_app.domain_model.DomainModel.transcribe`.
 
@@ -51,7 +52,7 @@ class ModelClient:
                 `MODEL_UNAVAILABLE`, `MODEL_TIMEOUT` or `OVERLOADED`.
         """
         return await self._call(
-            self._transcribe, self._timeout_s, clips, sample_rate, words, phrases
+            self._transcribe, self._timeout_s, clips, sample_rate, words, phrases, interactive
         )
 
     async def info(self) -> ModelInfo:

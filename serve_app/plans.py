@@ -39,11 +39,17 @@ class Ask:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a model has no text for a record."""
+    """Why a model has no text for a record; for an ensemble, the others' codes too."""
 
     code: ErrorCode
     message: str
     model: str
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Codes by model."""
+        return {self.model: self.code.value, **self.others}
 
 
 Answer = Hypothesis | Failure
@@ -111,7 +117,7 @@ class Planner:
         found = yield from self._first_choice(plan, record)
         if not isinstance(found, Failure):
             return _with_keys(found, plan=name)
-        failed = {found.model: found.code.value}
+        failed = found.failed
         for model in plan.fallback:
             second = yield from self._model(model, plan.fallback_after_s)
             if not isinstance(second, Failure):
@@ -157,7 +163,8 @@ class Planner:
         heard = {m: a for m, a in answers.items() if isinstance(a, Hypothesis)}
         failures = [a for a in answers.values() if isinstance(a, Failure)]
         if not heard:
-            return failures[0]
+            first, *others = failures
+            return replace(first, others={each.model: each.code.value for each in others})
         members = [self._candidate(m, heard[m]) for m in plan.ensemble if m in heard]
         found = combine(members, plan.combine or self._combiner)
         return Decision(
@@ -178,7 +185,7 @@ class Planner:
             found = yield from self._tier(tiers.high_quality, timeout_s, known)
             if isinstance(found, Failure):
                 return found
-            failed = {**found.failed, screened.model: screened.code.value}
+            failed = {**found.failed, **screened.failed}
             keys = {"final_pred": found.text, "processing_tier": "high_quality"}
             return _with_keys(replace(found, failed=failed), **keys)
         wer = None
@@ -195,7 +202,7 @@ class Planner:
             final = yield from self._tier(target, timeout_s, known)
         if isinstance(final, Failure):
             # what the screening heard is better than nothing
-            final = replace(screened, failed={final.model: final.code.value})
+            final = replace(screened, failed=final.failed)
         keys = {"screening_pred": screened.text, "final_pred": final.text, "processing_tier": tier}
         return _with_keys(final, **keys, screening_wer=wer)
 

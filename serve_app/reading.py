@@ -46,18 +46,23 @@ def portions(records: Sequence[ManifestRecord]) -> Iterator[range]:
 
 
 def load_all(
-    load: Load, records: Sequence[ManifestRecord], *, speech: bool = False
+    load: Load,
+    records: Sequence[ManifestRecord],
+    clips: Sequence[Clip] | None = None,
+    *,
+    speech: bool = False,
 ) -> list[Loaded | Exception]:
     """Each record's audio, or why there is none.
 
     Args:
+        clips: the audio, where it is known.
         speech: see `serve_app.audio.measures.measure`.
     """
     loaded: list[Loaded | Exception] = []
-    for record in records:
+    for index, record in enumerate(records):
         started = perf_counter()
         try:
-            clip = load(record)
+            clip = load(record) if clips is None else clips[index]
             measures = measure(clip, SAMPLE_RATE, speech=speech)
             loaded.append(Loaded(clip, measures, (perf_counter() - started) * 1000))
         except Exception as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from schemas.failures import RecordError
+from schemas.how import How
 from schemas.manifest import ManifestRecord
 from schemas.settings import ModelSettings
 from schemas.transcript import Timings, Transcript
@@ -23,6 +24,7 @@ def make_result(
     measures: Measures,
     timings: Timings,
     models: Mapping[str, ModelSettings],
+    how: How,
     sha256: Mapping[str, str],
     phrases: Mapping[str, int],
     write: Mapping[str, Callable[[str], str]],
@@ -34,6 +36,7 @@ def make_result(
         choice: why it had that plan.
         measures: of its audio.
         models: settings by name.
+        how: what the caller asked for.
         sha256: digests of the model files, by the models' names.
         phrases: how many of the record's phrases models listened for, by the models' names.
         write: how the texts of models are written, by the models' names; as heard unless there.
@@ -67,7 +70,7 @@ def make_result(
         audio_measures={name.removeprefix("audio."): each for name, each in measures.items()},
         failed_models=dict(found.failed) or None,
         confidence=found.confidence,
-        words=found.words if model.words else None,
+        words=found.words if model.words or how.words else None,
         wer=errors.percent if errors else None,
         word_errors=errors.errors if errors else None,
         reference_words=errors.reference if errors else None,

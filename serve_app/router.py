@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from schemas.how import AS_ROUTED, How
 from schemas.manifest import ManifestRecord
 from schemas.settings import Settings
 from serve_app.audio import AudioLoader
@@ -44,9 +45,18 @@ class Router:
             calibration=read_calibration(Path(path)) if path else None,
         )
 
-    async def transcribe(self, records: list[ManifestRecord]) -> list[Result]:
-        """One `Transcript` or `RecordError` per record, in order. Does not raise for a record."""
-        return await self._transcriber.transcribe(records)
+    async def transcribe(
+        self,
+        records: list[ManifestRecord],
+        how: How = AS_ROUTED,
+        clips: list[Clip] | None = None,
+    ) -> list[Result]:
+        """One `Transcript` or `RecordError` per record, in order. Does not raise for a record.
+
+        Args:
+            clips: the records' audio, mono float32 at `SAMPLE_RATE`, where no file is to be read.
+        """
+        return await self._transcriber.transcribe(records, clips=clips, how=how)
 
     async def probe(self, timeout_s: float) -> dict[str, bool]:
         """Whether each model answers the built-in clip within `timeout_s` seconds."""

@@ -13,8 +13,10 @@ import ray.serve.exceptions
 from ray import serve
 
 from schemas.failures import ErrorCode, RecordError
+from schemas.how import AS_ROUTED, How
 from schemas.manifest import ManifestRecord
 from serve_app.domain_model import ModelInfo
+from serve_app.engines.base import Clip
 from serve_app.results import Result
 
 logger = logging.getLogger(__name__)
@@ -53,15 +55,25 @@ class RouterClient:
         self._timeout_s = timeout_s
         self._handle: Any = None
 
-    async def transcribe(self, records: Sequence[ManifestRecord]) -> list[Result]:
+    async def transcribe(
+        self,
+        records: Sequence[ManifestRecord],
+        how: How = AS_ROUTED,
+        clips: Sequence[Clip] | None = None,
+    ) -> list[Result]:
         """One `Transcript` or `RecordError` per record, in order. Raises only when cancelled.
+
+        Args:
+            clips: the records' audio, mono float32 at `serve_app.reading.SAMPLE_RATE`, where no
+                file is to be read.
 
         Where the Router is not there or does not answer in time, every record of the list comes
         back as `ROUTER_UNAVAILABLE` (or `OVERLOADED`): retryable. Where it dies while it works on
         the list, as `ROUTER_DIED`: one of the records may be why.
         """
         try:
-            return await self._call("transcribe", self._timeout_s, list(records))
+            audio = None if clips is None else list(clips)
+            return await self._call("transcribe", self._timeout_s, list(records), how, audio)
         except _UnavailableError as error:
             return [
                 RecordError(id=record.id, code=error.code, message=str(error)) for record in records

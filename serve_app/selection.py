@@ -13,6 +13,8 @@ from schemas.settings import SPEECH_SHARE, Condition, Routing, Rule, Scalar
 
 #: Name of the rule in the result when no rule held.
 DEFAULT = "default"
+#: Its name where the caller has named the plan or model.
+REQUESTED = "requested"
 
 Measures = Mapping[str, float]
 _Test = Callable[[Any], bool]

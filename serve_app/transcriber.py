@@ -19,6 +19,7 @@ import numpy as np
 
 from schemas.calibration import Calibration
 from schemas.failures import ErrorCode, RecordError
+from schemas.how import AS_ROUTED, How
 from schemas.manifest import ManifestRecord
 from schemas.settings import Settings
 from schemas.text_rules import compile_text_rules
@@ -31,7 +32,7 @@ from serve_app.memory import AudioMemory
 from serve_app.plans import Answer, Ask, Course, Decision, Failure, Planner
 from serve_app.reading import SAMPLE_RATE, Load, Loaded, audio_fault, load_all, portions
 from serve_app.results import Result, make_result
-from serve_app.selection import Choice, Selector
+from serve_app.selection import REQUESTED, Choice, Selector
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Model(Protocol):
         *,
         words: bool = False,
         phrases: Sequence[Phrases] = (),
+        interactive: bool = False,
     ) -> Reply:
         """One outcome per clip, in order, or `ModelError`; either in bounded time."""
         ...
@@ -107,12 +109,21 @@ class Transcriber:
         self.readers = asyncio.Semaphore(settings.audio.threads)
         self.calls = dict.fromkeys(models, 0)  # under way, by model
 
-    async def transcribe(self, records: Sequence[ManifestRecord]) -> list[Result]:
+    async def transcribe(
+        self,
+        records: Sequence[ManifestRecord],
+        *,
+        clips: Sequence[Clip] | None = None,
+        how: How = AS_ROUTED,
+    ) -> list[Result]:
         """One result per record, in order: what is wrong with a record is its `RecordError`.
 
         A call that is cancelled cancels its calls of the models and frees what it holds.
+
+        Args:
+            clips: the records' audio at `SAMPLE_RATE`, where it is not to be read.
         """
-        return await _Job(self, records).run()
+        return await _Job(self, records, clips, how).run()
 
     async def probe(self, timeout_s: float) -> dict[str, bool]:
         """Whether each model answers the built-in clip within `timeout_s` seconds."""
@@ -182,9 +193,17 @@ class _Group:
 class _Job:
     """One list of records on its way."""
 
-    def __init__(self, owner: Transcriber, records: Sequence[ManifestRecord]) -> None:
+    def __init__(
+        self,
+        owner: Transcriber,
+        records: Sequence[ManifestRecord],
+        clips: Sequence[Clip] | None,
+        how: How,
+    ) -> None:
         self._owner = owner
         self._records = records
+        self._clips = clips
+        self._how = how
         self._results: dict[int, Result] = {}
         self._under_way: dict[int, _Item] = {}
         self._groups: dict[str, _Group] = {}  # asked, not yet sent
@@ -218,9 +237,13 @@ class _Job:
         owner = self._owner
         records = self._records[indices.start : indices.stop]
         async with owner.readers:
-            await owner.memory.room()
+            clips = None
+            if self._clips is not None:
+                clips = self._clips[indices.start : indices.stop]
+            else:
+                await owner.memory.room()
             loaded = await asyncio.get_running_loop().run_in_executor(
-                owner.threads, owner.load_all, records
+                owner.threads, owner.load_all, records, clips
             )
             owner.memory.take(sum(each.clip.nbytes for each in loaded if isinstance(each, Loaded)))
         for index, record, each in zip(indices, records, loaded, strict=True):
@@ -243,7 +266,10 @@ class _Job:
     # -- plans --------------------------------------------------------------------------------
 
     def _begin(self, index: int, record: ManifestRecord, loaded: Loaded) -> None:
-        choice = self._owner.selector.choose(record, loaded.measures)
+        if self._how.target is None:
+            choice = self._owner.selector.choose(record, loaded.measures)
+        else:
+            choice = Choice(self._how.target, REQUESTED)
         course = self._owner.planner.course(choice.target, record)
         item = _Item(index, record, loaded, choice, course)
         ask = next(course)
@@ -311,6 +337,7 @@ class _Job:
                 item.loaded.measures,
                 item.timings(self._started),
                 self._owner.settings.models,
+                self._how,
                 item.sha256,
                 item.phrases,
                 self._owner.write,
@@ -365,7 +392,11 @@ class _Job:
 
     async def _transcribe(self, model: str, items: list[_Item], asks: list[Ask]) -> None:
         owner = self._owner
-        words = owner.settings.models[model].words or model in owner.planner.needs_words
+        words = (
+            self._how.words
+            or owner.settings.models[model].words
+            or model in owner.planner.needs_words
+        )
         owner.calls[model] += 1
         try:
             phrases = [tuple(item.record.phrases or ()) for item in items]
@@ -374,6 +405,7 @@ class _Job:
                 SAMPLE_RATE,
                 words=words,
                 phrases=phrases if any(phrases) else (),
+                interactive=self._how.interactive,
             )
         except ModelError as error:
             failure = Failure(error.code, str(error), model)

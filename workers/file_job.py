@@ -19,9 +19,8 @@ import msgspec
 from kafka import TopicPartition
 
 from schemas.failures import RecordError
-from schemas.manifest import flatten
 from schemas.settings import StreamSettings
-from schemas.transcript import Transcript, encode_transcript
+from schemas.transcript import Transcript, encode_failure, encode_transcript
 from workers.manifest_file import Line, read_manifest
 from workers.stream.backend import Backend
 from workers.stream.dispatcher import Dispatcher
@@ -162,13 +161,8 @@ def _write(window: deque[tuple[Line, Work]], file: BinaryIO, progress: Progress)
             written.append(encode_transcript(outcome))
         else:
             progress.failed += 1
-            written.append(_failure(line, outcome))
+            written.append(encode_failure(line.record, outcome))
     if written:
         file.write(b"\n".join(written) + b"\n")
         file.flush()
     return len(written)
-
-
-def _failure(line: Line, error: RecordError) -> bytes:
-    keys = flatten(line.record) if line.record else {"id": line.id}
-    return msgspec.json.encode({**keys, "processing_error": f"{error.code}: {error.message}"})

@@ -15,6 +15,8 @@ from serve_app.engines.base import Clip
 _RATE = 16_000
 #: The network hears 32 ms at a time, and the 4 ms before.
 _FRAME, _CONTEXT = 512, 64
+#: Length of a frame in seconds.
+FRAME_S = _FRAME / _RATE
 #: Frames in a call: the memory of a call is 15 MB.
 _FRAMES = 2048
 #: Probability from which on a frame is speech; the package's own.

@@ -41,7 +41,9 @@ def combine(candidates: Sequence[Candidate], combiner: Combiner) -> Combined:
     ranked = sorted(candidates, key=lambda each: -each.confidence)
     match combiner.method:
         case "weighted":
-            return _whole(max(ranked, key=lambda each: combiner.weights.get(each.model, 1.0)))
+            # silence is a member's word only if all have it
+            spoken = [each for each in ranked if each.keys] or ranked
+            return _whole(max(spoken, key=lambda each: combiner.weights.get(each.model, 1.0)))
         case "confidence":
             return _whole(ranked[0])
         case "mbr":
@@ -86,8 +88,14 @@ def _least_risk(ranked: Sequence[Candidate], power: float) -> Candidate:
 def _vote(ranked: Sequence[Candidate], combiner: Combiner) -> Combined:
     """ROVER, the most confident first: it is the base of the alignment and wins ties."""
     keys = [each.keys for each in ranked]
+    spans = [[(word.start, word.end) for word in each.words] for each in ranked]
+    timed = all(_have_times(each.words) for each in ranked)
+    if combiner.max_gap_s is None or not timed:
+        network = build_network(keys)
+    else:
+        network = build_network(keys, spans, combiner.max_gap_s)
     winners, _ = vote(
-        build_network(keys),
+        network,
         keys,
         [each.confidences for each in ranked],
         alpha=combiner.alpha,

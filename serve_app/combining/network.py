@@ -18,9 +18,14 @@ from numpy.typing import NDArray
 #: against a slot in which some hypothesis has none; and a slot of that kind left without a word.
 _UNPAIRED, _OTHER, _AGAINST_NULL, _NULL_SLOT = 3000, 4000, 1000, 1
 
+#: Of a word and a slot that may not stand against each other.
+_NEVER = 1_000_000
+
 #: A word of a slot, or None for a NULL.
 Arc = str | None
 Costs = NDArray[np.int32]
+#: Where a word begins and ends, in seconds.
+Span = tuple[float, float]
 
 
 @dataclass
@@ -31,65 +36,103 @@ class Slot:
         arcs: of each hypothesis that was aligned so far, in order: its word's index, None for a
             NULL.
         words: the distinct words in the order in which they came, NULL as None.
+        span: from the first to the last moment of any word in it; None without times.
     """
 
     arcs: list[int | None]
     words: list[Arc] = field(default_factory=list)
+    span: Span | None = None
 
-    def add(self, word: Arc) -> None:
+    def add(self, word: Arc, span: Span | None = None) -> None:
         if word not in self.words:
             self.words.append(word)
+        if span is not None and self.span is not None:
+            self.span = (min(span[0], self.span[0]), max(span[1], self.span[1]))
 
 
-def build_network(hypotheses: Sequence[Sequence[str]]) -> list[Slot]:
+def build_network(
+    hypotheses: Sequence[Sequence[str]],
+    spans: Sequence[Sequence[Span]] | None = None,
+    max_gap_s: float = 0.0,
+) -> list[Slot]:
     """Align `hypotheses`, the words of each as they shall be compared; takes about 0.2 ms each.
 
     Alignments that cost the same are told apart as `rover` does: rather two words against each
     other than one without a partner, then rather a word too many than a slot without a word.
+
+    Args:
+        spans: of each word. With them words stand against each other only if there are at most
+            `max_gap_s` seconds between them.
     """
     first, *others = hypotheses
-    slots = [Slot([index], [word]) for index, word in enumerate(first)]
+    slots = [
+        Slot([index], [word], spans[0][index] if spans is not None else None)
+        for index, word in enumerate(first)
+    ]
     for number, words in enumerate(others, 1):
-        slots = _merge(slots, words, number)
+        times = spans[number] if spans is not None else None
+        slots = _merge(slots, words, number, times, max_gap_s)
     return slots
 
 
-def _merge(slots: Sequence[Slot], words: Sequence[str], merged: int) -> list[Slot]:
+def _merge(
+    slots: Sequence[Slot],
+    words: Sequence[str],
+    merged: int,
+    spans: Sequence[Span] | None,
+    max_gap_s: float,
+) -> list[Slot]:
     """`slots`, which hold `merged` hypotheses, with one more."""
-    path = _align(slots, words)
+    path = _align(slots, words, _apart(slots, spans, max_gap_s))
     network: list[Slot] = []
     for slot, word in path:
+        span = spans[word] if spans is not None and word is not None else None
         if slot is None:
             assert word is not None
-            network.append(Slot([None] * merged + [word], [words[word], None]))
+            network.append(Slot([None] * merged + [word], [words[word], None], span))
             continue
         slot.arcs.append(word)
-        slot.add(None if word is None else words[word])
+        slot.add(None if word is None else words[word], span)
         network.append(slot)
     return network
 
 
-def _align(slots: Sequence[Slot], words: Sequence[str]) -> list[tuple[Slot | None, int | None]]:
+def _apart(
+    slots: Sequence[Slot], spans: Sequence[Span] | None, max_gap_s: float
+) -> NDArray[np.bool_] | None:
+    """Whether a word is too far from a slot to stand against it, [slots, words]."""
+    if spans is None or not spans or not slots:
+        return None
+    of_slots = np.array([slot.span for slot in slots], dtype=float)
+    starts, ends = np.array(spans, dtype=float).T
+    gap = np.maximum(starts - of_slots[:, 1:], of_slots[:, :1] - ends)
+    return np.asarray(gap > max_gap_s)
+
+
+def _align(
+    slots: Sequence[Slot], words: Sequence[str], apart: NDArray[np.bool_] | None
+) -> list[tuple[Slot | None, int | None]]:
     """Pairs of a slot and the index of a word, in order; one of the two may be None."""
-    least = _least_costs(slots, words)
+    least = _least_costs(slots, words, apart)
     path: list[tuple[Slot | None, int | None]] = []
     place = len(words)
     for row in range(len(slots), 0, -1):
         slot, costs, before = slots[row - 1], least[row], least[row - 1]
+        never = apart[row - 1] if apart is not None else None
         # rover goes back by the slot's first word that comes this cheap
         for arc in slot.words:
-            entry = _entry(arc, words, costs, before, place)
+            entry = _entry(arc, words, costs, before, never, place)
             if entry is not None:
                 break
         assert entry is not None
-        while not _pairs(arc, words, costs, before, entry):
-            earlier = _entry(arc, words, costs, before, entry - 1, costs.item(entry))
+        while not _pairs(arc, words, costs, before, never, entry):
+            earlier = _entry(arc, words, costs, before, never, entry - 1, costs.item(entry))
             if earlier is None:
                 break
             entry = earlier
         path += [(None, extra) for extra in range(place - 1, entry - 1, -1)]
         place = entry
-        if _pairs(arc, words, costs, before, place):
+        if _pairs(arc, words, costs, before, never, place):
             place -= 1
             path.append((slot, place))
         else:
@@ -99,7 +142,9 @@ def _align(slots: Sequence[Slot], words: Sequence[str]) -> list[tuple[Slot | Non
     return path
 
 
-def _least_costs(slots: Sequence[Slot], words: Sequence[str]) -> Costs:
+def _least_costs(
+    slots: Sequence[Slot], words: Sequence[str], apart: NDArray[np.bool_] | None
+) -> Costs:
     """Of the first slots with the first words, [slots + 1, words + 1].
 
     `_UNPAIRED` is taken off for each word, so that a word too many costs nothing.
@@ -115,6 +160,8 @@ def _least_costs(slots: Sequence[Slot], words: Sequence[str]) -> Costs:
         for arc in slot.words:
             for place in heard.get(arc, ()):
                 pairs[place] = before[place] - _UNPAIRED
+        if apart is not None:
+            pairs[apart[row]] = _NEVER
         np.add(before, _NULL_SLOT if has_null else _UNPAIRED, out=costs)
         np.minimum(costs[1:], pairs, out=costs[1:])
         np.minimum.accumulate(costs, out=costs)
@@ -122,7 +169,13 @@ def _least_costs(slots: Sequence[Slot], words: Sequence[str]) -> Costs:
 
 
 def _entry(
-    arc: Arc, words: Sequence[str], costs: Costs, before: Costs, place: int, cost: int | None = None
+    arc: Arc,
+    words: Sequence[str],
+    costs: Costs,
+    before: Costs,
+    never: NDArray[np.bool_] | None,
+    place: int,
+    cost: int | None = None,
 ) -> int | None:
     """The place at which the cheapest way to `place` comes into a slot, over its word `arc`.
 
@@ -132,15 +185,22 @@ def _entry(
     cost = costs.item(place) if cost is None else cost
     leave = _NULL_SLOT if arc is None else _UNPAIRED
     while place >= 0 and costs.item(place) == cost:
-        if before.item(place) + leave == cost or _pairs(arc, words, costs, before, place):
+        if before.item(place) + leave == cost or _pairs(arc, words, costs, before, never, place):
             return place
         place -= 1
     return None
 
 
-def _pairs(arc: Arc, words: Sequence[str], costs: Costs, before: Costs, place: int) -> bool:
+def _pairs(
+    arc: Arc,
+    words: Sequence[str],
+    costs: Costs,
+    before: Costs,
+    never: NDArray[np.bool_] | None,
+    place: int,
+) -> bool:
     """Whether it costs the least that the last of the first `place` words stands against `arc`."""
-    if not place:
+    if not place or (never is not None and never.item(place - 1)):
         return False
     pair = _AGAINST_NULL if arc is None else 0 if arc == words[place - 1] else _OTHER
     return before.item(place - 1) + pair - _UNPAIRED == costs.item(place)

@@ -177,9 +177,9 @@ class _DearerError(Exception):
     """What rover's rounding chooses is not as cheap as what we choose."""
 
 
-def _align_rounded(slots: Sequence[Slot], words: Sequence[str]) -> Alignment:
+def _align_rounded(slots: Sequence[Slot], words: Sequence[str], apart: object = None) -> Alignment:
     """As rover aligns: costs of each word of a slot, in float32, added up in its order."""
-    exact = _exact_cost(_align(slots, words), words)
+    exact = _exact_cost(_align(slots, words, None), words)
     float32 = np.float32
     ramp = [float32(0)]
     for _ in words:

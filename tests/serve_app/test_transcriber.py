@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from schemas.failures import ErrorCode, RecordError
+from schemas.how import How
 from schemas.manifest import ManifestRecord
 from schemas.settings import (
     MEASURES,
@@ -70,6 +71,7 @@ class FakeModel:
         self.error: ModelError | None = None
         self.listens = False
         self.phrases: Sequence[Phrases] = ()
+        self.interactive = False
 
     async def transcribe(
         self,
@@ -78,10 +80,12 @@ class FakeModel:
         *,
         words: bool = False,
         phrases: Sequence[Phrases] = (),
+        interactive: bool = False,
     ) -> Reply:
         assert sample_rate == SAMPLE_RATE
         self.calls.append(len(clips))
         self.phrases = phrases
+        self.interactive = interactive
         await self.gate.wait()
         if self.error is not None:
             raise self.error
@@ -477,3 +481,16 @@ async def test_the_share_of_speech_is_measured_only_where_a_rule_asks_for_it() -
     [result] = await router.transcribe([record(0)])
     assert isinstance(result, Transcript)
     assert (result.rule, result.audio_measures["speech_share"]) == ("silent", 0.0)
+
+
+async def test_a_caller_may_name_the_plan_and_bring_the_audio() -> None:
+    router, models = planned(ENSEMBLE)
+    clip = np.zeros(4_000, np.float32)
+    how = How(target="medical", words=True, interactive=True)
+    [result] = await router.transcribe([record(0)], clips=[clip], how=how)
+    assert isinstance(result, Transcript)
+    assert (result.pred_text, result.rule) == ("4000 samples", "requested")
+    assert (result.selected_model, result.plan) == ("medical", None)
+    assert models["medical"].interactive
+    assert models["general"].calls == []
+    assert router.memory.held_bytes == 0

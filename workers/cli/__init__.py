@@ -19,6 +19,7 @@ from workers.cli import (
     dead_letters,
     explain,
     finetune,
+    key,
     produce,
     schema,
     serve,
@@ -50,6 +51,7 @@ app.command("benchmark")(benchmark.benchmark)
 app.command("compare")(compare.compare)
 app.command("validate")(validate.validate)
 app.command("calibrate")(calibrate.calibrate)
+app.command("key")(key.key)
 app.command("check")(check.check)
 app.command("schema")(schema.schema)
 app.command("broker")(broker.broker)

@@ -7,12 +7,19 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workers import exit_codes
 from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, fail, set_up_logging
+
+if TYPE_CHECKING:
+    from schemas.settings import HttpSettings
+
+
+#: Addresses that only this machine reaches.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(
@@ -24,6 +31,10 @@ def serve(
     worker: Annotated[
         bool, typer.Option("--worker", help="Run the stream worker too, as a Serve app.")
     ] = False,
+    open_: Annotated[
+        bool,
+        typer.Option("--open", help="Answer HTTP without API keys at an address others reach."),
+    ] = False,
     ready_file: Annotated[
         Path | None, typer.Option(help="Write the cluster's address here as JSON when ready.")
     ] = None,
@@ -34,6 +45,8 @@ def serve(
     settings = load_settings(settings_file)
     if address is not None:
         settings.serve.address = address
+    if settings.http is not None and not open_:
+        _check_closed(settings.http)
     set_up_logging()
     from serve_app import app
 
@@ -52,11 +65,25 @@ def serve(
 
             deploy_worker(settings)
         print(f"serving {', '.join(settings.models)} on Ray at {running.address}", flush=True)
+        if settings.http is not None:
+            from serve_app.http.deployment import deploy_http
+
+            print(f"HTTP API at {deploy_http(settings)}, described at /docs", flush=True)
         if ready_file is not None:
             write_ready_file(ready_file, {"address": running.address, "pid": os.getpid()})
         stopped.wait()
     finally:
         app.stop(running)
+
+
+def _check_closed(http: HttpSettings) -> None:
+    """An API that others can reach has keys, unless it is meant to be open."""
+    if not http.keys and http.host not in LOOPBACK:
+        fail(
+            f"`http.host` is {http.host} and there are no `http.keys`: everybody could transcribe. "
+            "Make a key with `chorus key`, or say --open",
+            exit_codes.SETTINGS,
+        )
 
 
 def write_ready_file(path: Path, content: dict[str, object]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from schemas.model_card import ModelCard
-from schemas.settings import ModelSettings, Settings
-from workers.evaluation.plan_system import AUTO, PlanSystem
+from schemas.settings import AUTO, ModelSettings, Settings
+from workers.evaluation.plan_system import PlanSystem
 from workers.evaluation.systems import ModelSystem, System
 from workers.finetune.versions import CARD, MODEL, read_card
 

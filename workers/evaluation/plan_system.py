@@ -11,7 +11,7 @@ import msgspec
 from schemas.calibration import Calibration
 from schemas.failures import ErrorCode
 from schemas.manifest import ManifestRecord
-from schemas.settings import Settings
+from schemas.settings import AUTO, Settings
 from serve_app.audio.measures import measure
 from serve_app.audio.resample import resample
 from serve_app.calibration import read_calibration
@@ -21,9 +21,6 @@ from serve_app.plans import Answer, Answers, Ask, Course, Decision, Failure, Pla
 from serve_app.selection import Selector
 from workers.evaluation.systems import ModelSystem, SystemInfo
 from workers.speech import SAMPLE_RATE
-
-#: Names the routing of the settings as a whole, where something may name a plan or a model.
-AUTO = "auto"
 
 
 class PlanSystem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import wave
 from collections.abc import Sequence
@@ -140,12 +139,13 @@ def _piper(jobs: Sequence[tuple[Prompt, Path]]) -> None:
 
 
 def _run(command: list[str]) -> None:
-    if shutil.which(command[0]) is None:
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
         raise MissingSynthesiserError(
-            f"{command[0]} is not installed; on Debian: apt-get install espeak-ng flite festival "
-            "festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts"
-        )
-    subprocess.run(command, check=True, capture_output=True)
+            f"{command[0]} or its voices are not installed; on Debian: apt-get install espeak-ng "
+            "flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts"
+        ) from error
 
 
 def _read(path: Path) -> NDArray[np.float32]:

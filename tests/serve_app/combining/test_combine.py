@@ -82,6 +82,11 @@ def test_without_the_heaviest_member_the_next_one_has_the_last_word() -> None:
     assert by("weighted", member("c", "x", 0.9), member("b", "y", 0.2), weights=weights).text == "y"
 
 
+def test_the_heaviest_member_that_hears_nothing_is_passed_over() -> None:
+    members = member("a", "one", 0.9), member("b", "")
+    assert by("weighted", *members, weights={"b": 5.0}).text == "one"
+
+
 def test_of_equal_weights_the_more_confident_member_wins() -> None:
     assert by("weighted", member("a", "one", 0.2), member("b", "two", 0.9)).model == "b"
 

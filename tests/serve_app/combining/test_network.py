@@ -131,3 +131,43 @@ def least_cost(first: list[str], second: list[str]) -> int:
             diagonal = row[place]
             row[place] = min(pair, row[place] + 3, row[place - 1] + 3)
     return row[-1]
+
+
+def timed(text: str) -> tuple[list[str], list[tuple[float, float]]]:
+    """`a0 b2.5`: words of half a second with the moments at which they begin."""
+    pairs = [(each[0], float(each[1:])) for each in text.split()]
+    return [word for word, _ in pairs], [(start, start + 0.5) for _, start in pairs]
+
+
+def timed_network(*texts: str, gap: float = 0.2) -> list[list[str]]:
+    words, spans = zip(*map(timed, texts), strict=True)
+    return [
+        ["-" if place is None else words[index][place] for index, place in enumerate(slot.arcs)]
+        for slot in build_network(words, spans, gap)
+    ]
+
+
+def test_words_that_are_apart_in_time_do_not_stand_against_each_other() -> None:
+    # without times the second's words are taken for mistakes in the first's
+    assert network_of("a b", "c d") == [["a", "c"], ["b", "d"]]
+    assert timed_network("a0 b1", "c5 d6") == [["a", "-"], ["b", "-"], ["-", "c"], ["-", "d"]]
+    # nor is a word said twice the same place
+    assert timed_network("a0", "a5 b6") == [["a", "-"], ["-", "a"], ["-", "b"]]
+    assert timed_network("a0", "a0.6", gap=0.2) == [["a", "a"]]
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9))), min_size=1, max_size=4)
+)
+def test_with_times_too_no_word_is_lost_and_none_is_moved(drawn: list) -> None:
+    words = [[word for word, _ in each] for each in drawn]
+    spans = [[(float(s), s + 0.5) for s in sorted(s for _, s in each)] for each in drawn]
+    network = build_network(words, spans, 0.0)
+    for index, each in enumerate(words):
+        places = [slot.arcs[index] for slot in network]
+        assert [place for place in places if place is not None] == list(range(len(each)))
+    if len(drawn) == 2:
+        for slot in network:
+            a, b = slot.arcs
+            if a is not None and b is not None:
+                assert abs(spans[0][a][0] - spans[1][b][0]) <= 0.5
