@@ -5,7 +5,7 @@ BIN    := .venv/bin
 READY  := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format types bench chaos bad-input soak outage \
+.PHONY: help setup demo test test-fast lint format types bench bench-http chaos bad-input soak outage \
 	wer-matrix check-wer check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
@@ -56,6 +56,9 @@ bad-input: $(READY)  ## Sixty kinds of bad records among good ones
 
 bench: $(READY)  ## Speed, as ratios measured in one run
 	@$(BIN)/python -m tests.scenarios.bench
+
+bench-http: $(READY)  ## The HTTP API's speed, alone, beside the stream, and under a crowd
+	@$(BIN)/python -m tests.scenarios.bench_http
 
 soak: $(READY)  ## Flat memory over many records (RECORDS=n)
 	@$(BIN)/python -m tests.scenarios.soak --records $(RECORDS)

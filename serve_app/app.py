@@ -15,6 +15,7 @@ import msgspec
 
 from schemas.settings import Settings
 from serve_app import forkserver
+from serve_app.http.proxy import MAX_BODY_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +118,8 @@ def _delete(app: str) -> None:
 
 
 def _start_cluster(settings: Settings) -> Running:
+    if settings.http is not None:
+        os.environ.setdefault(MAX_BODY_VARIABLE, str(settings.http.max_upload_bytes))
     modules = list(forkserver.COMMON_MODULES)
     if any(model.engine == "nemo" for model in settings.models.values()):
         modules += forkserver.NEMO_MODULES

@@ -15,6 +15,8 @@ ENVIRONMENT = {
     "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
     # A replica that failed its health check is not asked to finish its calls: it cannot.
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
+    # A request whose replica died is answered with 503, not with a bare 500.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.http.proxy.middlewares",
     # Models are the work of this machine, not something in its background.
     "RAY_worker_niceness": "0",
     # No idle workers, one per core, before any is asked for.

@@ -236,16 +236,17 @@ class _Job:
     async def _read(self, indices: range) -> None:
         owner = self._owner
         records = self._records[indices.start : indices.stop]
-        async with owner.readers:
-            clips = None
-            if self._clips is not None:
-                clips = self._clips[indices.start : indices.stop]
-            else:
+        if self._clips is not None:  # nothing to read, so nothing to queue up for
+            clips = self._clips[indices.start : indices.stop]
+            loaded = await asyncio.to_thread(owner.load_all, records, clips)
+            owner.memory.take(_bytes(loaded))
+        else:
+            async with owner.readers:
                 await owner.memory.room()
-            loaded = await asyncio.get_running_loop().run_in_executor(
-                owner.threads, owner.load_all, records, clips
-            )
-            owner.memory.take(sum(each.clip.nbytes for each in loaded if isinstance(each, Loaded)))
+                loaded = await asyncio.get_running_loop().run_in_executor(
+                    owner.threads, owner.load_all, records
+                )
+                owner.memory.take(_bytes(loaded))
         for index, record, each in zip(indices, records, loaded, strict=True):
             if isinstance(each, Exception):
                 code, message = audio_fault(each)
@@ -424,6 +425,10 @@ class _Job:
             owner.calls[model] -= 1
         self._send_late()
         self._check_done()
+
+
+def _bytes(loaded: Sequence[Loaded | Exception]) -> int:
+    return sum(each.clip.nbytes for each in loaded if isinstance(each, Loaded))
 
 
 def _answer_of(model: str, outcome: Outcome) -> Answer:

@@ -96,7 +96,7 @@ def decode(
                 raise _empty(stream, offset, got)
             if duration is not None and (stop - start - got) / rate > _tolerated(duration):
                 raise _cut_off(offset, duration, got / rate)
-            return _to_full_scale(clip)
+            return to_full_scale(clip)
     except soundfile.LibsndfileError as error:
         reason = error.error_string.removeprefix("Error : ").rstrip(".")
         if error.code == _SYSTEM_ERROR:
@@ -206,7 +206,7 @@ def _tolerated(seconds: float) -> float:
     return min(max(0.05 * seconds, 0.1), 0.5)
 
 
-def _to_full_scale(clip: Clip) -> Clip:
+def to_full_scale(clip: Clip) -> Clip:
     low, high = clip.min(), clip.max()  # a NaN anywhere makes both NaN
     if low >= -1 and high <= 1:
         return clip

@@ -77,7 +77,7 @@ def read_header(fd: int) -> Header:
             codec), `AUDIO_UNDECODABLE` (no audio, or a broken header).
         OSError: reading failed.
     """
-    start = _skip_id3(fd)
+    start = skip_id3(fd)
     magic = os.pread(fd, 64, start)
     if not magic:
         if start:
@@ -121,11 +121,11 @@ _LAYER_2, _LAYER_3 = 0x04, 0x02
 def mp3_goes_on(fd: int, header: Header) -> bool:
     """Whether more audio follows where the decoder of `fd` has stopped: frames that a guessed
     length left out, or the head of another file that was appended."""
-    head = os.pread(fd, 64, _skip_id3(fd, os.lseek(fd, 0, os.SEEK_CUR)))
+    head = os.pread(fd, 64, skip_id3(fd, os.lseek(fd, 0, os.SEEK_CUR)))
     return _is_mpeg(head, _LAYER_3) and (not header.length_known or _states_length(head))
 
 
-def _skip_id3(fd: int, position: int = 0) -> int:
+def skip_id3(fd: int, position: int = 0) -> int:
     """Where the audio starts behind ID3v2 tags (https://id3.org/id3v2.4.0-structure, 3.1)."""
     for _ in range(4):
         tag = os.pread(fd, 10, position)

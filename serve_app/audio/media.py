@@ -2,7 +2,7 @@
 
 WAV, FLAC, MP3 and Ogg go the way of all audio (`formats`, `decode`). M4A and MP4, WebM and
 Matroska, and AAC go through FFmpeg (https://ffmpeg.org, by PyAV), of which only three demuxers and
-a few audio decoders are ever used. Video is neither decoded nor read.
+a few audio decoders are ever used. Video is never decoded.
 
 Here the limits are on what comes out; for files that nobody vouches for, run it in a process that
 may die: `untrusted`.
@@ -11,6 +11,7 @@ may die: `untrusted`.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
@@ -26,9 +27,9 @@ from av.stream import Discard
 
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
-from serve_app.audio.decode import MIN_SECONDS, _to_full_scale, decode
+from serve_app.audio.decode import MIN_SECONDS, to_full_scale, decode
 from serve_app.audio.errors import AudioError
-from serve_app.audio.formats import _skip_id3, read_header
+from serve_app.audio.formats import skip_id3, read_header
 from serve_app.engines.base import Clip
 
 #: Samples collected before they are resampled; the same as `decode` takes at a time.
@@ -96,7 +97,7 @@ def decode_media(fd: int, *, sample_rate: int, limits: AudioSettings) -> Clip:
 
 def _decode_by_ffmpeg(fd: int, kind: _Kind, sample_rate: int, limits: AudioSettings) -> Clip:
     with (
-        open(fd, "rb", closefd=False) as file,
+        os.fdopen(fd, "rb", closefd=False) as file,
         av.open(
             file,
             mode="r",
@@ -111,7 +112,7 @@ def _decode_by_ffmpeg(fd: int, kind: _Kind, sample_rate: int, limits: AudioSetti
         mixdown = _Mixdown(sample_rate, limits)
         for frame in _frames(container, stream, kind, limits):
             mixdown.add(frame)
-        return _to_full_scale(mixdown.finish())
+        return to_full_scale(mixdown.finish())
 
 
 def _refuse_reference(url: str, flags: int, options: dict[str, Any]) -> NoReturn:
@@ -170,7 +171,9 @@ class _Mixdown:
         self._resampler: soxr.ResampleStream | None = None
         self._pending: list[Clip] = []
         self._pending_samples = 0
-        self._done: list[Clip] = []
+        # All that may ever be needed: it costs nothing until it is written.
+        self._clip: Clip = np.empty(math.ceil(limits.max_seconds * sample_rate) + 16, np.float32)
+        self._filled = 0
 
     def add(self, frame: AudioFrame) -> None:
         """Take one more frame; AudioError where it is one too many, or not allowed."""
@@ -201,7 +204,8 @@ class _Mixdown:
                 f"holds {seconds * 1000:.3g} ms of audio; {MIN_SECONDS * 1000:g} are needed",
             )
         self._resample(last=True)
-        return np.concatenate(self._done)
+        self._clip.resize(self._filled, refcheck=False)
+        return self._clip
 
     def _set_rate(self, rate: int) -> None:
         if self._rate:
@@ -227,7 +231,8 @@ class _Mixdown:
         self._pending_samples = 0
         if self._resampler is not None:
             block = self._resampler.resample_chunk(block, last=last)
-        self._done.append(block)
+        self._clip[self._filled : self._filled + len(block)] = block
+        self._filled += len(block)
 
 
 def _to_mono(frame: AudioFrame) -> Clip:
@@ -272,7 +277,7 @@ def _identify(fd: int) -> _Kind | None:
         return _MP4
     if magic.startswith(_EBML):
         return _MATROSKA
-    frame = os.pread(fd, 2, _skip_id3(fd))
+    frame = os.pread(fd, 2, skip_id3(fd))
     if len(frame) == 2 and frame[0] == 0xFF and frame[1] & 0xF6 == 0xF0:  # ADTS: layer 0
         return _AAC
     return None
