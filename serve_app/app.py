@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.settings import Settings
+from schemas.settings import HttpSettings, Settings
 from serve_app import forkserver
 from serve_app.http.proxy import MAX_BODY_VARIABLE
 
@@ -46,6 +46,7 @@ class Running(msgspec.Struct, frozen=True):
 def start(
     settings: Settings,
     *,
+    http: bool = False,
     timeout_s: float = 600.0,
     on_progress: Callable[[str, str], None] = lambda deployment, status: None,
 ) -> Running:
@@ -57,6 +58,7 @@ def start(
 
     Args:
         settings: checked settings.
+        http: whether Serve's proxy is started, for `serve_app.http`.
         timeout_s: longest wait for readiness.
         on_progress: called with a deployment's name and its status whenever that changes.
 
@@ -73,7 +75,7 @@ def start(
     else:
         running = _start_cluster(settings)
     try:
-        _deploy(settings)
+        _deploy(settings, settings.http if http else None)
         wait_until_running(settings.serve.app, timeout_s, on_progress)
     except BaseException:
         _end(running)
@@ -138,14 +140,13 @@ def _start_cluster(settings: Settings) -> Running:
     return Running(address, settings.serve.app, own_cluster=True, fork_server=fork_server)
 
 
-def _deploy(settings: Settings) -> None:
+def _deploy(settings: Settings, http: HttpSettings | None) -> None:
     """Hand the application to Serve without waiting: Serve's own wait looks once a second."""
     from ray import serve
 
     from serve_app import cluster, deployments
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    http = settings.http
     if http is None:
         serve.start(proxy_location="Disabled", logging_config=_LOGGING)
     else:

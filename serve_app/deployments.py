@@ -71,4 +71,5 @@ def reserved_cpus(settings: Settings) -> float:
         model.num_cpus * (model.autoscaling.max_replicas if model.autoscaling else model.replicas)
         for model in settings.models.values()
     )
-    return models + settings.serve.router_num_cpus * settings.serve.routers
+    http = settings.http.num_cpus * settings.http.replicas if settings.http else 0.0
+    return models + http + settings.serve.router_num_cpus * settings.serve.routers

@@ -27,9 +27,9 @@ from av.stream import Discard
 
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
-from serve_app.audio.decode import MIN_SECONDS, to_full_scale, decode
+from serve_app.audio.decode import MIN_SECONDS, decode, to_full_scale
 from serve_app.audio.errors import AudioError
-from serve_app.audio.formats import skip_id3, read_header
+from serve_app.audio.formats import read_header, skip_id3
 from serve_app.engines.base import Clip
 
 #: Samples collected before they are resampled; the same as `decode` takes at a time.

@@ -65,6 +65,11 @@ def deploy_http(settings: Settings, *, timeout_s: float = 120.0) -> str:
     return f"http://{http.host}:{http.port}"
 
 
+def stop_http(settings: Settings) -> None:
+    """Take the API down; requests under way are answered first."""
+    serve.delete(app_name(settings))
+
+
 def _make(settings: Settings) -> Any:
     http = settings.http or HttpSettings()
     decoder = MediaDecoder(

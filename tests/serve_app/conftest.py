@@ -14,6 +14,7 @@ import soundfile
 from schemas.manifest import ManifestRecord
 from schemas.settings import Settings
 from serve_app.engines.base import Clip
+from workers.kafka.ports import free_ports
 
 RATE = 16_000
 
@@ -91,6 +92,7 @@ def settings(audio_root: Path, gate: Path, events: Path) -> Settings:
                 "careful": {"model": "fragile", "fallback": ["general"], "fallback_after_s": 1.0},
             },
             "audio": {"roots": [str(audio_root)]},
+            "http": {"port": free_ports(1)[0], "num_cpus": 0, "max_upload_bytes": 1 << 20},
             "serve": {"app": "tests", "router_num_cpus": 0, "health_timeout_s": 5.0},
         },
         Settings,
@@ -106,7 +108,7 @@ def application(settings: Settings) -> Iterator[Any]:
     """
     from serve_app import app
 
-    running = app.start(settings, timeout_s=250)
+    running = app.start(settings, http=True, timeout_s=250)
     yield running
     app.stop(running)
 

@@ -15,7 +15,7 @@ from workers import exit_codes
 from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, fail, set_up_logging
 
 if TYPE_CHECKING:
-    from schemas.settings import HttpSettings
+    from schemas.settings import HttpSettings, Settings
 
 
 #: Addresses that only this machine reaches.
@@ -54,7 +54,7 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # interrupts a start that takes long
     try:
-        running = app.start(settings)
+        running = app.start(settings, http=settings.http is not None)
     except app.StartError as error:
         fail(str(error), exit_codes.FAILURE)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -66,14 +66,30 @@ def serve(
             deploy_worker(settings)
         print(f"serving {', '.join(settings.models)} on Ray at {running.address}", flush=True)
         if settings.http is not None:
-            from serve_app.http.deployment import deploy_http
-
-            print(f"HTTP API at {deploy_http(settings)}, described at /docs", flush=True)
+            print(f"HTTP API at {_deploy_http(settings)}, described at /docs", flush=True)
         if ready_file is not None:
             write_ready_file(ready_file, {"address": running.address, "pid": os.getpid()})
         stopped.wait()
     finally:
+        if settings.http is not None:
+            _stop_http(settings)
         app.stop(running)
+
+
+def _deploy_http(settings: Settings) -> str:
+    from serve_app.app import StartError
+    from serve_app.http.deployment import deploy_http
+
+    try:
+        return deploy_http(settings)
+    except StartError as error:
+        fail(str(error), exit_codes.FAILURE)
+
+
+def _stop_http(settings: Settings) -> None:
+    from serve_app.http.deployment import stop_http
+
+    stop_http(settings)
 
 
 def _check_closed(http: HttpSettings) -> None:

@@ -596,7 +596,7 @@ async def test_many_requests_share_few_workers(decoder: MediaDecoder, tmp_path: 
 
 
 async def test_nothing_is_left_after_close(good: Path) -> None:
-    descriptors = os.listdir("/proc/self/fd")
+    descriptors = set(os.listdir("/proc/self/fd"))
     decoder = MediaDecoder(LIMITS, workers=2)
     await decoder.start()
     pids = [process.pid for process in processes(decoder)]
@@ -609,7 +609,7 @@ async def test_nothing_is_left_after_close(good: Path) -> None:
         assert error.code is ErrorCode.AUDIO_IO
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert processes(decoder) == []
-    assert os.listdir("/proc/self/fd") == descriptors
+    assert set(os.listdir("/proc/self/fd")) <= descriptors
     await decoder.close()
 
 
