@@ -5,8 +5,8 @@ BIN    := .venv/bin
 READY  := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format types bench bench-http chaos bad-input soak outage \
-	wer-matrix check-wer check-rover accuracy demo-models digits lock clean
+.PHONY: help setup demo test test-fast lint format types bench bench-http chaos bad-input \
+	hostile-http soak outage wer-matrix check-wer check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ outage: $(READY)  ## A minute without models: nothing is dead-lettered
 
 bad-input: $(READY)  ## Sixty kinds of bad records among good ones
 	@$(BIN)/python -m tests.scenarios.bad_input
+
+hostile-http: $(READY)  ## Hostile requests among sound ones
+	@$(BIN)/python -m tests.scenarios.hostile_http
 
 bench: $(READY)  ## Speed, as ratios measured in one run
 	@$(BIN)/python -m tests.scenarios.bench

@@ -111,9 +111,10 @@ def decode_manifest(data: bytes, *, default_id: str) -> ManifestRecord:
         at = path.strip("`").removeprefix("$").removeprefix(".")
         message = f"`{at}`: {reason}" if at else reason
         raise ManifestError(ErrorCode.RECORD_SCHEMA, message, at or None) from None
-    for key in ("id", "audio_filepath"):
+    for key in ("id", "audio_filepath", "phrases"):
         value = getattr(record, key)
-        if any(ord(char) < 32 for char in value):
+        texts = [value] if isinstance(value, str) else value or []
+        if any(ord(char) < 32 for text in texts for char in text):
             message = f"`{key}`: contains a control character"
             raise ManifestError(ErrorCode.RECORD_SCHEMA, message, key)
     return record

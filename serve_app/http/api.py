@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.response import Stream
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
 from schemas.settings import Settings
 from schemas.transcription_api import ApiModel, ApiModels, Liveness, Readiness
@@ -24,7 +25,7 @@ from serve_app.http import openapi
 from serve_app.http.errors import ApiError
 from serve_app.http.manifests import read_lines, transcribe_lines
 from serve_app.http.metrics import Metrics
-from serve_app.http.service import Decoder, Service, make_service
+from serve_app.http.service import Decoder, HeldStream, Service, make_service
 from serve_app.http.speech import Backend
 from serve_app.http.transcriptions import create_transcription
 
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: What a client may call its request; anything else gets a name of ours.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,100}")
+#: Counted for a request whose client went away before its answer; by nginx's example.
+_GONE = 499
 #: Seconds that the models have to answer a probe.
 PROBE_S = 3.0
 
@@ -54,11 +57,12 @@ def make_api(settings: Settings, backend: Backend, decoder: Decoder) -> ASGIApp:
             HTTPException: _answer_http_error,
             Exception: _answer_fault,
         },
-        openapi_config=openapi.config(),
+        openapi_config=openapi.config(needs_key=bool(service.settings.keys)),
         on_shutdown=[decoder.close],
         request_max_body_size=None,  # ours are checked while they arrive
         logging_config=None,
     )
+    openapi.add_models(api.openapi_schema, list(service.models))
     # around all of it, so that what has no route is named and counted too
     return _Observed(api, service.metrics)
 
@@ -77,19 +81,22 @@ def _service(state: State) -> Service:
 async def transcribe_manifest(request: Request[Any, Any, Any], service: Service) -> Stream:
     """Transcribe the records of a manifest: lines of JSON in, a line for each out, when ready."""
     client = service.gate.client(request.headers.get("authorization"))
-    with service.admitted(client):
+
+    def charge(seconds: float) -> None:
+        client.charge(seconds)
+        service.metrics.audio_seconds.labels(client.name).inc(seconds)
+
+    async with AsyncExitStack() as held:
+        held.enter_context(service.admitted(client))
+        client.take(0.0)  # how long the audio is, is known only when it has been read
         file = await read_lines(
             request.stream(),
             max_bytes=service.settings.max_upload_bytes,
             timeout_s=service.settings.upload_timeout_s,
         )
-
-    async def lines() -> Any:
-        with service.admitted(client):
-            async for line in transcribe_lines(service.backend, file):
-                yield line
-
-    return Stream(lines(), media_type="application/x-ndjson")
+        held.enter_context(file)
+        lines = transcribe_lines(service.backend, file, charge)
+        return HeldStream(lines, held.pop_all(), media_type="application/x-ndjson")
 
 
 @get("/v1/models", responses=openapi.failures(401, 500))
@@ -99,7 +106,11 @@ async def list_models(request: Request[Any, Any, Any], service: Service) -> ApiM
     return ApiModels(data=list(service.models.values()))
 
 
-@get("/v1/models/{name:str}", responses=openapi.failures(401, 404, 500))
+@get(
+    "/v1/models/{name:str}",
+    operation_class=openapi.ModelOperation,
+    responses=openapi.failures(401, 404, 500),
+)
 async def show_model(request: Request[Any, Any, Any], service: Service, name: str) -> ApiModel:
     """One of them."""
     service.gate.client(request.headers.get("authorization"))
@@ -108,13 +119,13 @@ async def show_model(request: Request[Any, Any, Any], service: Service, name: st
     return service.models[name]
 
 
-@get("/live", security=[], sync_to_thread=False)
+@get("/live", security=openapi.NO_KEY, sync_to_thread=False)
 def live() -> Liveness:
     """The API runs."""
     return Liveness()
 
 
-@get("/ready", security=[], responses=openapi.not_ready())
+@get("/ready", security=openapi.NO_KEY, responses=openapi.not_ready())
 async def ready(service: Service) -> Response[Readiness]:
     """Which models are up; 503 unless the Router and at least one of them are."""
     probe = await service.backend.probe(PROBE_S)
@@ -127,7 +138,7 @@ async def ready(service: Service) -> Response[Readiness]:
     return Response(found, status_code=200 if found.ready else 503)
 
 
-@get("/metrics", security=[], media_type="text/plain", sync_to_thread=False)
+@get("/metrics", security=openapi.NO_KEY, media_type="text/plain", sync_to_thread=False)
 def metrics(service: Service) -> bytes:
     """For Prometheus."""
     return service.metrics.text()
@@ -147,8 +158,15 @@ class _Observed:
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         name = given if _REQUEST_ID.fullmatch(given) else uuid4().hex.encode()
         scope.setdefault("state", {})["request_id"] = name.decode()
-        status = 500
+        status = _GONE  # Serve cancels such a request
         started = time.perf_counter()
+        gone = False
+
+        async def watch() -> ReceiveMessage:
+            nonlocal gone
+            message = await receive()
+            gone = gone or message["type"] == "http.disconnect"
+            return message
 
         async def observe(message: Message) -> None:
             nonlocal status
@@ -160,8 +178,10 @@ class _Observed:
 
         self._metrics.under_way.inc()
         try:
-            await self._app(scope, receive, observe)
+            await self._app(scope, watch, observe)
         finally:
+            if gone and status == 500:  # Litestar's, over the rest of the body
+                status = _GONE
             self._metrics.under_way.dec()
             route = str(scope.get("path_template") or "other")
             self._metrics.requests.labels(route, str(status)).inc()

@@ -17,6 +17,7 @@ from schemas.settings import HttpSettings, Settings
 from serve_app.app import wait_until_running
 from serve_app.audio.untrusted import MediaDecoder
 from serve_app.http.api import make_api
+from serve_app.http.gathering import Gatherer
 from serve_app.reading import SAMPLE_RATE
 from serve_app.router_client import RouterClient
 
@@ -78,5 +79,5 @@ def _make(settings: Settings) -> Any:
         sample_rate=SAMPLE_RATE,
         timeout_s=http.decode_timeout_s,
     )
-    backend = RouterClient(settings.serve.app, http.timeout_s)
-    return make_api(settings, backend, decoder)
+    router = RouterClient(settings.serve.app, http.timeout_s)
+    return make_api(settings, Gatherer(router), decoder)

@@ -57,7 +57,11 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """With the time to wait, where waiting helps."""
+        """What to do: which key to show, how long to wait."""
+        if self.status == 401:
+            return {"www-authenticate": "Bearer"}
+        if self.status == 408:
+            return {"connection": "close"}  # else the rest may go on arriving for ever
         if self.status not in (429, 503):
             return {}
         return {"retry-after": str(max(1, round(self.retry_after_s)))}

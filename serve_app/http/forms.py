@@ -6,6 +6,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
@@ -64,8 +65,8 @@ async def read_form(
             415, "send a form: `Content-Type: multipart/form-data`", code="unsupported_media_type"
         )
     boundary = options.get("boundary")
-    if not boundary or len(boundary) > 200:
-        raise invalid("the Content-Type header has no boundary")
+    if not boundary or len(boundary) > 200 or not boundary.isprintable():
+        raise invalid("the Content-Type header has no boundary that can be used")
     reader = _Reader(boundary, max_bytes)
     try:
         async with asyncio.timeout(timeout_s):
@@ -109,13 +110,15 @@ class _Reader:
             for event in self._parser.parse(chunk):
                 await self._on(event)
         except MultipartError as error:
-            raise invalid(f"the form cannot be read: {error}") from None
+            reason = error.args[0]  # what else it holds are parts of the body
+            raise invalid(f"the form cannot be read: {reason}") from None
 
     def finish(self) -> Form:
         try:
             self._parser.close()
         except MultipartError:
-            raise invalid("the form is cut off") from None
+            reason = "the form is cut off, or its boundary is not that of the Content-Type header"
+            raise invalid(reason) from None
         return self.form
 
     async def _on(self, event: MultipartSegment | bytes | bytearray | None) -> None:
@@ -125,7 +128,7 @@ class _Reader:
             self._begin(event)
         elif self._is_file():
             assert self.form.file is not None
-            await asyncio.to_thread(_write, self.form.file.fd, bytes(event))
+            await _write(self.form.file.fd, bytes(event))
             self.form.file.size += len(event)
         else:
             self._value += event
@@ -166,7 +169,23 @@ def _unnamed_file() -> int:
         return os.dup(file.fileno())
 
 
-def _write(fd: int, data: bytes) -> None:
+async def _write(fd: int, data: bytes) -> None:
+    """Write all of `data` in a thread.
+
+    It ends with the thread, also where it is cancelled: closed before that, the number `fd` could
+    be another upload's by the time of the write.
+    """
+    writing = asyncio.ensure_future(asyncio.to_thread(_write_all, fd, data))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        while not writing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([writing])
+        raise
+
+
+def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

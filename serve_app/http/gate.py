@@ -76,6 +76,10 @@ class Client:
             )
         self._credit_s -= seconds
 
+    def charge(self, seconds: float) -> None:
+        """Charge `seconds` of audio that have been worked on already; it may overdraw."""
+        self._credit_s -= seconds
+
 
 class Gate:
     """All clients, by their keys.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from itertools import islice
 from typing import BinaryIO
 
@@ -56,8 +56,12 @@ async def read_lines(chunks: AsyncIterator[bytes], *, max_bytes: int, timeout_s:
     return file
 
 
-async def transcribe_lines(backend: Backend, file: BinaryIO) -> AsyncIterator[bytes]:
+async def transcribe_lines(
+    backend: Backend, file: BinaryIO, charge: Callable[[float], None]
+) -> AsyncGenerator[bytes, None]:
     """A line for each record of `file`, in the order in which they become ready.
+
+    `charge` is told the seconds of audio of each that was transcribed.
 
     At most `CALLS` lists are under way, and none is begun before what is ready has been taken: a
     slow reader slows this down.
@@ -70,7 +74,7 @@ async def transcribe_lines(backend: Backend, file: BinaryIO) -> AsyncIterator[by
                 some = await asyncio.to_thread(lambda: list(islice(items, RECORDS)))
                 if not some:
                     break
-                under_way.add(asyncio.create_task(_transcribe(backend, some)))
+                under_way.add(asyncio.create_task(_transcribe(backend, some, charge)))
             if not under_way:
                 return
             done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
@@ -83,13 +87,16 @@ async def transcribe_lines(backend: Backend, file: BinaryIO) -> AsyncIterator[by
         file.close()
 
 
-async def _transcribe(backend: Backend, items: list[Item]) -> list[bytes]:
+async def _transcribe(
+    backend: Backend, items: list[Item], charge: Callable[[float], None]
+) -> list[bytes]:
     records = [record for record, _ in items if record is not None]
     results = iter(await backend.transcribe(records) if records else [])
     lines = []
     for record, error in items:
         found = next(results) if record is not None else error
         if isinstance(found, Transcript):
+            charge(found.duration)
             lines.append(encode_transcript(found) + b"\n")
         elif found is not None:
             lines.append(encode_failure(record, found) + b"\n")
@@ -103,7 +110,7 @@ def _items(file: BinaryIO) -> Iterator[Item]:
         if len(line) > MAX_LINE_BYTES:
             while line and not line.endswith(b"\n"):
                 line = file.readline(MAX_LINE_BYTES)
-            reason = f"line {number} has more than {MAX_LINE_BYTES} bytes"
+            reason = f"has more than {MAX_LINE_BYTES} bytes"
             yield None, _refused(number, ManifestError(ErrorCode.RECORD_JSON, reason))
         elif line.strip():
             try:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import ScalarRenderPlugin
 from litestar.openapi.spec import (
     Components,
+    OpenAPI,
     OpenAPIMediaType,
     OpenAPIResponse,
     Operation,
+    Reference,
     RequestBody,
     Schema,
     SecurityScheme,
 )
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
-from schemas.transcription_api import ErrorBody, Granularity, Readiness, ResponseFormat
+from schemas.transcription_api import (
+    ErrorBody,
+    Granularity,
+    Readiness,
+    ResponseFormat,
+    Transcription,
+    VerboseTranscription,
+)
+from serve_app.http.parameters import LANGUAGE
 
 _WHY = {
     401: "No API key, or one that is not known.",
@@ -34,7 +44,12 @@ _WHY = {
 }
 
 
-def config() -> OpenAPIConfig:
+_MODEL = "Model"
+#: Of what asks for no key; Litestar leaves out an empty list.
+NO_KEY: list[dict[str, list[str]]] = [{}]
+
+
+def config(*, needs_key: bool) -> OpenAPIConfig:
     """Of the document, at `/docs` for people and `/docs/openapi.json` for programs."""
     key = SecurityScheme(type="http", scheme="bearer")
     return OpenAPIConfig(
@@ -44,8 +59,14 @@ def config() -> OpenAPIConfig:
         use_handler_docstrings=True,
         render_plugins=[ScalarRenderPlugin(path="/")],
         components=Components(security_schemes={"key": key}),
-        security=[{"key": []}],
+        security=[{"key": []}] if needs_key else None,
     )
+
+
+def add_models(document: OpenAPI, names: Sequence[str]) -> None:
+    """Say in `document` what `model` of a transcription may be: the settings' own names."""
+    choices = _string("`auto` for the rules, a plan, or a model.", tuple(names))
+    document.components.schemas = {**(document.components.schemas or {}), _MODEL: choices}
 
 
 def failures(*statuses: int) -> Mapping[int, ResponseSpec]:
@@ -76,8 +97,12 @@ _FORM = Schema(
             format=OpenAPIFormat.BINARY,
             description="WAV, FLAC, MP3, Ogg, M4A, MP4 or WebM.",
         ),
-        "model": _string("A model, a plan, or `auto` for the rules; see `/v1/models`."),
-        "language": _string("A language tag: a hint."),
+        "model": Reference(ref=f"#/components/schemas/{_MODEL}"),
+        "language": Schema(
+            type=OpenAPIType.STRING,
+            description="A language tag: a hint.",
+            pattern=f"^({LANGUAGE})?$",
+        ),
         "prompt": _string("Words and phrases to listen for, parted by commas or lines."),
         "keywords[]": _strings("Words and phrases to listen for."),
         "response_format": _string("Of the answer.", get_args(ResponseFormat)),
@@ -91,7 +116,13 @@ _FORM = Schema(
     },
 )
 _TEXT = Schema(type=OpenAPIType.STRING)
-_OBJECT = Schema(type=OpenAPIType.OBJECT)
+_EVENT = Schema(
+    type=OpenAPIType.OBJECT,
+    description="Of a stream: `data` is JSON, of `transcript.text.delta` for each piece of the "
+    "text, of `transcript.text.done` at the end, or an `error`.",
+    required=["data"],
+    properties={"data": Schema(type=OpenAPIType.STRING, content_media_type="application/json")},
+)
 
 
 @dataclass
@@ -101,18 +132,16 @@ class TranscriptionOperation(Operation):
     def __post_init__(self) -> None:
         content = {"multipart/form-data": OpenAPIMediaType(schema=_FORM)}
         self.request_body = RequestBody(content=content, required=True)
-        kinds = {
-            "application/json": _OBJECT,
-            "text/plain": _TEXT,
-            "application/x-subrip": _TEXT,
-            "text/vtt": _TEXT,
-            "text/event-stream": _TEXT,
-        }
-        answer = OpenAPIResponse(
-            description="The transcript.",
-            content={kind: OpenAPIMediaType(schema=schema) for kind, schema in kinds.items()},
-        )
-        self.responses = {**(self.responses or {}), "200": answer}
+        answer = (self.responses or {})["200"]
+        assert isinstance(answer, OpenAPIResponse)
+        assert answer.content is not None
+        json = answer.content["application/json"].schema
+        assert isinstance(json, Schema)
+        # of Litestar's "one of" neither: a verbose answer is a plain one too
+        json.any_of, json.one_of = json.one_of, None
+        for kind in ("text/plain", "application/x-subrip", "text/vtt"):
+            answer.content[kind] = OpenAPIMediaType(schema=_TEXT)
+        answer.content["text/event-stream"] = OpenAPIMediaType(schema=_EVENT)
 
 
 @dataclass
@@ -120,10 +149,28 @@ class ManifestOperation(Operation):
     """Its body and its answer are lines of JSON."""
 
     def __post_init__(self) -> None:
-        lines = {"application/x-ndjson": OpenAPIMediaType(schema=_TEXT)}
-        self.request_body = RequestBody(content=lines, required=True)
-        answer = OpenAPIResponse(description="A line for each record.", content=lines)
+        some = Schema(type=OpenAPIType.STRING, min_length=1)
+        asked = {"application/x-ndjson": OpenAPIMediaType(schema=some)}
+        told = {"application/x-ndjson": OpenAPIMediaType(schema=_TEXT)}
+        self.request_body = RequestBody(content=asked, required=True)
+        answer = OpenAPIResponse(description="A line for each record.", content=told)
         self.responses = {**(self.responses or {}), "200": answer}
+
+
+@dataclass
+class ModelOperation(Operation):
+    """Any name is a valid one, so there is no 400 of Litestar's."""
+
+    def __post_init__(self) -> None:
+        self.responses = {**(self.responses or {})}
+        self.responses.pop("400", None)
+
+
+def transcribed() -> Mapping[int, ResponseSpec]:
+    """An answer in JSON, of either format."""
+    content: Any = Transcription | VerboseTranscription
+    spec = ResponseSpec(content, generate_examples=False, description="The transcript.")
+    return {200: spec}
 
 
 def not_ready() -> Mapping[int, ResponseSpec]:

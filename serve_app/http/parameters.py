@@ -12,6 +12,8 @@ from serve_app.http.errors import ApiError, invalid
 
 #: Longest phrase in characters; see `schemas.manifest.Phrase`.
 MAX_PHRASE_CHARS = 100
+#: Pattern of a language tag.
+LANGUAGE = r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}"
 
 _KNOWN = frozenset(
     {
@@ -27,7 +29,6 @@ _KNOWN = frozenset(
         "chunking_strategy",
     }
 )
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}")
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 Choice = TypeVar("Choice", bound=str)
 
@@ -99,24 +100,29 @@ def _model(values: Mapping[str, Sequence[str]], targets: Sequence[str]) -> str:
 
 def _language(values: Mapping[str, Sequence[str]]) -> str | None:
     language = _one(values, "language", "")
-    if language and not _LANGUAGE.fullmatch(language):
+    if language and not re.fullmatch(LANGUAGE, language):
         raise invalid("must be a language tag like `en` or `en-US`", "language")
     return language or None
 
 
 def _phrases(values: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Those of `keywords`, and the lines, or what commas part, of `prompt`."""
-    prompt = re.split(r"[\n,;]", _one(values, "prompt", ""))
-    found = [each.strip() for each in [*prompt, *values.get("keywords", [])]]
-    phrases = tuple(dict.fromkeys(each for each in found if each))
-    name = "prompt" if "prompt" in values else "keywords"
-    if len(phrases) > MAX_PHRASES:
-        raise invalid(f"has more than {MAX_PHRASES} phrases", name)
-    if any(len(each) > MAX_PHRASE_CHARS for each in phrases):
-        raise invalid(
-            f"has a phrase of more than {MAX_PHRASE_CHARS} characters; part phrases by commas", name
-        )
-    return phrases
+    found: dict[str, None] = {}
+    given = {
+        "prompt": re.split(r"[\n,;]", _one(values, "prompt", "")),
+        "keywords": values.get("keywords", []),
+    }
+    for name, phrases in given.items():
+        for phrase in filter(None, map(str.strip, phrases)):
+            if len(phrase) > MAX_PHRASE_CHARS:
+                reason = f"has a phrase of more than {MAX_PHRASE_CHARS} characters"
+                raise invalid(f"{reason}; part phrases by commas", name)
+            if any(ord(char) < 32 for char in phrase):
+                raise invalid("has a control character", name)
+            found[phrase] = None
+        if len(found) > MAX_PHRASES:
+            raise invalid(f"makes more than {MAX_PHRASES} phrases", name)
+    return tuple(found)
 
 
 def _granularities(

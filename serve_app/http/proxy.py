@@ -1,8 +1,9 @@
 """What Serve's proxy does before and after the API: a middleware that it is told to load.
 
 The proxy takes in a body as fast as it comes, whatever the API makes of it, so the limit of its
-bytes must hold there too. And when a replica of the API dies over a request, the proxy ends it
-without an answer, which reaches the client as a bare 500.
+bytes must hold there too. It takes in headers without end, and fails where some are not UTF-8. And
+when a replica of the API dies over a request, the proxy ends it without an answer, which reaches
+the client as a bare 500.
 """
 
 from __future__ import annotations
@@ -46,11 +47,14 @@ class Guard:
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if fault := self._head_fault(scope.get("headers", ())):
+            if scope["type"] == "http":
+                await _refuse(send, *fault)
+            else:
+                await send({"type": "websocket.close"})  # before it is open: 403
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
-        if reason := self._head_fault(scope["headers"]):
-            await _refuse(send, *reason)
             return
         answered = refused = False
         received = 0

@@ -12,11 +12,10 @@ from schemas.transcription_api import Segment
 
 #: A pause of so many seconds ends a segment.
 PAUSE_S = 0.8
-#: Longest segment in seconds, and most characters in it: two lines of 42, as subtitles have
-#: (BBC and Netflix guidelines).
+#: Longest segment in seconds, and what subtitles have at most: two lines of 42 characters (BBC and
+#: Netflix guidelines).
 LONGEST_S = 7.0
-LINE_CHARS = 42
-MOST_CHARS = 2 * LINE_CHARS
+MOST_LINES, LINE_CHARS = 2, 42
 #: Confidences are not taken for lower than this.
 _LEAST = 1e-4
 
@@ -55,7 +54,7 @@ def _groups(words: Sequence[Word]) -> Iterator[list[Word]]:
         if group and (
             word.start - group[-1].end >= PAUSE_S
             or word.end - group[0].start > LONGEST_S
-            or len(" ".join(each.word for each in [*group, word])) > MOST_CHARS
+            or len(_wrapped(_text([*group, word]))) > MOST_LINES
         ):
             yield group
             group = []
@@ -65,7 +64,7 @@ def _groups(words: Sequence[Word]) -> Iterator[list[Word]]:
 
 
 def _segment(number: int, words: Sequence[Word]) -> Segment:
-    text = " ".join(word.word for word in words)
+    text = _text(words)
     sure = [each for each in map(log_confidence, words) if each is not None]
     data = text.encode()
     return Segment(
@@ -86,8 +85,16 @@ def _time(seconds: float, point: str) -> str:
     return f"{hours:02}:{minute:02}:{second:02}{point}{thousandths:03}"
 
 
+def _text(words: Iterable[Word]) -> str:
+    return " ".join(word.word for word in words)
+
+
 def _lines(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, LINE_CHARS, break_long_words=False)) or text
+    return "\n".join(_wrapped(text)) or text
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, LINE_CHARS, break_long_words=False)
 
 
 def _escaped(text: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from litestar.response import Stream
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from schemas.settings import AUTO, HttpSettings, Settings
 from schemas.transcription_api import ApiModel
@@ -23,6 +26,40 @@ class Decoder(Protocol):
     async def decode(self, source: int, *, name: str = "the file") -> Clip: ...
 
     async def close(self) -> None: ...
+
+
+class HeldStream(Stream):
+    """An answer bit by bit; `held` is closed when it has ended, however that is.
+
+    The bits' own generator could not see to that: it has not even begun where a client goes away
+    before the first of them.
+    """
+
+    def __init__(
+        self, bits: AsyncGenerator[bytes, None], held: AsyncExitStack, **options: Any
+    ) -> None:
+        held.push_async_callback(bits.aclose)
+        super().__init__(_all_of(bits, held), **options)
+        self._held = held
+
+    def to_asgi_response(self, *args: Any, **options: Any) -> ASGIApp:  # type: ignore[override]
+        answer = super().to_asgi_response(*args, **options)
+
+        async def send_all(scope: Scope, receive: Receive, send: Send) -> None:
+            async with self._held:
+                await answer(scope, receive, send)
+
+        return send_all
+
+
+async def _all_of(
+    bits: AsyncGenerator[bytes, None], held: AsyncExitStack
+) -> AsyncGenerator[bytes, None]:
+    """The bits. After the last, `held` is closed at once: who has the whole answer may come again,
+    while the server takes a moment to say that it has been sent."""
+    async with held:
+        async for bit in bits:
+            yield bit
 
 
 @dataclass

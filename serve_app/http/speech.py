@@ -100,6 +100,7 @@ async def transcribe(
     finally:
         for each in calls:
             each.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
 
 
 def speech_seconds(clip: Clip) -> int:
@@ -155,14 +156,14 @@ async def _insist(
 
 
 def _piece(span: tuple[int, int], transcript: Transcript) -> Piece:
-    start, end = (round(each / SAMPLE_RATE, 3) for each in span)
+    start, end = (each / SAMPLE_RATE for each in span)
     words = transcript.words
     if words is not None:
         words = [
             replace(word, start=round(word.start + start, 3), end=round(word.end + start, 3))
             for word in words
         ]
-    return Piece(start, end, transcript, words)
+    return Piece(round(start, 3), round(end, 3), transcript, words)
 
 
 def whole_text(pieces: Sequence[Piece]) -> str:

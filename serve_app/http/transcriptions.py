@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import msgspec
 from litestar import Request, Response, post
-from litestar.response import Stream
 
 from schemas.failures import RecordError
 from schemas.transcription_api import TextDelta, TranscriptionRequest, Usage
@@ -22,7 +21,7 @@ from serve_app.http.forms import read_form
 from serve_app.http.gate import Client
 from serve_app.http.parameters import read_parameters
 from serve_app.http.render import MEDIA_TYPES, done, render
-from serve_app.http.service import Service
+from serve_app.http.service import HeldStream, Service
 from serve_app.http.speech import Piece, speech_seconds, transcribe
 from serve_app.reading import SAMPLE_RATE
 
@@ -31,7 +30,10 @@ from serve_app.reading import SAMPLE_RATE
     "/v1/audio/transcriptions",
     status_code=200,
     operation_class=openapi.TranscriptionOperation,
-    responses=openapi.failures(401, 404, 408, 413, 415, 422, 429, 500, 503),
+    responses={
+        **openapi.transcribed(),
+        **openapi.failures(401, 404, 408, 413, 415, 422, 429, 500, 503),
+    },
 )
 async def create_transcription(request: Request[Any, Any, Any], service: Service) -> Response[Any]:
     """Transcribe a file."""
@@ -44,9 +46,10 @@ async def create_transcription(request: Request[Any, Any, Any], service: Service
         usage = Usage(speech_seconds(clip))
         pieces = transcribe(service.backend, clip, asked, request.state.request_id, settings)
         if asked.stream:
-            events = _events(pieces, asked, usage, deadline, held.pop_all())
+            events = _events(pieces, asked, usage, deadline)
             headers = {"cache-control": "no-cache"}
-            return Stream(events, media_type="text/event-stream", headers=headers)
+            kind = "text/event-stream"
+            return HeldStream(events, held.pop_all(), media_type=kind, headers=headers)
         async with aclosing(pieces):
             found = await _all(pieces, deadline)
         speech = None
@@ -83,12 +86,26 @@ async def _receive(
     return asked, clip
 
 
-async def _all(pieces: AsyncIterator[Piece], deadline: float) -> list[Piece]:
+async def _all(pieces: AsyncGenerator[Piece, None], deadline: float) -> list[Piece]:
+    found = []
+    while (piece := await _next(pieces, deadline)) is not None:
+        found.append(piece)
+    return found
+
+
+async def _next(pieces: AsyncGenerator[Piece, None], deadline: float) -> Piece | None:
+    """The next piece; None after the last.
+
+    The time limit ends before the piece is sent: a reader that is slow would be ended by it in the
+    middle of an answer.
+    """
     try:
         async with asyncio.timeout_at(deadline):
-            return [piece async for piece in pieces]
+            return await anext(pieces, None)
     except TimeoutError:
-        raise _too_late() from None
+        raise ApiError(
+            503, "the answer took too long; try again or send less", code="timeout"
+        ) from None
 
 
 async def _events(
@@ -96,28 +113,20 @@ async def _events(
     asked: TranscriptionRequest,
     usage: Usage,
     deadline: float,
-    held: AsyncExitStack,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Server-sent events: the text of each piece as soon as it is there, then all of it."""
     found: list[Piece] = []
-    async with held, aclosing(pieces):
+    async with aclosing(pieces):
         try:
-            async with asyncio.timeout_at(deadline):
-                async for piece in pieces:
-                    delta = f" {piece.text}" if any(each.text for each in found) else piece.text
-                    found.append(piece)
-                    if piece.text:
-                        yield _event(TextDelta(delta))
+            while (piece := await _next(pieces, deadline)) is not None:
+                delta = f" {piece.text}" if any(each.text for each in found) else piece.text
+                found.append(piece)
+                if piece.text:
+                    yield _event(TextDelta(delta))
             yield _event(done(found, asked, usage))
-        except TimeoutError:
-            yield _event(_too_late().body)
         except ApiError as error:  # too late for a status
             yield _event(error.body)
 
 
 def _event(content: msgspec.Struct) -> bytes:
     return b"data: " + msgspec.json.encode(content) + b"\n\n"
-
-
-def _too_late() -> ApiError:
-    return ApiError(503, "the answer took too long; try again or send less", code="timeout")

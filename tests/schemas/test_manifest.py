@@ -57,6 +57,8 @@ def test_a_record_without_an_id_is_named_after_its_source():
         ({"audio_filepath": "a", "duration": 0}, "duration"),
         ({"audio_filepath": "a", "duration": 1e9}, "duration"),
         ({"audio_filepath": "a", "text": ["hello"]}, "text"),
+        ({"audio_filepath": "a", "phrases": ["jane\0doe"]}, "phrases"),
+        ({"audio_filepath": "a", "phrases": ["jane doe"] * 101}, "phrases"),
     ],
 )
 def test_a_wrong_key_is_refused_by_name(keys: dict[str, object], named: str):

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
+import io
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
+import hypothesis
 import msgspec
 import numpy as np
 import pytest
+import pytest_asyncio
 import soundfile
-from litestar import Litestar
+import uvicorn
+from litestar.types import ASGIApp
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.how import AS_ROUTED, How
@@ -27,24 +33,39 @@ from serve_app.router_client import Probe
 from tests.standin import text_of
 
 RATE = 16_000
+#: For Hypothesis: a busy machine is no fault.
+UNHURRIED = hypothesis.settings(deadline=None)
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
+
+Make = Callable[..., ASGIApp]
 
 
 class FakeRouter:
     """Hears three words in each clip, evenly over it; see `tests.standin.text_of`.
 
     Attributes:
-        calls: what it was asked: ids and how.
-        errors: what it answers instead, one after the other.
-        gate: closed, it holds all answers.
+        calls: what it was asked: records and how.
+        clips: that it has heard.
+        errors: what it answers instead, one call after the other.
+        always: what it answers instead, to every call.
+        hear: the words in a clip, with times from its start.
+        timed: whether the model knows the times of words.
+        gate: closed, it holds answers.
+        holds: which calls the gate holds, by their number.
         up: what a probe finds.
+        cancelled: calls that were given up.
     """
 
     def __init__(self) -> None:
         self.calls: list[tuple[list[ManifestRecord], How]] = []
         self.clips: list[Clip] = []
         self.errors: list[ErrorCode] = []
+        self.always: ErrorCode | None = None
+        self.hear: Callable[[Clip], list[Word]] = three_words
+        self.timed = True
         self.gate = asyncio.Event()
         self.gate.set()
+        self.holds: Callable[[int], bool] = lambda number: True
         self.up = Probe(router=True)
         self.cancelled = 0
 
@@ -56,43 +77,49 @@ class FakeRouter:
     ) -> list[Result]:
         self.calls.append((list(records), how))
         try:
-            await self.gate.wait()
+            if self.holds(len(self.calls) - 1):
+                await self.gate.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        if self.errors:
-            code = self.errors.pop(0)
+        code = self.errors.pop(0) if self.errors else self.always
+        if code is not None:
             return [RecordError(id=each.id, code=code, message="told to fail") for each in records]
         if clips is None:
             clips = [np.zeros(RATE, np.float32)] * len(records)
         self.clips += clips
-        return [self._hear(record, how, clip) for record, clip in zip(records, clips, strict=True)]
+        pairs = zip(records, clips, strict=True)
+        return [self._transcript(record, how, clip) for record, clip in pairs]
 
-    def _hear(self, record: ManifestRecord, how: How, clip: Clip) -> Transcript:
-        text = text_of(clip)
-        seconds = len(clip) / RATE
-        third = seconds / 3
-        words = [
-            Word(word, round(n * third, 3), round((n + 1) * third, 3), 0.9)
-            for n, word in enumerate(text.split())
-        ]
+    def _transcript(self, record: ManifestRecord, how: How, clip: Clip) -> Transcript:
+        words = self.hear(clip)
         return Transcript(
             id=record.id,
             audio_filepath=record.audio_filepath,
-            duration=seconds,
-            pred_text=text,
+            duration=len(clip) / RATE,
+            pred_text=" ".join(each.word for each in words),
             selected_model=how.target or "general",
             model_path="general.nemo",
+            model_sha256="abc",
             rule="requested" if how.target else "default",
             confidence=0.9,
-            words=words if how.words else None,
+            words=words if how.words and self.timed else None,
             phrases=record.phrases,
             phrases_used={"general": 0} if record.phrases else None,
-            timings=Timings(),
+            timings=Timings(model_ms=1.0),
+            extra=record.extra,
         )
 
     async def probe(self, timeout_s: float = 5.0) -> Probe:
         return self.up
+
+
+def three_words(clip: Clip) -> list[Word]:
+    third = len(clip) / RATE / 3
+    return [
+        Word(word, round(n * third, 3), round((n + 1) * third, 3), 0.9)
+        for n, word in enumerate(text_of(clip).split())
+    ]
 
 
 def settings_of(**http: Any) -> Settings:
@@ -114,31 +141,24 @@ def router() -> FakeRouter:
     return FakeRouter()
 
 
-Make = Callable[..., Litestar]
-
-
-@pytest.fixture
-async def make(router: FakeRouter) -> AsyncIterator[Make]:
-    """`make(**http)`: the API with these settings."""
-    decoders: list[MediaDecoder] = []
-
-    def build(**http: Any) -> Litestar:
-        settings = settings_of(**http)
-        decoders.append(MediaDecoder(settings.audio, workers=1))
-        return make_api(settings, router, decoders[-1])
-
-    yield build
-    for each in decoders:
-        await each.close()
-
-
-@pytest.fixture
-async def client(make: Make) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(make()) as found:
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def decoder() -> AsyncIterator[MediaDecoder]:
+    async with MediaDecoder(settings_of().audio, workers=1) as found:
         yield found
 
 
-def client_of(api: Litestar, **headers: str) -> httpx.AsyncClient:
+@pytest.fixture
+def make(router: FakeRouter, decoder: MediaDecoder) -> Make:
+    """`make(**http)`: the API with these settings."""
+    return lambda **http: make_api(settings_of(**http), router, decoder)
+
+
+@pytest.fixture
+def client(make: Make) -> httpx.AsyncClient:
+    return client_of(make())
+
+
+def client_of(api: ASGIApp, **headers: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(api, raise_app_exceptions=False),
         base_url="http://test",
@@ -147,13 +167,66 @@ def client_of(api: Litestar, **headers: str) -> httpx.AsyncClient:
     )
 
 
+@contextmanager
+def on_network(router: FakeRouter, **http: Any) -> Iterator[str]:
+    """The address of the API behind a real server, in a thread of its own."""
+    settings = settings_of(**http)
+    api = make_api(settings, router, MediaDecoder(settings.audio, workers=1))
+    server = uvicorn.Server(uvicorn.Config(api, port=0, log_level="critical", ws="none"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{_port(server, thread)}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def _port(server: uvicorn.Server, thread: threading.Thread) -> int:
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        thread.join(0.01)
+    port: int = server.servers[0].sockets[0].getsockname()[1]
+    return port
+
+
 @pytest.fixture(scope="session")
-def wav(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def wav() -> bytes:
     """Three seconds."""
-    return write(tmp_path_factory.mktemp("wav") / "a.wav", 3.0).read_bytes()
+    return encoded(noise(3.0))
 
 
-def write(path: Path, seconds: float) -> Path:
+def noise(seconds: float) -> Clip:
     rng = np.random.default_rng(0)
-    soundfile.write(path, 0.1 * rng.standard_normal(int(seconds * RATE)), RATE)
-    return path
+    return (0.1 * rng.standard_normal(int(seconds * RATE))).astype(np.float32)
+
+
+def encoded(clip: Clip, kind: str = "WAV") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, clip, RATE, format=kind)
+    return file.getvalue()
+
+
+async def post(
+    client: httpx.AsyncClient, audio: bytes, files: Any = None, **fields: Any
+) -> httpx.Response:
+    """Ask `auto` for a transcript of `audio`."""
+    upload = {"file": ("a.wav", audio)} if files is None else files
+    return await client.post(TRANSCRIPTIONS, data={"model": "auto", **fields}, files=upload)
+
+
+def unnamed_files() -> set[str]:
+    """Open files of this process that have no name, as uploads have none: number and inode."""
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # that of the listing itself; and other threads go on
+            if "(deleted)" in os.readlink(f"/proc/self/fd/{number}"):
+                found.add(f"{number} {os.stat(int(number)).st_ino}")
+    return found
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)

@@ -1,0 +1,126 @@
+"""What those who run the API ask it: probes, metrics, names of requests."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import httpx
+import pytest
+
+from serve_app.router_client import Probe
+from tests.serve_app.http.conftest import TRANSCRIPTIONS, FakeRouter, Make, client_of, post, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+MODELS = ("general", "medical")
+
+
+async def value(client: httpx.AsyncClient, series: str) -> float:
+    """Of a series of the metrics; 0 where there is none."""
+    found = re.search(rf"^{re.escape(series)} (\S+)$", (await client.get("/metrics")).text, re.M)
+    return float(found[1]) if found else 0.0
+
+
+async def test_live_says_nothing_of_the_models(
+    client: httpx.AsyncClient, router: FakeRouter
+) -> None:
+    router.up = Probe(router=False)
+    answer = await client.get("/live")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(
+    ("up", "status", "models"),
+    [
+        (Probe(router=True), 200, {"general": True, "medical": True}),
+        (Probe(router=True, silent=("medical",)), 200, {"general": True, "medical": False}),
+        (Probe(router=True, silent=("medical", "general")), 503, dict.fromkeys(MODELS, False)),
+        (Probe(router=False), 503, dict.fromkeys(MODELS, False)),
+    ],
+)
+async def test_ready_with_one_model(
+    client: httpx.AsyncClient, router: FakeRouter, up: Probe, status: int, models: dict[str, bool]
+) -> None:
+    router.up = up
+    answer = await client.get("/ready")
+    assert answer.status_code == status
+    assert answer.json() == {"ready": status == 200, "router": up.router, "models": models}
+
+
+async def test_requests_are_counted_by_route_and_status(make: Make, wav: bytes) -> None:
+    client = client_of(make())
+    await post(client, wav)
+    await post(client, b"no audio")
+    for name in ("auto", "nobody", "somebody"):
+        await client.get(f"/v1/models/{name}")
+    for path in ("/x", "/y", "/v1/audio"):
+        await client.get(path)
+    start = "chorus_http_requests_total"
+    route = f'route="{TRANSCRIPTIONS}"'
+    assert await value(client, f'{start}{{{route},status="200"}}') == 1
+    assert await value(client, f'{start}{{{route},status="422"}}') == 1
+    assert await value(client, f'{start}{{route="/v1/models/{{name}}",status="404"}}') == 2
+    assert await value(client, f'{start}{{route="other",status="404"}}') == 3
+    assert await value(client, f"chorus_http_request_seconds_count{{{route}}}") == 2
+    assert await value(client, 'chorus_http_audio_seconds_total{client="anybody"}') == 3
+
+
+async def test_requests_under_way_are_counted(make: Make, router: FakeRouter, wav: bytes) -> None:
+    client = client_of(make())
+    router.gate.clear()
+    held = asyncio.create_task(post(client, wav))
+    await until(lambda: len(router.calls) == 1)
+    assert await value(client, "chorus_http_requests_under_way") == 2, "and the one that asks"
+    router.gate.set()
+    await held
+    assert await value(client, "chorus_http_requests_under_way") == 1
+
+
+async def test_every_answer_has_a_name_of_its_own(client: httpx.AsyncClient) -> None:
+    answers = [await client.get(path) for path in ("/live", "/live", "/nowhere", "/v1/models/x")]
+    names = {each.headers["x-request-id"] for each in answers}
+    assert len(names) == 4
+    assert all(re.fullmatch("[0-9a-f]{32}", name) for name in names)
+
+
+async def test_a_request_goes_on_under_the_name_that_it_brings(
+    client: httpx.AsyncClient, router: FakeRouter, wav: bytes
+) -> None:
+    client.headers["x-request-id"] = "mine.1"
+    answer = await post(client, wav)
+    [([record], _)] = router.calls
+    assert record.id.startswith("mine.1-")
+    assert "x-request-id" not in answer.headers, "Serve says it"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 101, "a\tb", "é", '"; drop'])
+async def test_a_name_that_could_do_harm_is_not_taken(
+    client: httpx.AsyncClient, router: FakeRouter, wav: bytes, name: str
+) -> None:
+    client.headers["x-request-id"] = name
+    assert (await post(client, wav)).status_code == 200
+    [([record], _)] = router.calls
+    assert re.fullmatch(r"[0-9a-f]{32}-\d+", record.id)
+
+
+async def test_what_is_not_there_is_told_in_the_same_shape(client: httpx.AsyncClient) -> None:
+    missing = await client.get("/v1/nowhere")
+    assert missing.status_code == 404
+    assert missing.json()["error"]["type"] == "not_found_error"
+    wrong = await client.get("/v1/audio/transcriptions")
+    assert wrong.status_code == 405
+    assert "POST" in wrong.headers["allow"]
+    assert set(wrong.json()["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_models(client: httpx.AsyncClient) -> None:
+    listed = (await client.get("/v1/models")).json()
+    assert listed["object"] == "list"
+    kinds = {each["id"]: each["kind"] for each in listed["data"]}
+    assert kinds == {"auto": "rules", "vote": "plan", "general": "model", "medical": "model"}
+    for each in listed["data"]:
+        assert (await client.get(f"/v1/models/{each['id']}")).json() == each
+    vote = (await client.get("/v1/models/vote")).json()
+    assert vote["models"] == ["general", "medical"]
+    assert (vote["object"], vote["owned_by"]) == ("model", "chorus")
