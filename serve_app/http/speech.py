@@ -100,7 +100,6 @@ async def transcribe(
     finally:
         for each in calls:
             each.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
 
 
 def speech_seconds(clip: Clip) -> int:

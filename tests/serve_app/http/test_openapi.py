@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 
-from tests.serve_app.http.conftest import TRANSCRIPTIONS, Make, client_of, post
+from tests.serve_app.http.conftest import TRANSCRIPTIONS, FakeRouter, Make, client_of, post
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -59,6 +60,24 @@ async def test_every_value_that_is_named_can_be_given(make: Make, wav: bytes) ->
         for value in schema.get("items", schema).get("enum", []):
             answer = await post(client_of(api), wav, **{name: str(value), **needs})
             assert answer.status_code == 200, (name, value)
+
+
+@pytest.mark.parametrize("response_format", ["json", "verbose_json"])
+@pytest.mark.parametrize("said", [True, False])
+async def test_an_answer_is_as_it_is_described(
+    make: Make, router: FakeRouter, wav: bytes, response_format: str, said: bool
+) -> None:
+    api = make()
+    if not said:
+        router.hear = lambda clip: []
+    asked = {"include[]": "logprobs"} if response_format == "json" else {}
+    answer = await post(client_of(api), wav, response_format=response_format, **asked)
+    found = await document(api)
+    described = found["paths"][TRANSCRIPTIONS]["post"]["responses"]["200"]["content"]
+    schema = described["application/json"]["schema"]
+    jsonschema.validate(answer.json(), {**schema, "components": found["components"]})
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"text": 1}, {**schema, "components": found["components"]})
 
 
 async def test_the_models_are_those_of_the_settings(make: Make, wav: bytes) -> None:

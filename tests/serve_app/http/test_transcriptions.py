@@ -180,6 +180,9 @@ async def test_a_model_without_times_makes_a_segment_of_each_piece(
     assert len(spans) > 1
     assert [(each["start"], each["end"]) for each in found["segments"]] == spans
     assert [each["text"] for each in found["segments"]] == list(map(text_of, router.clips))
+    router.hear = lambda clip: []
+    answer = await post(client, encoded(noise(5.0)), response_format="verbose_json")
+    assert answer.json()["segments"] == [], "nothing was said"
 
 
 def events(body: str) -> list[dict[str, Any]]:
