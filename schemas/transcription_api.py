@@ -122,11 +122,12 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Transcription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An answer in the format "json"."""
+    """An answer in the format "json". `phrases_used` is ours, see `Piece`."""
 
     text: str
     usage: Usage
     logprobs: list[LogProb] | None = None
+    phrases_used: dict[str, int] | None = None
 
 
 class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

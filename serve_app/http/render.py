@@ -62,7 +62,12 @@ def render(
             probabilities = log_probs(pieces) if request.logprobs else None
             text = whole_text(pieces)
             return msgspec.json.encode(
-                Transcription(text=text, usage=usage, logprobs=probabilities)
+                Transcription(
+                    text=text,
+                    usage=usage,
+                    logprobs=probabilities,
+                    phrases_used=phrases_used(pieces),
+                )
             )
 
 
@@ -79,6 +84,15 @@ def log_probs(pieces: Sequence[Piece]) -> list[LogProb]:
         for word in _words(pieces)
         if (found := log_confidence(word)) is not None
     ]
+
+
+def phrases_used(pieces: Sequence[Piece]) -> dict[str, int] | None:
+    """By model, in the piece where it listened for the fewest; None where none were asked for."""
+    fewest: dict[str, int] = {}
+    for piece in pieces:
+        for model, count in (piece.transcript.phrases_used or {}).items():
+            fewest[model] = min(count, fewest.get(model, count))
+    return fewest or None
 
 
 def segments_of(pieces: Sequence[Piece]) -> list[Segment]:

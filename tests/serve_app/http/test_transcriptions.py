@@ -294,6 +294,8 @@ async def test_the_answer_says_whether_phrases_were_listened_for(
     with_phrases = (await post(client, wav, prompt="Ada", **asked)).json()
     assert with_phrases["pieces"][0]["phrases_used"] == {"general": 0}
     assert "phrases_used" not in (await post(client, wav, **asked)).json()["pieces"][0]
+    assert (await post(client, wav, prompt="Ada")).json()["phrases_used"] == {"general": 0}
+    assert "phrases_used" not in (await post(client, wav)).json()
 
 
 @pytest.mark.parametrize(
