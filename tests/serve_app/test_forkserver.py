@@ -101,7 +101,9 @@ def test_workers_outlive_a_server_that_dies_not_one_that_is_stopped(
     ):
         process = psutil.Process(wait_for(out)["pid"])
     if crash:
-        process.parent().kill()
+        parent = process.parent()
+        parent.kill()
+        until(lambda: parent.status() == psutil.STATUS_ZOMBIE)  # dead before it is stopped
     server.stop()
     if crash:
         assert process.is_running()
