@@ -36,7 +36,8 @@ class TranscriptionRequest(msgspec.Struct, kw_only=True, frozen=True):
     """The fields of a request beside its file.
 
     Attributes:
-        model: a model of the settings, a plan, or "auto" for the rules.
+        model: a model of the settings, a plan, or "auto" for the rules. ``NAME:VERSION`` is a model
+            as long as it serves that version.
         language: BCP 47; a hint, for rules.
         phrases: of `prompt` and `keywords[]`.
     """
@@ -163,7 +164,8 @@ class ApiModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model, a plan or "auto", as a name for `model`.
 
     Attributes:
-        kind: "model", "plan" or "rules".
+        kind: "model", "plan", "rules", or "version" for a model under the name of the version that
+            is served.
         models: those that it may ask.
     """
 

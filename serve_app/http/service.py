@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from litestar.response import Stream
@@ -116,11 +117,18 @@ def make_service(settings: Settings, backend: Backend, decoder: Decoder) -> Serv
 
 def _models(settings: Settings) -> dict[str, ApiModel]:
     planner = Planner(settings)
+    members = {AUTO: tuple(settings.models)}
+    members |= {name: planner.members(name) for name in (*settings.plans, *settings.models)}
     kinds = {
         AUTO: "rules",
         **dict.fromkeys(settings.plans, "plan"),
         **dict.fromkeys(settings.models, "model"),
     }
+    for name, model in settings.models.items():
+        version = Path(model.path).parent.name if model.path is not None else ""
+        if version.isdigit():  # a folder that `chorus finetune` made: .../NAME/2/model.nemo
+            kinds[f"{name}:{version}"] = "version"
+            members[f"{name}:{version}"] = (name,)
     return {
         name: ApiModel(
             id=name,
@@ -128,7 +136,7 @@ def _models(settings: Settings) -> dict[str, ApiModel]:
             created=0,
             owned_by="chorus",
             kind=kind,
-            models=list(settings.models if name == AUTO else planner.members(name)),
+            models=list(members[name]),
         )
         for name, kind in kinds.items()
     }

@@ -78,7 +78,8 @@ async def transcribe(
     Raises:
         ApiError: a piece has no transcript.
     """
-    how = How(target=None if request.model == AUTO else request.model, words=True, interactive=True)
+    target = None if request.model == AUTO else request.model.partition(":")[0]
+    how = How(target=target, words=True, interactive=True)
     spans = list(split_at_silences(clip, SAMPLE_RATE, settings.piece_seconds))
     places = asyncio.Semaphore(_CALLS)
 

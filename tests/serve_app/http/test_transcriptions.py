@@ -13,7 +13,9 @@ import pytest
 
 from schemas.failures import ErrorCode
 from schemas.transcript import Word
+from serve_app.audio.untrusted import MediaDecoder
 from serve_app.engines.base import Clip
+from serve_app.http.api import make_api
 from serve_app.http.errors import RETRY_AFTER_S
 from tests.serve_app.http.conftest import (
     RATE,
@@ -23,6 +25,7 @@ from tests.serve_app.http.conftest import (
     encoded,
     noise,
     post,
+    settings_of,
     unnamed_files,
     until,
 )
@@ -285,6 +288,19 @@ async def test_the_router_is_told_what_is_asked_for(
     [([record], how)] = router.calls
     assert (how.target, how.words, how.interactive) == (target, True, True)
     assert (record.lang, record.phrases) == ("de", ["Ada", "Babbage"])
+
+
+async def test_a_version_may_be_named_while_it_is_served(
+    router: FakeRouter, decoder: MediaDecoder, wav: bytes
+) -> None:
+    settings = settings_of()
+    settings.models["medical"].path = "models/medical/2/model.nemo"
+    client = client_of(make_api(settings, router, decoder))
+    answer = await post(client, wav, model="medical:2")
+    assert answer.status_code == 200
+    assert router.calls[-1][1].target == "medical"
+    for name in ("medical:1", "general:2", "vote:2"):
+        assert (await post(client, wav, model=name)).status_code == 404
 
 
 async def test_the_answer_says_whether_phrases_were_listened_for(
