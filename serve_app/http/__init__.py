@@ -5,6 +5,6 @@ limits), `forms` (its body, bounded while it arrives), `transcriptions` (what is
 `gathering` and `speech` (through the Router, piece by piece, together with who else is there) and
 `render` (the answer's format). `proxy` runs in Serve's own proxy, before all of it.
 
-The framework is Litestar: it takes and gives the msgspec Structs of `schemas`, and makes the OpenAPI
+The framework is Litestar: it takes and gives the msgspec Structs of `schemas` and makes the OpenAPI
 document of them, where FastAPI would want a second set of them in Pydantic.
 """
