@@ -121,7 +121,8 @@ def _delete(app: str) -> None:
 
 def _start_cluster(settings: Settings) -> Running:
     if settings.http is not None:
-        os.environ.setdefault(MAX_BODY_VARIABLE, str(settings.http.max_upload_bytes))
+        # assigned, for on a cluster of our own the settings decide, not what is left of another
+        os.environ[MAX_BODY_VARIABLE] = str(settings.http.max_upload_bytes)
     modules = list(forkserver.COMMON_MODULES)
     if any(model.engine == "nemo" for model in settings.models.values()):
         modules += forkserver.NEMO_MODULES
