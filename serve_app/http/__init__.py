@@ -1,7 +1,7 @@
 """The HTTP API: the transcription endpoint that OpenAI's clients speak, and manifests.
 
 `api` puts the routes together, `deployment` puts them on Serve. A request passes `gate` (keys and
-limits), `forms` (its body, bounded while it arrives), `transcriptions` (what is asked for),
+limits), `bodies` and `forms` (what arrives, and how much), `transcriptions` (what is asked for),
 `gathering` and `speech` (through the Router, piece by piece, together with who else is there) and
 `render` (the answer's format). `proxy` runs in Serve's own proxy, before all of it.
 

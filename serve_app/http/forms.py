@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
+from serve_app.http.bodies import receive
 from serve_app.http.errors import ApiError, invalid
 
 #: Fields of a form, and bytes of one that is no file: many times what a sane request has.
@@ -67,18 +68,18 @@ async def read_form(
     boundary = options.get("boundary")
     if not boundary or len(boundary) > 200 or not boundary.isprintable():
         raise invalid("the Content-Type header has no boundary that can be used")
-    reader = _Reader(boundary, max_bytes)
+    reader = _Reader(boundary)
+    too_large = ApiError(
+        413,
+        f"the body has more than {max_bytes} bytes; compress or split the file",
+        param="file",
+        code="audio_too_large",
+    )
     try:
-        async with asyncio.timeout(timeout_s):
-            async for chunk in chunks:
-                if chunk:
-                    await reader.take(chunk)
+        await receive(
+            chunks, reader.take, max_bytes=max_bytes, timeout_s=timeout_s, too_large=too_large
+        )
         return reader.finish()
-    except TimeoutError:
-        reader.form.close()
-        raise ApiError(
-            408, f"the body took more than {timeout_s:g} s to arrive", code="upload_timeout"
-        ) from None
     except BaseException:
         reader.form.close()
         raise
@@ -87,10 +88,8 @@ async def read_form(
 class _Reader:
     """Turns chunks into a form."""
 
-    def __init__(self, boundary: str, max_bytes: int) -> None:
+    def __init__(self, boundary: str) -> None:
         self.form = Form()
-        self._max_bytes = max_bytes
-        self._bytes = 0
         self._parser = PushMultipartParser(
             boundary, max_segment_count=MAX_FIELDS, max_header_size=4096, max_header_count=8
         )
@@ -98,14 +97,6 @@ class _Reader:
         self._value = bytearray()
 
     async def take(self, chunk: bytes) -> None:
-        self._bytes += len(chunk)
-        if self._bytes > self._max_bytes:
-            raise ApiError(
-                413,
-                f"the body has more than {self._max_bytes} bytes; compress or split the file",
-                param="file",
-                code="audio_too_large",
-            )
         try:
             for event in self._parser.parse(chunk):
                 await self._on(event)

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestError, ManifestRecord, decode_manifest
 from schemas.transcript import Transcript, encode_failure, encode_transcript
+from serve_app.http.bodies import receive
 from serve_app.http.errors import ApiError, invalid
 from serve_app.http.speech import Backend
 
@@ -27,28 +28,24 @@ async def read_lines(chunks: AsyncIterator[bytes], *, max_bytes: int, timeout_s:
     """The body in an unnamed temporary file, at its start. The caller closes it.
 
     Raises:
-        ApiError: 408 or 413.
+        ApiError: 408, 413 or 422.
     """
     file = tempfile.TemporaryFile(prefix="chorus-manifest-")  # noqa: SIM115  it is handed on
-    size = 0
+    too_large = ApiError(
+        413,
+        f"the body has more than {max_bytes} bytes; send the manifest in parts",
+        code="manifest_too_large",
+    )
     try:
-        async with asyncio.timeout(timeout_s):
-            async for chunk in chunks:
-                size += len(chunk)
-                if size > max_bytes:
-                    raise ApiError(
-                        413,
-                        f"the body has more than {max_bytes} bytes; send the manifest in parts",
-                        code="manifest_too_large",
-                    )
-                await asyncio.to_thread(file.write, chunk)
-        if not size:
+        await receive(
+            chunks,
+            lambda chunk: asyncio.to_thread(file.write, chunk),
+            max_bytes=max_bytes,
+            timeout_s=timeout_s,
+            too_large=too_large,
+        )
+        if not file.tell():
             raise invalid("the body is empty; send JSON lines")
-    except TimeoutError:
-        file.close()
-        raise ApiError(
-            408, f"the body took more than {timeout_s:g} s to arrive", code="upload_timeout"
-        ) from None
     except BaseException:
         file.close()
         raise
@@ -84,7 +81,6 @@ async def transcribe_lines(
     finally:
         for task in under_way:
             task.cancel()
-        file.close()
 
 
 async def _transcribe(
