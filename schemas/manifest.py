@@ -18,8 +18,10 @@ MAX_EXTRA_DEPTH = 100
 
 #: Most phrases of a record: NeMo takes 40 ms to prepare a hundred.
 MAX_PHRASES = 100
+#: Longest of them, in characters.
+MAX_PHRASE_CHARS = 100
 
-Phrase = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Phrase = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PHRASE_CHARS)]
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATH_CHARS)]
 #: A day: no offset or duration of a real recording's segment exceeds it.

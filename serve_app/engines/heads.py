@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -97,23 +97,24 @@ def make_head(model: Any, name: str, *, confidence: bool, boost: Boost = NO_BOOS
 
 
 def _check_phrases(boost: Boost, surfaces: Sequence[str]) -> None:
+    alphabet = alphabet_of(surfaces)
     for phrase in boost.phrases:
-        outside = sorted(set(phrase) - _alphabet(surfaces))
+        outside = sorted(set(phrase) - alphabet)
         if outside:
             characters = " ".join(map(repr, outside))
             raise EngineError(f"phrases: {phrase!r}: the model does not write {characters}")
 
 
-def writable(phrases: Phrases, surfaces: Sequence[str]) -> Phrases:
+def writable(phrases: Phrases, alphabet: Set[str]) -> Phrases:
     """Those of `phrases` that a model can write, in lower case where it has no other."""
-    alphabet = _alphabet(surfaces)
     spellings = ((each.strip(), each.strip().lower()) for each in phrases)
     found = (next((s for s in both if s and set(s) <= alphabet), "") for both in spellings)
     return tuple(dict.fromkeys(each for each in found if each))
 
 
-def _alphabet(surfaces: Sequence[str]) -> set[str]:
-    return {" ", *"".join(surfaces)}
+def alphabet_of(surfaces: Sequence[str]) -> frozenset[str]:
+    """The characters that a model writes."""
+    return frozenset({" ", *"".join(surfaces)})
 
 
 class CTCHead:

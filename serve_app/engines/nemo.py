@@ -16,7 +16,7 @@ from schemas.transcript import Word
 from serve_app.batching import plan_batches
 from serve_app.engines.base import Clip, Hypothesis, Phrases, Rejection
 from serve_app.engines.errors import EngineError
-from serve_app.engines.heads import Boost, Decoded, make_head, writable
+from serve_app.engines.heads import Boost, Decoded, alphabet_of, make_head, writable
 from serve_app.engines.isolation import run_isolated
 from serve_app.engines.nemo_load import (
     choose_head,
@@ -81,6 +81,7 @@ class NemoEngine:
         boost = Boost(settings.phrases, settings.phrase_weight)
         self._head = make_head(model, self.head, confidence=settings.confidence, boost=boost)
         self.takes_phrases = self._head.takes_phrases
+        self._alphabet = alphabet_of(self._head.surfaces)
 
     def transcribe(
         self, clips: Sequence[Clip], *, words: bool = False, phrases: Sequence[Phrases] = ()
@@ -103,7 +104,7 @@ class NemoEngine:
         """
         words = words or self._settings.words
         results: list[Hypothesis | Rejection | None] = [_fault(clip) for clip in clips]
-        wanted = [writable(each, self._head.surfaces) for each in phrases] or [()] * len(clips)
+        wanted = [writable(each, self._alphabet) for each in phrases] or [()] * len(clips)
         pieces: list[_Piece] = []
         places: list[tuple[int, float]] = []  # of each piece: its clip, its start in seconds
         for index, clip in enumerate(clips):

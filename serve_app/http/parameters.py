@@ -6,12 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar, get_args
 
-from schemas.manifest import MAX_PHRASES
+from schemas.manifest import MAX_PHRASE_CHARS, MAX_PHRASES
 from schemas.transcription_api import Granularity, ResponseFormat, TranscriptionRequest
 from serve_app.http.errors import ApiError, invalid
 
-#: Longest phrase in characters; see `schemas.manifest.Phrase`.
-MAX_PHRASE_CHARS = 100
 #: Pattern of a language tag.
 LANGUAGE = r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}"
 

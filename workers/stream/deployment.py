@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from typing import Any
 
 import serve_app.cluster  # noqa: F401  sets Ray's environment, so before ray.serve
@@ -18,6 +17,7 @@ import serve_app.cluster  # noqa: F401  sets Ray's environment, so before ray.se
 from ray import serve
 
 from schemas.settings import Settings
+from serve_app.app import StartError, wait_until_running
 from serve_app.router_client import RouterClient
 from workers import exit_codes
 from workers.stream.worker import StreamWorker
@@ -106,14 +106,11 @@ def deploy_worker(settings: Settings, *, timeout_s: float = 60.0) -> str:
     name = app_name(settings)
     target = serve.RunTarget(build(settings), name=name, route_prefix=None)
     serve.run_many([target], wait_for_applications_running=False)
-    deadline = time.monotonic() + timeout_s
-    while True:
-        status = serve.status().applications[name]
-        if status.status.value == "RUNNING":
-            return name
-        if status.status.value == "DEPLOY_FAILED" or time.monotonic() > deadline:
-            raise RuntimeError(f"the stream worker did not start: {status.message}")
-        time.sleep(0.1)
+    try:
+        wait_until_running(name, timeout_s)
+    except StartError as error:
+        raise RuntimeError(f"the stream worker did not start: {error}") from error
+    return name
 
 
 def stop_worker(settings: Settings) -> None:
