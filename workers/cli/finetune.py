@@ -59,6 +59,13 @@ def finetune(
     new_vocabulary: Annotated[
         int | None, typer.Option(metavar="PIECES", help="New tokens, from the training texts.")
     ] = None,
+    preprocessor: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Other features than the base's: normalize=all_features for clips of a word.",
+        ),
+    ] = None,
     plain_texts: Annotated[
         bool, typer.Option("--plain-texts", help="Learn lower case without punctuation.")
     ] = False,
@@ -131,6 +138,7 @@ def finetune(
         output=output,
         **budget,  # type: ignore[arg-type]
         pieces=new_vocabulary,
+        preprocessor=dict(map(_setting, preprocessor or [])),
         plain_texts=plain_texts,
         max_seconds=max_seconds,
         half_precision=half_precision,
@@ -223,6 +231,15 @@ def _mix(text: str) -> tuple[Path, float]:
     if not path or not 0 < part < 1:
         fail(f"--mix {text}: give MANIFEST=SHARE with a share between 0 and 1", exit_codes.SETTINGS)
     return Path(path), part
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        fail(f"--preprocessor {text}: give KEY=VALUE", exit_codes.SETTINGS)
+    return key, yaml.safe_load(value)
 
 
 def _list_faults(error: Any, as_json: bool) -> None:

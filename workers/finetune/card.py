@@ -57,6 +57,7 @@ def make_card(
             **asdict(job.hyper.augmentation),
             **{key: value for key, value in budget.items() if value is not None},
             "pieces": job.pieces,
+            **{f"preprocessor.{key}": value for key, value in job.preprocessor.items()},
         },
         steps=fitted.last.step,
         seconds=fitted.last.seconds,

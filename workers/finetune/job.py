@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
 from schemas.model_card import ModelCard
 from serve_app.digest import sha256_of
 from workers.finetune.callbacks import PROGRESS, Watcher
 from workers.finetune.card import make_card
 from workers.finetune.fit import fit
-from workers.finetune.models import fresh_model, open_model, save_model
+from workers.finetune.models import (
+    change_preprocessor,
+    fresh_model,
+    open_model,
+    preprocessor_config,
+    save_model,
+)
 from workers.finetune.plan import PIECES, Job, Speech, budget_of, read_speech
 from workers.finetune.scoring import word_errors
 from workers.finetune.versions import MODEL, claim, finish_version, unfinished_version
@@ -43,8 +50,8 @@ def finetune(
         ManifestFaultsError: the manifests are not fit to learn from; it lists all their faults.
         RunError: ``output/name`` holds an unfinished training with other data or settings.
         EngineError: the base model cannot be loaded.
-        ValueError: the model cannot be trained on a CPU, the shares are wrong, or the texts are
-            too few for the vocabulary that was asked for.
+        ValueError: the model cannot be trained on a CPU, the preprocessor cannot be such, the
+            shares are wrong, or the texts are too few for the vocabulary that was asked for.
         OSError: a file cannot be read or written.
     """
     folder = unfinished_version(job.output, job.name)
@@ -52,6 +59,7 @@ def finetune(
     fresh = job.base.suffix in (".yaml", ".yml")
     model = None if fresh else open_model(job.base)
     _check_trainable(job, model)
+    features = _features(job, model) if job.preprocessor else None
     say("checking the manifests")
     keeps_vocabulary = model is not None and job.pieces is None
     speech = read_speech(job, Vocabulary(model) if keeps_vocabulary else None)
@@ -65,6 +73,8 @@ def finetune(
     if not keeps_vocabulary:
         torch.manual_seed(job.hyper.seed)  # the first weights
         model = _with_new_vocabulary(job, model, speech, folder / "tokenizer")
+    if features is not None:
+        change_preprocessor(model, features)
     say("training")
     fitted = fit(
         model,
@@ -96,6 +106,12 @@ def _check_trainable(job: Job, model: Any) -> None:
         raise ValueError(f"{job.base.name} is a TDT model, which is trained on a GPU only")
 
 
+def _features(job: Job, model: Any) -> DictConfig:
+    if model is None:
+        raise ValueError(f"write the settings of the preprocessor to {job.base.name} instead")
+    return preprocessor_config(model, job.preprocessor)
+
+
 def _with_new_vocabulary(job: Job, model: Any, speech: Speech, folder: Path) -> Any:
     texts = speech.texts
     if job.vocabulary:
@@ -119,6 +135,7 @@ def _run(job: Job) -> dict[str, Any]:
         "validation": sha256_of(job.validation),
         "budget": [job.steps, job.epochs, job.minutes],
         "pieces": job.pieces,
+        "preprocessor": dict(job.preprocessor),
         "vocabulary": [sha256_of(manifest) for manifest in job.vocabulary],
         "plain_texts": job.plain_texts,
         "hyperparameters": asdict(job.hyper),

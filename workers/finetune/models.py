@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from serve_app.engines.archive import check_archive
 from serve_app.engines.nemo_import import import_nemo
@@ -15,6 +15,11 @@ from workers.finetune.vocabulary import train_tokenizer
 
 #: A FastConformer CTC model of 1.7 M parameters that learns on a CPU.
 SMALL = Path(__file__).with_name("small.yaml")
+
+#: Settings of the preprocessor that the weights depend on, or that what serves a model relies on.
+_FIXED = ("_target_", "features", "sample_rate")
+#: NA is none.
+_NORMALISATIONS = ("per_feature", "all_features", "NA")
 
 
 def fresh_model(config: Path, texts: Sequence[str], pieces: int, folder: Path) -> Any:
@@ -43,6 +48,34 @@ def open_model(path: Path) -> Any:
     models = _import_models()
     model_class = getattr(models, archive.model_class)
     return _ready(model_class.restore_from(str(path), map_location="cpu"))
+
+
+def preprocessor_config(model: Any, settings: Mapping[str, Any]) -> DictConfig:
+    """The configuration of the model's preprocessor with other `settings`, by NeMo's names.
+
+    Raises:
+        ValueError: there is no such setting, it cannot be that, or the weights depend on it.
+    """
+    for key, value in settings.items():
+        if key in _FIXED:
+            raise ValueError(f"preprocessor: {key} must stay as the base has it")
+        if key == "normalize" and value not in _NORMALISATIONS:  # NeMo would not do any
+            known = ", ".join(_NORMALISATIONS)
+            raise ValueError(f"preprocessor: normalize={value} is none of {known}")
+    cfg = OmegaConf.create({**OmegaConf.to_container(model.cfg.preprocessor), **settings})
+    try:
+        model.from_config_dict(cfg)
+    except Exception as error:  # NeMo has no class of its own for it
+        raise ValueError(f"preprocessor: {error.__cause__ or error}") from error
+    return cfg
+
+
+def change_preprocessor(model: Any, cfg: DictConfig) -> None:
+    """Let `model` hear the features of `cfg`; it has to learn what they mean."""
+    model.preprocessor = model.from_config_dict(cfg)
+    with open_dict(model.cfg):
+        model.cfg.preprocessor = cfg
+    _ready(model)
 
 
 def save_model(model: Any, path: Path, *, half_precision: bool = False) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from serve_app.wer import normalise
 from workers.finetune.budget import Budget
@@ -47,6 +48,7 @@ class Job:
         output: folder of models.
         steps, epochs, minutes: the budget; exactly one is given.
         pieces: of a new vocabulary; None keeps that of the base.
+        preprocessor: settings of it that are not the base's, by NeMo's names.
         vocabulary: manifests whose texts the new vocabulary is made from; else the training data.
         plain_texts: learn texts as the WER compares them: lower case, no punctuation.
         max_seconds: longest utterance to learn from.
@@ -66,6 +68,7 @@ class Job:
     epochs: float | None = None
     minutes: float | None = None
     pieces: int | None = None
+    preprocessor: Mapping[str, Any] = field(default_factory=dict)
     vocabulary: Sequence[Path] = ()
     plain_texts: bool = False
     max_seconds: float = 30.0

@@ -103,6 +103,43 @@ def test_a_new_vocabulary_is_learned_from_the_texts(
             assert sorted(model.decoder.vocabulary) == sorted(set("".join(texts)))
 
 
+def test_a_model_learns_other_features_and_keeps_them(
+    tokenizer: Path, manifests: Path, tmp_path: Path
+) -> None:
+    base = tiny_models.build("ctc_bpe", tokenizer, tmp_path / "base.nemo")
+    usual = finetune(job(base, manifests, tmp_path))
+    changes = {"normalize": "all_features", "highfreq": 4000}
+    made = finetune(job(base, manifests, tmp_path, preprocessor=changes))
+    assert usual is not None
+    assert made is not None
+    card, folder = made
+    assert card.hyperparameters["preprocessor.normalize"] == "all_features"
+    before = [each[0].validation.before for each in (usual, made)]
+    assert before[0] == before[1], "the base is measured as it is"
+    model = open_model(folder / MODEL)
+    assert model.cfg.preprocessor.normalize == model.preprocessor.featurizer.normalize
+    assert model.preprocessor.featurizer.normalize == "all_features"
+    mel = model.preprocessor.featurizer.fb[0]
+    assert mel[:, mel.shape[1] // 2 + 1 :].max() == 0, "nothing above 4 kHz is heard"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"normalize": "nothing"}, "normalize=nothing is none of per_feature"),
+        ({"loudness": 3}, "unexpected keyword argument 'loudness'"),
+        ({"features": 40}, "features must stay"),
+    ],
+)
+def test_features_that_cannot_be_are_refused_before_anything_is_claimed(
+    changes: dict[str, Any], reason: str, tokenizer: Path, manifests: Path, tmp_path: Path
+) -> None:
+    base = tiny_models.build("ctc_bpe", tokenizer, tmp_path / "base.nemo")
+    with pytest.raises(ValueError, match=reason):
+        finetune(job(base, manifests, tmp_path, preprocessor=changes))
+    assert not (tmp_path / "ours").exists()
+
+
 def test_patience_ends_a_training_and_the_best_weights_are_kept(
     tokenizer: Path, manifests: Path, tmp_path: Path
 ) -> None:
