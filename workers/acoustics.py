@@ -96,6 +96,20 @@ def equalised(samples: Samples, rate: int, db: float, rng: Generator) -> Samples
     return scipy.fft.irfft(spectrum, length)[: len(samples)].astype(np.float32)
 
 
+def tilted(samples: Samples, rate: int, db: float) -> Samples:
+    """With each octave `db` dB louder than the one below it; 1 kHz stays as it is."""
+    length = scipy.fft.next_fast_len(len(samples), real=True)
+    octaves = np.log2((np.fft.rfftfreq(length, 1 / rate) + 100) / 1_100)
+    spectrum = scipy.fft.rfft(samples, length) * 10 ** (db * octaves / 20)
+    return scipy.fft.irfft(spectrum, length)[: len(samples)].astype(np.float32)
+
+
+def companded(samples: Samples, exponent: float) -> Samples:
+    """With what is quiet brought up: each sample to the power of `exponent` (0 to 1), peak kept."""
+    peak = np.max(np.abs(samples)) + 1e-9
+    return (peak * np.sign(samples) * np.abs(samples / peak) ** exponent).astype(np.float32)
+
+
 def in_room(
     samples: Samples, rate: int, rt60: float, rng: Generator, direct_db: float = 0.0
 ) -> Samples:

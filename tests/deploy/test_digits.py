@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -8,8 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from deploy.demo.corpus.voices import Prompt
+from deploy.digits import voices
 from deploy.digits.__main__ import write_manifests
-from deploy.digits.recordings import Recording, prepare, unpack
+from deploy.digits.accents import SPELLED
+from deploy.digits.pauses import prepare
+from deploy.digits.recordings import WAYS, WORDS, Recording, unpack
+from deploy.digits.variety import retaken, trimmed
+from workers.acoustics import Samples
 
 SPEAKERS = ("anna", "ben", "carl")
 
@@ -40,10 +47,14 @@ def test_a_speaker_held_out_is_in_the_test_set_only(
     }
     assert {line["voice"] for line in lines["test"]} == {"ben"}
     assert {line["voice"] for line in lines["train"] + lines["validation"]} == {"anna", "carl"}
-    assert [len(lines[part]) for part in lines] == [4, 8, 6]
+    assert [len(lines[part]) for part in lines] == [4 * WAYS, 8, 6]
     assert {line["text"] for line in lines["train"]} == {"zero", "seven"}
-    assert all(line["duration"] == 1.5 for line in lines["train"])
     assert {Path(line["audio_filepath"]).stem[-1] for line in lines["train"]} == {"5"}
+    assert {line["duration"] for line in lines["test"]} == {1.5}
+    assert len({line["duration"] for line in lines["train"]}) == 4 * WAYS, "each another way"
+    for line in (line for part in lines.values() for line in part):
+        info = soundfile.info(line["audio_filepath"])
+        assert (info.samplerate, round(info.duration, 4)) == (16_000, line["duration"])
 
 
 def test_a_recording_gets_pauses_of_its_own_noise(tmp_path: Path) -> None:
@@ -55,7 +66,61 @@ def test_a_recording_gets_pauses_of_its_own_noise(tmp_path: Path) -> None:
     assert len(heard) == 24_000
     before, after = heard[:7_000], heard[-7_000:]
     for pause in (before, after):
-        assert 0.005 < np.sqrt(np.mean(pause**2)) < 0.03
+        assert -35 < level_db(pause) - level_db(heard) < -15
     quiet = prepare(word.astype(np.float32), 8_000, rng)
     assert np.count_nonzero(quiet[:7_000]) == 7_000, "no digital silence"
-    assert np.sqrt(np.mean(quiet[:7_000] ** 2)) < 0.005
+    assert level_db(quiet[:7_000]) - level_db(quiet) < -25
+
+
+def test_quiet_and_loud_people_come_out_as_loud() -> None:
+    voice = np.random.default_rng(1).normal(0, 0.1, 4_000).astype(np.float32)
+    loud, quiet = (prepare(voice * gain, 8_000, np.random.default_rng(2)) for gain in (1, 0.05))
+    np.testing.assert_allclose(loud, quiet, atol=1e-5)
+
+
+def test_a_recording_is_retaken_the_same_way_for_the_same_seed_only() -> None:
+    voice = np.random.default_rng(1).normal(0, 0.1, 4_000).astype(np.float32)
+    first, again, other = (
+        retaken(voice, 8_000, np.random.default_rng(seed)) for seed in ([3, 0], [3, 0], [3, 1])
+    )
+    assert np.array_equal(first, again)
+    assert len(first) != len(other)
+
+
+def test_a_word_that_is_short_is_not_cut_further() -> None:
+    word = np.full(800, 0.1, np.float32)
+    for seed in range(40):
+        heard = retaken(word, 8_000, np.random.default_rng(seed))
+        assert len(heard) >= 1_600 + 2 * 0.2 * 16_000 - 4
+
+
+def test_a_word_is_trimmed_of_what_is_around_it() -> None:
+    clip = np.zeros(16_000, np.float32)
+    clip[4_000:8_000] = 0.3
+    word = trimmed(clip, 16_000, np.random.default_rng(1))
+    assert np.array_equal(word, clip[4_000:8_000])
+
+
+def test_each_language_spells_the_ten_digits() -> None:
+    for language, spelled in SPELLED.items():
+        assert len(spelled.split()) == len(WORDS), language
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
+def test_synthesisers_say_the_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = [(Prompt(word, "espeak:en-us+m3"), word) for word in WORDS]
+    said.append((Prompt("srii", "espeak:fi"), "three"))
+    monkeypatch.setattr(voices, "SETS", {"few": lambda: said})
+    voices.make(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "few.jsonl").open()]
+    assert [line["text"] for line in lines] == [*WORDS, "three"]
+    for line in lines:
+        samples, rate = soundfile.read(line["audio_filepath"])
+        assert len(samples) / rate == pytest.approx(line["duration"], abs=1e-4)
+        assert level_db(samples) > -45, "a word is heard"
+    voices.make(tmp_path)  # and not made again
+    assert [json.loads(line) for line in (tmp_path / "few.jsonl").open()] == lines
+
+
+def level_db(samples: Samples) -> float:
+    return float(10 * np.log10(np.mean(samples**2)))

@@ -77,3 +77,23 @@ def test_a_room_decays_by_60_db_in_its_time_and_keeps_the_level() -> None:
     tail = heard[1:]
     early, late = (np.mean(tail[int(s * RATE) :][:800] ** 2) for s in (0.0, 0.4))
     assert 10 * np.log10(early / late) == pytest.approx(48, abs=3)
+
+
+def test_a_tilt_makes_each_octave_louder_than_the_one_below() -> None:
+    noise = acoustics.white(len(SECOND), default_rng(1))
+    tilted = acoustics.tilted(noise, RATE, 3.0)
+
+    def gain_db(hertz: float) -> float:
+        band = 0.98 * hertz, 1.02 * hertz
+        return level_db(tilted, RATE, *band) - level_db(noise, RATE, *band)
+
+    assert gain_db(1_000) == pytest.approx(0, abs=0.1)
+    assert gain_db(8_000 / 1.02) - gain_db(4_000) == pytest.approx(3, abs=0.2)
+
+
+def test_companding_brings_up_what_is_quiet() -> None:
+    steady = np.array([0.5, -0.5, 0.005, -0.005], np.float32)
+    loud, _, quiet, below = acoustics.companded(steady, 0.5)
+    assert loud == pytest.approx(0.5)
+    assert quiet == pytest.approx(0.05, rel=1e-3)
+    assert below == -quiet

@@ -20,19 +20,9 @@ import typer
 
 from deploy.demo import CACHE, MODELS
 from deploy.demo.corpus import CORPUS
+from deploy.training import ENVIRONMENT
 
 TRAININGS = CACHE / "models"
-
-#: Trainings share the cores: idle threads must sleep, not spin. And glibc must keep the memory of
-#: a step for the next one: giving it back costs more time than the step's arithmetic.
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "passive",
-    "GOMP_SPINCOUNT": "0",
-    "MALLOC_TRIM_THRESHOLD_": "4000000000",
-    "MALLOC_MMAP_THRESHOLD_": "4000000000",
-    "MALLOC_TOP_PAD_": "500000000",
-}
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
