@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 #: Idle threads must sleep, not spin. And glibc must keep the memory of a step for the next one:
 #: giving it back costs more time than the step's arithmetic.
-ENVIRONMENT = {
+_VARIABLES = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
     "GOMP_SPINCOUNT": "0",
@@ -12,3 +14,8 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "4000000000",
     "MALLOC_TOP_PAD_": "500000000",
 }
+
+
+def environment() -> dict[str, str]:
+    """The environment of a process that trains."""
+    return {**os.environ, **_VARIABLES}

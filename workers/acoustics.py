@@ -5,6 +5,9 @@ Each effect takes float32 mono samples, and makes new ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import scipy.fft
 import soxr
@@ -90,17 +93,22 @@ def equalised(samples: Samples, rate: int, db: float, rng: Generator) -> Samples
     if rng.random() < 0.3:
         corner = rng.uniform(400, 1000)
         gain -= rng.uniform(3, 12) * np.maximum(0, np.log2((points + 1) / corner))
-    length = scipy.fft.next_fast_len(len(samples), real=True)
-    curve = np.interp(np.fft.rfftfreq(length, 1 / rate), points, gain - gain[2:6].mean())
-    spectrum = scipy.fft.rfft(samples, length) * 10 ** (curve / 20)
-    return scipy.fft.irfft(spectrum, length)[: len(samples)].astype(np.float32)
+    level = gain[2:6].mean()
+    return _filtered(samples, rate, lambda hertz: np.interp(hertz, points, gain - level))
 
 
 def tilted(samples: Samples, rate: int, db: float) -> Samples:
     """With each octave `db` dB louder than the one below it; 1 kHz stays as it is."""
+    return _filtered(samples, rate, lambda hertz: db * np.log2((hertz + 100) / 1_100))
+
+
+def _filtered(
+    samples: Samples, rate: int, gain_db: Callable[[NDArray[Any]], NDArray[Any]]
+) -> Samples:
+    """With each frequency louder by `gain_db` of it in Hz; no phase is moved."""
     length = scipy.fft.next_fast_len(len(samples), real=True)
-    octaves = np.log2((np.fft.rfftfreq(length, 1 / rate) + 100) / 1_100)
-    spectrum = scipy.fft.rfft(samples, length) * 10 ** (db * octaves / 20)
+    gain = 10 ** (gain_db(np.fft.rfftfreq(length, 1 / rate)) / 20)
+    spectrum = scipy.fft.rfft(samples, length) * gain
     return scipy.fft.irfft(spectrum, length)[: len(samples)].astype(np.float32)
 
 

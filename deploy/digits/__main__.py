@@ -9,7 +9,6 @@ Digits by synthesisers, made first, are mixed in: four people are too few to gue
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -17,14 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
-import soundfile
 import typer
 
 from deploy.demo import CACHE, MODELS
 from deploy.digits import voices
-from deploy.digits.recordings import WORDS, Recording, unpack
+from deploy.digits.recordings import WORDS, Recording, manifest_line, unpack
 from deploy.local import CHORUS
-from deploy.training import ENVIRONMENT
+from deploy.training import environment
 
 #: Takes of the data set's own test set.
 VALIDATION_TAKES = range(5)
@@ -81,15 +79,7 @@ def write_manifests(recordings: Iterable[Recording], held_out: str, folder: Path
             part = "validation"
         else:
             part, paths = "train", each.ways
-        for path in paths:
-            line = {
-                "audio_filepath": str(path.resolve()),
-                "duration": round(soundfile.info(path).duration, 4),
-                "text": WORDS[each.digit],
-                "domain": "digits",
-                "voice": each.speaker,
-            }
-            parts[part].append(json.dumps(line) + "\n")
+        parts[part] += [manifest_line(path, WORDS[each.digit], each.speaker) for path in paths]
     for part, lines in parts.items():
         (folder / f"{part}.jsonl").write_text("".join(lines))
 
@@ -112,12 +102,11 @@ def finetune(
     command += ["--speed", "0.2", "--tempo", "0.25", "--silence", "0.15"]
     command += ["--noise", "0.5", "--lowest-snr", "6", "--coloured"]
     command += ["--learning-rate", "1e-3", "--batch-seconds", "40", "--check-every", "200"]
-    environment = {**os.environ, **ENVIRONMENT}
     log = data / "training.log"
     typer.echo(f"{name}: see {log}")
     with log.open("w") as lines:  # of its own: trainings at a time would talk at once
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=lines, text=True, check=False, env=environment
+            command, stdout=subprocess.PIPE, stderr=lines, text=True, check=False, env=environment()
         )
     if done.returncode:
         raise typer.Exit(done.returncode)

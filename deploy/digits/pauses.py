@@ -12,11 +12,11 @@ import soxr
 from numpy.random import Generator
 from scipy.signal import butter, sosfiltfilt
 
-from workers.acoustics import Samples
+from workers.acoustics import Samples, white
 from workers.speech import SAMPLE_RATE
 
 #: Of the pause at either end, in seconds.
-PAUSE_S = 0.5
+_PAUSE_S = 0.5
 #: Of the speech, in dB of full scale: the speakers' own differ by 17 dB.
 _LEVEL_DB = -26.0
 #: White noise under everything, in dB below the speech: no model ever meets digital silence.
@@ -31,7 +31,7 @@ def prepare(
     rate: int,
     rng: Generator,
     *,
-    pauses_s: tuple[float, float] = (PAUSE_S, PAUSE_S),
+    pauses_s: tuple[float, float] = (_PAUSE_S, _PAUSE_S),
     own_noise: bool = True,
     under_db: float = _UNDER_DB,
     high_pass_hz: float = _HIGH_PASS_HZ,
@@ -58,7 +58,7 @@ def prepare(
     heard[spoken] += speech * fade
     level = 10 ** ((_LEVEL_DB - under_db) / 20)
     wide = soxr.resample(heard, rate, SAMPLE_RATE)
-    noisy: Samples = wide + np.float32(level) * rng.standard_normal(len(wide), dtype=np.float32)
+    noisy: Samples = wide + np.float32(level) * white(len(wide), rng)
     return noisy
 
 

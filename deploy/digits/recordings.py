@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,18 @@ def unpack(archive: Path, folder: Path) -> list[Recording]:
         ways = tuple(_way(path, way) for way in range(WAYS))
         found.append(Recording(path, int(digit), name, int(take), ways))
     return found
+
+
+def manifest_line(path: Path, word: str, voice: str) -> str:
+    """The line of the recording at `path` in a NeMo manifest."""
+    line = {
+        "audio_filepath": str(path.resolve()),
+        "duration": round(soundfile.info(path).duration, 4),
+        "text": word,
+        "domain": "digits",
+        "voice": voice,
+    }
+    return json.dumps(line) + "\n"
 
 
 def _way(path: Path, number: int) -> Path:

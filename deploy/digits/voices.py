@@ -7,9 +7,7 @@ digits by espeak-ng's voices of other languages.
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -20,9 +18,9 @@ import soxr
 import typer
 from numpy.random import default_rng
 
-from deploy.demo.corpus.voices import SAMPLE_RATE, Prompt, synthesise
+from deploy.demo.corpus.voices import SAMPLE_RATE, Prompt, run, synthesise
 from deploy.digits.accents import SPELLED
-from deploy.digits.recordings import RATE, WORDS
+from deploy.digits.recordings import RATE, WORDS, manifest_line
 from deploy.digits.variety import retaken, trimmed
 
 _ENGLISH = (
@@ -51,8 +49,8 @@ def make(out: Path) -> None:
 
 
 def _variants() -> list[str]:
-    listed = subprocess.run(["espeak-ng", "--voices=variant"], capture_output=True, text=True)
-    return [name for name in re.findall(r"!v/(\S+)", listed.stdout) if not _ODD.search(name)]
+    listed = run(["espeak-ng", "--voices=variant"]).decode()
+    return [name for name in re.findall(r"!v/(\S+)", listed) if not _ODD.search(name)]
 
 
 def _natives() -> Iterator[Spoken]:
@@ -91,8 +89,7 @@ def _write(folder: Path, spoken: Sequence[Spoken]) -> list[str]:
         heard = retaken(narrow, RATE, rng, has_noise=False)
         path = folder / f"{number:05}.wav"
         soundfile.write(path, heard, SAMPLE_RATE)
-        line = {"audio_filepath": str(path.resolve()), "text": word, "voice": prompt.voice}
-        lines.append(json.dumps({**line, "duration": round(len(heard) / SAMPLE_RATE, 4)}) + "\n")
+        lines.append(manifest_line(path, word, prompt.voice))
     return lines
 
 

@@ -99,14 +99,12 @@ def synthesise(prompts: Sequence[Prompt]) -> list[NDArray[np.float32]]:
 
 def _espeak(prompt: Prompt, name: str, path: Path) -> None:
     speed, pitch = round(170 * prompt.tempo), round(50 * prompt.pitch)
-    _run(
-        ["espeak-ng", "-v", name, "-s", f"{speed}", "-p", f"{pitch}", "-w", f"{path}", prompt.text]
-    )
+    run(["espeak-ng", "-v", name, "-s", f"{speed}", "-p", f"{pitch}", "-w", f"{path}", prompt.text])
 
 
 def _flite(prompt: Prompt, name: str, path: Path) -> None:
     features = ["--setf", f"duration_stretch={1 / prompt.tempo:.3f}"]
-    _run(["flite", "-voice", name, *features, "-t", prompt.text, "-o", f"{path}"])
+    run(["flite", "-voice", name, *features, "-t", prompt.text, "-o", f"{path}"])
 
 
 def _festival(jobs: Sequence[tuple[Prompt, Path]], name: str) -> None:
@@ -119,7 +117,7 @@ def _festival(jobs: Sequence[tuple[Prompt, Path]], name: str) -> None:
         ]
     file = jobs[0][1].with_suffix(".scm")
     file.write_text("\n".join(script))
-    _run(["festival", "-b", f"{file}"])
+    run(["festival", "-b", f"{file}"])
 
 
 def _piper(jobs: Sequence[tuple[Prompt, Path]]) -> None:
@@ -138,9 +136,10 @@ def _piper(jobs: Sequence[tuple[Prompt, Path]]) -> None:
             voice.synthesize_wav(prompt.text, file, syn_config=style)
 
 
-def _run(command: list[str]) -> None:
+def run(command: list[str]) -> bytes:
+    """What a synthesiser prints; MissingSynthesiserError where it fails or is not there."""
     try:
-        subprocess.run(command, check=True, capture_output=True)
+        return subprocess.run(command, check=True, capture_output=True).stdout
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         raise MissingSynthesiserError(
             f"{command[0]} or its voices are not installed; on Debian: apt-get install espeak-ng "

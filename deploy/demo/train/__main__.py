@@ -20,7 +20,7 @@ import typer
 
 from deploy.demo import CACHE, MODELS
 from deploy.demo.corpus import CORPUS
-from deploy.training import ENVIRONMENT
+from deploy.training import environment
 
 TRAININGS = CACHE / "models"
 
@@ -85,8 +85,7 @@ def ship(version: Path, models: Path, name: str) -> None:
 
 
 def _run(module: str, *arguments: str) -> None:
-    environment = {**os.environ, **ENVIRONMENT}
-    subprocess.run([sys.executable, "-m", module, *arguments], env=environment, check=True)
+    subprocess.run([sys.executable, "-m", module, *arguments], env=environment(), check=True)
 
 
 if __name__ == "__main__":
