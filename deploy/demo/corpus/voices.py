@@ -73,8 +73,7 @@ def synthesise(prompts: Sequence[Prompt]) -> list[NDArray[np.float32]]:
     Blocks while the synthesisers run. The same prompt gives the same samples.
 
     Raises:
-        MissingSynthesiserError: a program is not installed; the message says what to install.
-        subprocess.CalledProcessError: a synthesiser failed.
+        MissingSynthesiserError: a program fails or is not installed; it says what to install.
     """
     with TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{i}.wav" for i in range(len(prompts))]
