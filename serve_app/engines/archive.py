@@ -1,146 +1,174 @@
-"""Validate a `.nemo` file before any of it is loaded."""
+"""Unpack a `.nemo` file, once, by a reader that believes nothing the file says.
+
+What is hashed is what is unpacked, in one pass: nobody can put another file in its place between
+the two, and no second reader gets to see the archive in another way.
+"""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
 import os
+import shutil
+import stat
 import tarfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
-import msgspec
-import yaml
-
-from serve_app.digest import sha256_of
-from serve_app.engines.errors import EngineError
-
-#: Model classes that the NeMo engine can serve, and which heads they have.
-HEADS: dict[str, tuple[str, ...]] = {
-    "EncDecCTCModel": ("ctc",),
-    "EncDecCTCModelBPE": ("ctc",),
-    "EncDecRNNTModel": ("rnnt",),
-    "EncDecRNNTBPEModel": ("rnnt",),
-    "EncDecHybridRNNTCTCModel": ("rnnt", "ctc"),
-    "EncDecHybridRNNTCTCBPEModel": ("rnnt", "ctc"),
-}
-_MODELS_PACKAGE = "nemo.collections.asr.models."
+from serve_app.engines.errors import EngineError, shown
 
 #: Largest archive, packed and unpacked. The largest public speech models have about 5 GB.
 MAX_BYTES = 16 << 30
-#: Largest configuration; most of one is the vocabulary.
-MAX_CONFIG_BYTES = 16 << 20
+#: A compressed archive may unpack to so many times its size, or to this many bytes: weights hardly
+#: compress, zeros do by a thousand times.
+MAX_RATIO, SMALL_BYTES = 10, 64 << 20
+#: A model has about five.
+MAX_MEMBERS = 1000
+#: Largest header that extends another one; those of NeMo hold a time and a name.
+_MAX_EXTENSION = 16 << 10
 
-_CONFIG = "model_config.yaml"
-_WEIGHTS = "model_weights.ckpt"
-
-#: libyaml where PyYAML was built with it: ten times as fast on a large vocabulary.
-_YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class ModelArchive(msgspec.Struct, frozen=True, kw_only=True):
-    """A `.nemo` file that passed `check_archive`.
-
-    Attributes:
-        path: where it is.
-        sha256: its digest, lower-case hexadecimal.
-        model_class: name of its class, one of `HEADS`.
-        config: its `model_config.yaml`.
-    """
-
-    path: Path
-    sha256: str
-    model_class: str
-    config: dict[str, Any]
+_GZIP = b"\x1f\x8b"
+_COPY_BYTES = 1 << 20
+_EXTENSIONS = frozenset(
+    {tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+)
+#: Of `tarfile`, whose type stubs do not have them.
+_DAMAGED: Any = (vars(tarfile)["InvalidHeaderError"], vars(tarfile)["TruncatedHeaderError"])
 
 
-def check_archive(path: Path, *, sha256: str | None = None) -> ModelArchive:
-    """Read as much of the archive as tells that loading it runs nobody's code but NeMo's.
+def unpack(path: Path, folder: Path) -> tuple[str, dict[str, Path]]:
+    """Write the members of the archive `path`, a tar that may be gzipped, to files in `folder`.
 
-    Refused are: a digest other than `sha256`; links, devices, absolute or parent paths and
-    duplicate names among its members; a size beyond `MAX_BYTES`; a configuration that is not
-    plain YAML or contains an interpolation (``${oc.env:SECRET}`` would be filled in from the
-    environment); a model class that the engine does not serve; and any archive at all while
-    torch is told to unpickle without limits. Reads the whole file once (for the digest).
+    The files have names of our own, so no member's name is ever used as a path.
+
+    Args:
+        folder: empty, and of this user alone.
+
+    Returns:
+        The SHA-256 of the whole archive, lower-case hexadecimal; and by the name of each member
+        ("model_config.yaml", "sub/vocab.txt") the file that holds it.
 
     Raises:
-        EngineError: the archive is refused; the message says why.
+        EngineError: the archive is refused: links, devices, sparse files, absolute or parent
+            paths, duplicate names, damaged headers, data after its end, more than `MAX_MEMBERS`
+            members, more than `MAX_BYTES`, or more than `MAX_RATIO` times its size.
+        OSError: it cannot be read, or `folder` not written.
     """
-    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "0").lower() not in {"", "0"}:
-        raise EngineError(
-            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set: a model file could run any code; unset it"
-        )
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise EngineError(f"{path}: larger than {MAX_BYTES >> 30} GiB")
-        digest = sha256_of(path)
-        if sha256 is not None and digest != sha256:
-            raise EngineError(
-                f"{path}: has SHA-256 {digest}, but the settings expect {sha256}; "
-                "it is another file than the one that was approved, or damaged"
-            )
-        with tarfile.open(path) as archive:
-            text = _read_config(path, archive, _check_members(path, archive))
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise EngineError(f"{path}: cannot be read as a .nemo archive: {error}") from error
-    config = _parse_config(path, text)
-    return ModelArchive(
-        path=path, sha256=digest, model_class=_model_class(path, config), config=config
-    )
+    with open(path, "rb", opener=_without_waiting) as file:
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            raise EngineError("is not a regular file")
+        if facts.st_size > MAX_BYTES:
+            raise EngineError(f"larger than {MAX_BYTES >> 30} GiB")
+        digest = hashlib.sha256()
+        whole = _Forward(file, digest.update)
+        try:
+            if file.peek(len(_GZIP)).startswith(_GZIP):
+                limit = min(MAX_BYTES, max(SMALL_BYTES, MAX_RATIO * facts.st_size))
+                with gzip.GzipFile(fileobj=whole, mode="rb") as unzipped:
+                    members = _unpack(_Forward(unzipped), folder, limit)
+            else:
+                members = _unpack(whole, folder, MAX_BYTES)
+        except (EOFError, ValueError, zlib.error, tarfile.TarError, RecursionError) as error:
+            raise EngineError(f"cannot be read as a .nemo archive: {error}") from error
+        whole.rest()
+    return digest.hexdigest(), members
 
 
-def _check_members(path: Path, archive: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
-    files: dict[str, tarfile.TarInfo] = {}
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for its writer
+
+
+def _unpack(reader: _Forward, folder: Path, limit: int) -> dict[str, Path]:
+    members: dict[str, Path] = {}
     unpacked = 0
-    for member in archive:  # stops at the first fault: an archive may have endless members
-        name = PurePosixPath(member.name)
-        if name.is_absolute() or ".." in name.parts:
-            raise EngineError(f"{path}: member {member.name!r} points outside the archive")
-        if member.isdir():
-            continue
-        if not member.isreg():
-            raise EngineError(f"{path}: member {member.name!r} is not a regular file")
-        if str(name) in files:
-            raise EngineError(f"{path}: has two members named {str(name)!r}")
-        unpacked += member.size
-        if unpacked > MAX_BYTES:
-            raise EngineError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB")
-        files[str(name)] = member
-    for required in (_CONFIG, _WEIGHTS):
-        if required not in files:
-            raise EngineError(f"{path}: has no {required}; it is not a NeMo model")
-    return files
+    with tarfile.open(fileobj=reader, mode="r:", tarinfo=_Member) as archive:
+        for number, member in enumerate(archive):  # stops at the first fault
+            if number >= MAX_MEMBERS:
+                raise EngineError(f"has more than {MAX_MEMBERS} members")
+            name = PurePosixPath(member.name)
+            if name.is_absolute() or ".." in name.parts:
+                raise EngineError(f"member {shown(member.name)} points outside the archive")
+            if member.isdir():
+                continue
+            if not member.isreg() or member.size < 0:
+                raise EngineError(f"member {shown(member.name)} is not a regular file")
+            if str(name) in members:
+                raise EngineError(f"has two members named {shown(str(name))}")
+            unpacked += member.size
+            if unpacked > limit:
+                raise EngineError(f"unpacks to more than {limit >> 20} MiB")
+            members[str(name)] = target = folder / f"member-{number}"
+            source = archive.extractfile(member)
+            assert source is not None  # it is a regular file
+            with open(target, "xb") as file:
+                shutil.copyfileobj(source, file, _COPY_BYTES)
+    for data in iter(lambda: reader.read(_COPY_BYTES), b""):
+        unpacked += len(data)
+        if data.strip(b"\0") or unpacked > limit:
+            raise EngineError("has data after the end of the archive")
+    return members
 
 
-def _read_config(path: Path, archive: tarfile.TarFile, files: dict[str, tarfile.TarInfo]) -> str:
-    if files[_CONFIG].size > MAX_CONFIG_BYTES:
-        raise EngineError(f"{path}: {_CONFIG} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
-    reader = archive.extractfile(files[_CONFIG])
-    assert reader is not None  # it is a regular file
-    try:
-        return reader.read().decode()
-    except UnicodeDecodeError:
-        raise EngineError(f"{path}: {_CONFIG} is not UTF-8") from None
+class _Forward(io.RawIOBase):
+    """A file that is read once from its start to its end; each byte is handed to `seen`."""
+
+    def __init__(
+        self, file: io.BufferedIOBase, seen: Callable[[bytes], Any] = lambda data: None
+    ) -> None:
+        self._file = file
+        self._seen = seen
+        self._position = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._seen(data)
+        self._position += len(data)
+        return data
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        if whence != os.SEEK_SET or position < self._position:
+            raise tarfile.ReadError("it leads back to where it was read already")
+        while self._position < position:
+            if not self.read(min(position - self._position, _COPY_BYTES)):
+                raise tarfile.ReadError("it ends too early")
+        return self._position
+
+    def rest(self) -> None:
+        """Read what is left."""
+        while self.read(_COPY_BYTES):
+            pass
 
 
-def _parse_config(path: Path, text: str) -> dict[str, Any]:
-    if "${" in text:
-        raise EngineError(f"{path}: {_CONFIG} contains an interpolation (${{...}})")
-    try:
-        # an alias is written once and may unfold into millions
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _YamlLoader)):
-            raise EngineError(f"{path}: {_CONFIG} contains YAML aliases")
-        config = yaml.load(text, _YamlLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise EngineError(f"{path}: {_CONFIG} is not plain YAML: {error}") from None
-    if not isinstance(config, dict):
-        raise EngineError(f"{path}: {_CONFIG} is not a mapping")
-    return config
+class _Member(tarfile.TarInfo):
+    """A header that is refused before `tarfile` acts on what it announces."""
 
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _Member:
+        try:
+            member: _Member = super().fromtarfile(archive)
+        except _DAMAGED as error:
+            # `tarfile` would take it for the end
+            raise EngineError(f"cannot be read as a .nemo archive: {error}") from None
+        return member
 
-def _model_class(path: Path, config: dict[str, Any]) -> str:
-    target = str(config.get("target"))
-    name = target.rpartition(".")[2]
-    if not target.startswith(_MODELS_PACKAGE) or name not in HEADS:
-        raise EngineError(
-            f"{path}: its model class {target!r} is not served; served are: {', '.join(HEADS)}"
-        )
-    return name
+    def _proc_member(self, archive: tarfile.TarFile) -> _Member:
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            self._refuse_sparse()
+        if self.type == tarfile.XGLTYPE:
+            raise EngineError("has a header for all members, which no model has")
+        if self.type in _EXTENSIONS and not 0 <= self.size <= _MAX_EXTENSION:
+            raise EngineError("has a header that is too large")
+        member: _Member = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+    def _refuse_sparse(self, *_: Any) -> NoReturn:
+        raise EngineError("has a sparse member, which says that it holds more than it does")
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse

@@ -10,3 +10,9 @@ class EngineError(Exception):
     wrong with a single clip is never an `EngineError` but that clip's
     `serve_app.engines.base.Rejection`.
     """
+
+
+def shown(value: object) -> str:
+    """`value` of a file that anybody may have made, for a message: quoted, and not endless."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:90]}..."

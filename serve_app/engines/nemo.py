@@ -69,10 +69,10 @@ class NemoEngine:
         if self.device == "cuda" and settings.gpu_fraction < 1:
             # Ray counts shares of a GPU, but nobody else enforces them
             torch.cuda.set_per_process_memory_fraction(settings.gpu_fraction)
-        archive = find_model(settings)
-        self.sha256 = archive.sha256
-        self.head = choose_head(archive, settings.head)
-        model = restore(archive, device=self.device, dtype=settings.dtype)
+        with find_model(settings) as archive:
+            self.sha256 = archive.sha256
+            self.head = choose_head(archive, settings.head)
+            model = restore(archive, device=self.device, dtype=settings.dtype)
         self.sample_rate = int(model.cfg.sample_rate)
         self.frame_seconds = frame_seconds(model)
         self.min_samples = min_samples(model)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from schemas.settings import ModelSettings
-from serve_app.engines.archive import HEADS, ModelArchive, check_archive
 from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo_archive import ModelArchive, load_model, open_archive
 from serve_app.engines.nemo_import import import_nemo, without_librosa
+from serve_app.engines.parts import HEADS
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -20,24 +23,29 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 _MIN_FRAMES = 2
 
 
-def find_model(settings: ModelSettings) -> ModelArchive:
-    """The checked archive of `settings.path`, or of `settings.pretrained` from NeMo's cache.
+@contextmanager
+def find_model(settings: ModelSettings) -> Iterator[ModelArchive]:
+    """The archive of `settings.path`, or of `settings.pretrained` from NeMo's cache, open.
 
     A pretrained model that is not in the cache is fetched first, which blocks.
 
     Raises:
-        EngineError: it cannot be had, or `check_archive` refuses it.
+        EngineError: it cannot be had, or `open_archive` refuses it.
     """
+    with open_archive(_path_of(settings), sha256=settings.sha256) as archive:
+        yield archive
+
+
+def _path_of(settings: ModelSettings) -> Path:
     if settings.path is not None:
-        return check_archive(Path(settings.path), sha256=settings.sha256)
+        return Path(settings.path)
     import_nemo()
     from nemo.collections.asr.models import ASRModel
 
     try:
-        path = ASRModel.from_pretrained(settings.pretrained, return_model_file=True)
+        return Path(ASRModel.from_pretrained(settings.pretrained, return_model_file=True))
     except Exception as error:
         raise EngineError(f"pretrained model {settings.pretrained!r}: {error}") from error
-    return check_archive(Path(path), sha256=settings.sha256)
 
 
 def choose_head(archive: ModelArchive, wanted: str) -> str:
@@ -74,14 +82,12 @@ def restore(archive: ModelArchive, *, device: str, dtype: str) -> Any:
         EngineError: NeMo cannot restore it.
     """
     import_nemo()
-    from nemo.collections.asr import models
     from nemo.core.classes.common import typecheck
 
     typecheck.set_typecheck_enabled(False)  # checks of shapes: two of nine milliseconds a call
-    model_class = getattr(models, archive.model_class)
+    with without_librosa():
+        model = load_model(archive, device=device)
     try:
-        with without_librosa():
-            model = model_class.restore_from(str(archive.path), map_location=device)
         if dtype == "auto":
             dtype = "bfloat16" if device == "cuda" else "float32"
         model.to(_DTYPES[dtype])
@@ -99,7 +105,10 @@ def restore(archive: ModelArchive, *, device: str, dtype: str) -> Any:
 def frame_seconds(model: Any) -> float:
     """Length of one frame of the model's output."""
     hop = model.preprocessor.featurizer.hop_length
-    return float(model.encoder.subsampling_factor * hop / model.cfg.sample_rate)
+    factor = getattr(model.encoder, "subsampling_factor", None)  # an RNNEncoder does not tell it
+    if factor is None:
+        factor = model.cfg.encoder.subsampling_factor
+    return float(factor * hop / model.cfg.sample_rate)
 
 
 def min_samples(model: Any) -> int:

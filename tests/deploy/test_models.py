@@ -7,7 +7,7 @@ import yaml
 
 from deploy.demo import MODELS
 from deploy.demo.train.recipes import SHIPPED
-from serve_app.engines.archive import check_archive
+from serve_app.engines.nemo_archive import open_archive
 from workers.finetune.versions import read_card
 
 MAX_BYTES = 4_000_000
@@ -24,7 +24,8 @@ def test_those_and_no_others_are_shipped_and_served_by_the_demo() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_card_tells_what_the_model_beside_it_is(name: str) -> None:
     card = read_card(MODELS / f"{name}.json")
-    archive = check_archive(MODELS / f"{name}.nemo", sha256=card.sha256)
+    with open_archive(MODELS / f"{name}.nemo", sha256=card.sha256) as archive:
+        pass
     assert archive.path.stat().st_size == card.bytes <= MAX_BYTES
     assert (card.name, card.domain, card.model_class) == (name, name, archive.model_class)
     assert sum(data.share or 0 for data in card.training) == pytest.approx(1)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from serve_app.batching import plan_batches
-from serve_app.engines.archive import HEADS
 from serve_app.engines.heads import make_head
 from serve_app.engines.nemo_load import min_samples
+from serve_app.engines.parts import HEADS
 from serve_app.wer import ErrorCounts, count_errors
 from workers.finetune.batches import pad
 from workers.speech import Utterance, read_audio

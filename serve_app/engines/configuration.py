@@ -1,0 +1,338 @@
+"""From the text of a `model_config.yaml` that anybody may have written to one that is safe to load.
+
+The safe one is made anew, of what `serve_app.engines.parts` lists and of nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serve_app.engines.errors import EngineError, shown
+from serve_app.engines.parts import (
+    DECODING,
+    DROPPED,
+    FILES,
+    GREEDY,
+    HEADS,
+    MODELS,
+    PARTS,
+    PLAIN,
+    WORDPIECE,
+    Part,
+)
+
+#: How deep a configuration may be nested; those of NeMo's models are six deep.
+MAX_DEPTH = 32
+#: Most values of one. The largest vocabularies have 256,000 pieces, and stand there twice.
+MAX_VALUES = 1_000_000
+
+#: Keys that Hydra and NeMo act on, wherever they stand.
+_ACTED_ON = re.compile(r"_.*_|cls|params|target")
+_LANGUAGE = re.compile(r"[A-Za-z0-9-]+")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """libyaml where PyYAML was built with it: ten times as fast on a large vocabulary."""
+
+
+# as OmegaConf, and so NeMo, reads numbers: YAML 1.1 takes 1e-5 for a text
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def parse_config(text: str) -> dict[str, Any]:
+    """The mapping that `text`, a configuration in YAML, holds.
+
+    Raises:
+        EngineError: it is not plain YAML; or it holds aliases (one may unfold into millions),
+            values that JSON does not have, or an interpolation, which would be filled in from
+            this process's environment.
+    """
+    try:
+        depth = 0
+        for number, event in enumerate(yaml.parse(text, _Loader)):
+            if number > MAX_VALUES:
+                raise EngineError(f"has more than {MAX_VALUES} values")
+            if isinstance(event, yaml.AliasEvent):
+                raise EngineError("contains YAML aliases")
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:  # at once: libyaml takes ever longer for each level
+                raise EngineError(f"is nested more than {MAX_DEPTH} deep")
+        config = yaml.load(text, _Loader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # of 2001-99-99, say
+        raise EngineError(f"is not plain YAML: {str(error)[:300]}") from None
+    if not isinstance(config, dict):
+        raise EngineError("is not a mapping")
+    check_plain(config)
+    return config
+
+
+def check_plain(value: Any, place: str = "") -> None:
+    """Refuse what is no plain data: see `parse_config`.
+
+    Raises:
+        EngineError: the message names the place.
+    """
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if not isinstance(key, str):
+                raise EngineError(f"has a key that is no text: {shown(key)}")
+            check_plain(key, place)
+            check_plain(each, f"{place}.{key}" if place else key)
+    elif isinstance(value, list):
+        for each in value:
+            check_plain(each, place)
+    elif isinstance(value, str):
+        if "${" in value:
+            raise EngineError(f"contains an interpolation (${{...}}), at {shown(place)}")
+    elif value is not None and not isinstance(value, bool | int | float):
+        raise EngineError(f"contains {type(value).__name__}, no plain value, at {shown(place)}")
+
+
+def model_class(config: Mapping[str, Any]) -> str:
+    """Name of the model's class, one of `HEADS`.
+
+    Raises:
+        EngineError: it has another one, or none.
+    """
+    target = config.get("target")
+    name = str(target).rpartition(".")[2]
+    package = f"{MODELS}."
+    if not isinstance(target, str) or not target.startswith(package) or name not in HEADS:
+        served = ", ".join(HEADS)
+        raise EngineError(f"its model class {shown(target)} is not served; served are: {served}")
+    return name
+
+
+def safe_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `config` a model is made of, without its tokenizer.
+
+    Sections for training are left out, and so are those that the models do not know. Decoding is
+    reduced to what a greedy search needs.
+
+    Args:
+        config: plain, see `parse_config`.
+
+    Raises:
+        EngineError: something in it that is loaded, or that nobody knows, names a class that is
+            not listed for its place, gives one an argument that it does not have, or names a file.
+    """
+    safe: dict[str, Any] = {"target": f"{MODELS}.{model_class(config)}"}
+    for key, value in config.items():
+        match key:
+            case "target" | "tokenizer":
+                continue
+            case "decoding":
+                safe[key] = _decoding(value, key)
+            case "aux_ctc":
+                safe[key] = _aux_ctc(value, key)
+            case "adapters":
+                safe[key] = _adapters(value, key)
+            case _ if key in PARTS:
+                safe[key] = _part(value, key, PARTS[key])
+            case _ if key in PLAIN:
+                safe[key] = _plain(value, key)
+            case _ if key not in DROPPED:
+                _refuse_acted_on(key, key)
+                _plain(value, key)
+    # a stub: without it NeMo's own transcribe() has no defaults, and fails
+    safe["validation_ds"] = {
+        "manifest_filepath": None,
+        "sample_rate": safe.get("sample_rate", 16_000),
+        "batch_size": 16,
+        "shuffle": False,
+        "use_start_end_token": False,
+    }
+    return safe
+
+
+def _part(value: Any, place: str, known: Mapping[str, Part]) -> dict[str, Any] | None:
+    """A section that names a class: one of `known`, with arguments that this class has."""
+    if value is None:
+        return None
+    section = _mapping(value, place)
+    target = section.get("_target_")
+    name = str(target).rpartition(".")[2]
+    part = known.get(name)
+    if part is None or target not in part.names(name):
+        raise EngineError(
+            f"{place} names {shown(target)}, which is not loaded there; loaded are: "
+            f"{', '.join(known)}"
+        )
+    made: dict[str, Any] = {"_target_": part.names(name)[0]}
+    for key, each in section.items():
+        at = f"{place}.{key}"
+        if key == "_target_":
+            continue
+        if key in part.parts:
+            made[key] = _part(each, at, part.parts[key])
+        elif key in part.tables:
+            made[key] = _plain(each, at)
+        elif key in part.arguments:
+            made[key] = _values(each, at)
+        else:
+            _refuse_acted_on(key, at)
+            raise EngineError(f"{at}: {name} does not know {shown(key)}")
+    return made
+
+
+def _adapters(value: Any, place: str) -> dict[str, Any]:
+    """By the name of an adapter, its configuration; and what NeMo notes of all of them."""
+    made: dict[str, Any] = {}
+    for key, each in _mapping(value, place).items():
+        at = f"{place}.{key}"
+        if key == "global_cfg":
+            made[key] = _plain(each, at)
+            continue
+        _refuse_acted_on(key, at)
+        section = dict(_mapping(each, at))
+        enabled = section.pop("enabled", True)
+        adapter = _part(section, at, PARTS["adapters"])
+        assert adapter is not None
+        made[key] = adapter | {"enabled": bool(enabled)}
+    return made
+
+
+def _aux_ctc(value: Any, place: str) -> dict[str, Any]:
+    """The CTC head of a hybrid model."""
+    made: dict[str, Any] = {}
+    for key, each in _mapping(value, place).items():
+        at = f"{place}.{key}"
+        if key == "decoder":
+            made[key] = _part(each, at, PARTS[at])
+        elif key == "decoding":
+            made[key] = _decoding(each, at)
+        else:
+            _refuse_acted_on(key, at)
+            made[key] = _plain(each, at)
+    return made
+
+
+def _decoding(value: Any, place: str) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    section = _plain(_mapping(value, place), place)
+    _refuse_files(section, place)
+    greedy = section.get("greedy") or {}
+    kept = {key: _values(each, place) for key, each in section.items() if key in DECODING}
+    return kept | {
+        "strategy": "greedy_batch",
+        "greedy": {key: _values(each, place) for key, each in greedy.items() if key in GREEDY},
+    }
+
+
+def _refuse_files(section: Mapping[str, Any], place: str) -> None:
+    for key, each in section.items():
+        at = f"{place}.{key}"
+        if key in FILES and each:
+            raise EngineError(f"{at} names a file, which an archive cannot; take it out")
+        if isinstance(each, dict):
+            _refuse_files(each, at)
+
+
+def _plain(value: Any, place: str) -> Any:
+    """A copy of `value`, which holds nothing that is acted on at any depth."""
+    if isinstance(value, dict):
+        made = {}
+        for key, each in value.items():
+            at = f"{place}.{key}"
+            _refuse_acted_on(key, at)
+            made[key] = _plain(each, at)
+        return made
+    if isinstance(value, list):
+        return [_plain(each, place) for each in value]
+    return value
+
+
+def _values(value: Any, place: str) -> Any:
+    """A copy of `value`, which holds no mapping."""
+    if isinstance(value, list):
+        return [_values(each, place) for each in value]
+    if isinstance(value, dict):
+        _plain(value, place)  # where it names a class, that is what to tell
+        raise EngineError(f"{place} is a mapping, where a value belongs")
+    return value
+
+
+def _mapping(value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise EngineError(f"{place} is not a mapping")
+    return value
+
+
+def _refuse_acted_on(key: str, place: str) -> None:
+    if _ACTED_ON.fullmatch(key):
+        raise EngineError(f"{shown(place)} names something to call, where no class belongs")
+
+
+def tokenizer_files(config: Mapping[str, Any], members: Mapping[str, Path]) -> dict[str, Any]:
+    """What of `config.tokenizer` is loaded: its kind, and its files, all of which are members.
+
+    Returns:
+        For SentencePiece ``{"type": "bpe", "model": file}``, for WordPiece ``{"type": "wpe",
+        "vocabulary": file, "hf_kwargs": {...}}``, for one a language ``{"type": "agg", "langs":
+        {language: ...}}``; an empty one for a model of characters.
+
+    Raises:
+        EngineError: it names another file, a class, or a hub's model.
+    """
+    if "BPE" not in model_class(config):
+        return {}
+    place = "tokenizer"
+    section = _plain(_mapping(config.get(place), place), place)
+    if str(section.get("type")).lower() != "agg":
+        return _one_tokenizer(section, place, members)
+    languages = _mapping(section.get("langs"), f"{place}.langs")
+    if "custom_tokenizer" in section or not languages:
+        raise EngineError(f"{place}: custom or empty aggregates are not loaded")
+    for language in languages:
+        if not _LANGUAGE.fullmatch(language):
+            raise EngineError(f"{place}.langs: {shown(language)} is no language")
+    return {
+        "type": "agg",
+        "langs": {
+            language: _one_tokenizer(_mapping(each, f"{place}.langs.{language}"), place, members)
+            for language, each in languages.items()
+        },
+    }
+
+
+def _one_tokenizer(
+    section: Mapping[str, Any], place: str, members: Mapping[str, Path]
+) -> dict[str, Any]:
+    kind = str(section.get("type")).lower()
+    if section.get("custom_tokenizer") is not None:
+        raise EngineError(f"{place}.custom_tokenizer: none but NeMo's own are loaded")
+    if kind == "bpe":
+        for key in ("vocab_path", "spe_tokenizer_vocab"):  # not read, but they shall not lie
+            if section.get(key):
+                _member(section, key, place, members)
+        return {"type": kind, "model": _member(section, "model_path", place, members)}
+    if kind != "wpe":
+        raise EngineError(f"{place}.type is {shown(section.get('type'))}, not bpe, wpe or agg")
+    options = section.get("hf_kwargs") or {}
+    tokens = {key: each for key, each in options.items() if key in WORDPIECE}
+    others = [key for key, each in options.items() if key not in (*WORDPIECE, "use_fast") and each]
+    if others or not all(isinstance(each, str | None) for each in tokens.values()):
+        raise EngineError(f"{place}.hf_kwargs: only the names of tokens are taken")
+    return {
+        "type": kind,
+        "vocabulary": _member(section, "vocab_path", place, members),
+        "hf_kwargs": tokens | {"use_fast": bool(options.get("use_fast", False))},
+    }
+
+
+def _member(section: Mapping[str, Any], key: str, place: str, members: Mapping[str, Path]) -> Path:
+    """The file that ``nemo:NAME`` names."""
+    name = section.get(key)
+    file = members.get(name.removeprefix("nemo:")) if isinstance(name, str) else None
+    if file is None:
+        raise EngineError(f"{place}.{key} names {shown(name)}, which is no member of the archive")
+    return file

@@ -1,0 +1,185 @@
+"""Open a `.nemo` file that anybody may have made, and make a model of it with NeMo's code alone.
+
+The file is read once, by our own reader, into a private folder; every part of it is checked there;
+and NeMo is given that folder, with a configuration that is written anew. It never sees the file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from serve_app.engines.archive import unpack
+from serve_app.engines.configuration import (
+    model_class,
+    parse_config,
+    safe_config,
+    tokenizer_files,
+)
+from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo_import import import_nemo
+from serve_app.engines.weights import check_weights, load_weights
+
+#: Largest configuration; most of one is the vocabulary.
+MAX_CONFIG_BYTES = 16 << 20
+
+_CONFIG = "model_config.yaml"
+_WEIGHTS = "model_weights.ckpt"
+
+
+class ModelArchive(msgspec.Struct, frozen=True, kw_only=True):
+    """A `.nemo` file that passed `open_archive`.
+
+    Attributes:
+        path: where it is.
+        sha256: its digest, lower-case hexadecimal.
+        model_class: name of its class, one of `serve_app.engines.parts.HEADS`.
+        config: what of its configuration is loaded; see `safe_config`.
+        folder: its weights and its tokenizer, and nothing else; gone when the archive is closed.
+    """
+
+    path: Path
+    sha256: str
+    model_class: str
+    config: dict[str, Any]
+    folder: Path
+
+
+@contextmanager
+def open_archive(path: Path, *, sha256: str | None = None) -> Iterator[ModelArchive]:
+    """Unpack the archive and check everything of it that a model is made of.
+
+    Refused are: a digest other than `sha256`; what `unpack` refuses of a tar; a configuration that
+    is not plain, see `parse_config`; one that names a model, a class or an argument that is not
+    listed for its place, see `safe_config`; a tokenizer that is no member of the archive; weights
+    that are none, see `check_weights`; and any archive at all while torch is told to unpickle
+    without limits.
+
+    Raises:
+        EngineError: the archive is refused; the message says why.
+    """
+    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "0").lower() not in {"", "0"}:
+        raise EngineError(
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set: a model file could run any code; unset it"
+        )
+    with tempfile.TemporaryDirectory(prefix="chorus-model-") as folder:  # of mode 0700
+        try:
+            archive = _open(path, Path(folder), sha256)
+        except EngineError as error:
+            raise EngineError(f"{path}: {error}") from error.__cause__
+        except OSError as error:
+            raise EngineError(f"{path}: cannot be read as a .nemo archive: {error}") from error
+        yield archive
+
+
+def load_model(archive: ModelArchive, *, device: str = "cpu") -> Any:
+    """NeMo's model of an open archive, on `device`. Blocks for seconds.
+
+    NeMo changes the process's working directory meanwhile: load one model at a time.
+
+    Raises:
+        EngineError: its weights are refused, or NeMo cannot make it.
+    """
+    import_nemo()
+    from nemo.collections.asr import models
+    from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
+    from nemo.utils import logging as nemo_logging
+    from omegaconf import OmegaConf
+
+    connector = SaveRestoreConnector()
+    connector.model_extracted_dir = str(archive.folder)
+    connector._load_state_dict_from_disk = lambda path, map_location: load_weights(
+        Path(path), map_location
+    )
+    try:
+        with nemo_logging.temp_verbosity(nemo_logging.CRITICAL):  # its errors are tracebacks
+            return getattr(models, archive.model_class).restore_from(
+                str(archive.folder),
+                override_config_path=OmegaConf.create(archive.config),
+                map_location=device,
+                save_restore_connector=connector,
+            )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:500]  # of all weights that do not fit, some will do
+        raise EngineError(f"{archive.path}: cannot be loaded: {reason}") from error
+
+
+def _open(path: Path, folder: Path, sha256: str | None) -> ModelArchive:
+    unpacked = folder / "unpacked"
+    unpacked.mkdir()
+    digest, members = unpack(path, unpacked)
+    if sha256 is not None and digest != sha256:
+        raise EngineError(
+            f"has SHA-256 {digest}, but the settings expect {sha256}; "
+            "it is another file than the one that was approved, or damaged"
+        )
+    for required in (_CONFIG, _WEIGHTS):
+        if required not in members:
+            raise EngineError(f"has no {required}; it is not a NeMo model")
+    found = _read_config(members[_CONFIG])
+    try:
+        config = safe_config(found)
+        tokenizer = tokenizer_files(found, members)
+    except EngineError as error:
+        raise EngineError(f"{_CONFIG}: {error}") from None
+    check_weights(members[_WEIGHTS])
+    members[_WEIGHTS].rename(folder / _WEIGHTS)
+    if tokenizer:
+        config["tokenizer"] = _place_tokenizer(tokenizer, folder / "tokenizer")
+    shutil.rmtree(unpacked)  # what is left is not read for loading, so nobody shall read it
+    return ModelArchive(
+        path=path, sha256=digest, model_class=model_class(found), config=config, folder=folder
+    )
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    if file.stat().st_size > MAX_CONFIG_BYTES:
+        raise EngineError(f"{_CONFIG} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
+    try:
+        return parse_config(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise EngineError(f"{_CONFIG} is not UTF-8") from None
+    except EngineError as error:
+        raise EngineError(f"{_CONFIG} {error}") from None
+
+
+def _place_tokenizer(tokenizer: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Move the tokenizer's files to `folder`, and return its section of the configuration."""
+    folder.mkdir()
+    if tokenizer["type"] == "agg":
+        languages = {
+            language: _place_tokenizer(each, folder / language)
+            for language, each in tokenizer["langs"].items()
+        }
+        return {"type": "agg", "langs": languages}
+    vocabulary = folder / "vocab.txt"
+    section = {"dir": "", "type": tokenizer["type"], "vocab_path": str(vocabulary)}
+    if tokenizer["type"] == "wpe":
+        tokenizer["vocabulary"].rename(vocabulary)
+        return section | {"hf_kwargs": tokenizer["hf_kwargs"]}
+    model = tokenizer["model"].rename(folder / "tokenizer.model")
+    scores = folder / "tokenizer.vocab"
+    _write_vocabulary(model, vocabulary, scores)
+    return section | {"model_path": str(model), "spe_tokenizer_vocab": str(scores)}
+
+
+def _write_vocabulary(model: Path, vocabulary: Path, scores: Path) -> None:
+    """Write the lists of pieces that NeMo wants beside a SentencePiece model, from that model:
+    those of the archive could say anything."""
+    import sentencepiece
+
+    try:
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    except (RuntimeError, OSError) as error:
+        raise EngineError(f"its tokenizer cannot be read: {str(error)[:300]}") from None
+    names = [pieces.id_to_piece(number) for number in range(pieces.get_piece_size())]
+    vocabulary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    rows = [f"{name}\t{pieces.get_score(number):g}\n" for number, name in enumerate(names)]
+    scores.write_text("".join(rows), encoding="utf-8")

@@ -1,0 +1,229 @@
+"""The explicit list of what the configuration of a NeMo model may hold: which classes, in which
+place, with which arguments.
+
+NeMo makes an object of every ``_target_`` that lies in its own namespace, and that is wide: it has
+data sets that unpickle files, and writers. So nothing is made here but what this list names, and a
+part that is not on it is refused. `serve_app.engines.configuration` applies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+#: Model classes that the NeMo engine can serve, and which heads they have.
+HEADS: dict[str, tuple[str, ...]] = {
+    "EncDecCTCModel": ("ctc",),
+    "EncDecCTCModelBPE": ("ctc",),
+    "EncDecRNNTModel": ("rnnt",),
+    "EncDecRNNTBPEModel": ("rnnt",),
+    "EncDecHybridRNNTCTCModel": ("rnnt", "ctc"),
+    "EncDecHybridRNNTCTCBPEModel": ("rnnt", "ctc"),
+}
+#: Where they are; a file names them by this package or by a module in it.
+MODELS = "nemo.collections.asr.models"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A class that a section of the configuration may name.
+
+    Attributes:
+        package, module: it is known as ``package.NAME`` and as ``package.module.NAME``; with an
+            empty module by the first only.
+        arguments: of its constructor; single values and lists of them.
+        tables: those of its arguments that are mappings, or lists of mappings, of plain values.
+        parts: those of its arguments that are parts themselves, and what these may be.
+    """
+
+    package: str
+    module: str
+    arguments: frozenset[str]
+    tables: frozenset[str] = frozenset()
+    parts: Mapping[str, Mapping[str, Part]] = field(default_factory=dict)
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """All that a file may call it; NeMo is given the first."""
+        short = f"{self.package}.{name}"
+        return (short, f"{self.package}.{self.module}.{name}") if self.module else (short,)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_MODULES = "nemo.collections.asr.modules"
+_ADAPTERS = "nemo.collections.asr.parts.submodules.adapters"
+
+_CONFORMER = _words(
+    """feat_in n_layers d_model feat_out causal_downsampling subsampling subsampling_factor
+    subsampling_conv_chunking_factor subsampling_conv_channels reduction reduction_position
+    reduction_factor ff_expansion_factor self_attention_model n_heads att_context_size
+    att_context_probs att_chunk_context_size att_context_style xscaling untie_biases pos_emb_max_len
+    conv_kernel_size conv_norm_type conv_context_size conv_context_style use_bias dropout
+    dropout_pre_encoder dropout_emb dropout_att stochastic_depth_drop_prob stochastic_depth_mode
+    stochastic_depth_start_layer global_tokens global_tokens_spacing global_attn_separate
+    use_pytorch_sdpa use_pytorch_sdpa_backends sync_max_audio_length"""
+)
+_CONVOLUTIONS = _words(
+    "activation feat_in normalization_mode residual_mode norm_groups conv_mask frame_splicing "
+    "init_mode quantize"
+)
+_JOINT = _words(
+    "num_classes num_extra_outputs vocabulary log_softmax preserve_memory fuse_loss_wer "
+    "fused_batch_size experimental_fuse_loss_wer"
+)
+_CTC_DECODERS = {
+    "ConvASRDecoder": Part(
+        _MODULES, "conv_asr", _words("feat_in num_classes init_mode vocabulary add_blank")
+    ),
+    "LSTMDecoder": Part(
+        _MODULES,
+        "lstm_decoder",
+        _words(
+            "feat_in num_classes lstm_hidden_size vocabulary bidirectional num_layers add_blank"
+        ),
+    ),
+}
+_TRANSDUCER_DECODERS = {
+    "RNNTDecoder": Part(
+        _MODULES,
+        "rnnt",
+        _words("vocab_size normalization_mode random_state_sampling blank_as_pad"),
+        tables=_words("prednet"),
+    ),
+    "StatelessTransducerDecoder": Part(
+        _MODULES,
+        "rnnt",
+        _words("vocab_size context_size normalization_mode"),
+        tables=_words("prednet"),
+    ),
+}
+_STRATEGIES_MODULE = "nemo.core.classes.mixins.adapter_mixin_strategies"
+_STRATEGIES = {
+    "ResidualAddAdapterStrategy": Part(
+        _STRATEGIES_MODULE, "", _words("stochastic_depth l2_lambda")
+    ),
+    "ReturnResultAdapterStrategy": Part(_STRATEGIES_MODULE, "", frozenset()),
+    "MHAResidualAddAdapterStrategy": Part(
+        _ADAPTERS, "multi_head_attention_adapter_module", _words("stochastic_depth l2_lambda")
+    ),
+}
+_HOW = {"adapter_strategy": _STRATEGIES}
+_ATTENTION = _words(
+    "n_head n_feat dropout_rate proj_dim use_pytorch_sdpa use_pytorch_sdpa_backends"
+)
+
+#: By the section of the configuration, the classes that it may name.
+PARTS: dict[str, dict[str, Part]] = {
+    "preprocessor": {
+        "AudioToMelSpectrogramPreprocessor": Part(
+            _MODULES,
+            "audio_preprocessing",
+            _words(
+                """sample_rate window_size window_stride n_window_size n_window_stride window
+                normalize n_fft preemph features lowfreq highfreq log log_zero_guard_type
+                log_zero_guard_value dither pad_to frame_splicing exact_pad pad_value mag_power
+                nb_augmentation_prob nb_max_freq mel_norm use_torchaudio stft_exact_pad stft_conv"""
+            ),
+        ),
+    },
+    "spec_augment": {
+        "SpectrogramAugmentation": Part(
+            _MODULES,
+            "audio_preprocessing",
+            _words(
+                """freq_masks time_masks freq_width time_width rect_masks rect_time rect_freq
+                mask_value use_vectorized_spec_augment use_numba_spec_augment"""
+            ),
+        ),
+        "MaskedPatchAugmentation": Part(
+            _MODULES, "audio_preprocessing", _words("patch_size mask_patches freq_masks freq_width")
+        ),
+    },
+    "encoder": {
+        "ConformerEncoder": Part(_MODULES, "conformer_encoder", _CONFORMER),
+        "ConformerEncoderAdapter": Part(_MODULES, "conformer_encoder", _CONFORMER),
+        "ConvASREncoder": Part(_MODULES, "conv_asr", _CONVOLUTIONS, tables=_words("jasper")),
+        "ConvASREncoderAdapter": Part(_MODULES, "conv_asr", _CONVOLUTIONS, tables=_words("jasper")),
+        "RNNEncoder": Part(
+            _MODULES,
+            "rnn_encoder",
+            _words(
+                """feat_in n_layers d_model proj_size rnn_type bidirectional subsampling
+                subsampling_factor subsampling_conv_channels dropout"""
+            ),
+        ),
+    },
+    "decoder": _CTC_DECODERS | _TRANSDUCER_DECODERS,
+    "joint": {
+        "RNNTJoint": Part(
+            _MODULES, "rnnt", _JOINT | _words("masking_prob"), tables=_words("jointnet")
+        ),
+        "SampledRNNTJoint": Part(
+            _MODULES,
+            "rnnt",
+            _JOINT - _words("num_extra_outputs experimental_fuse_loss_wer") | _words("n_samples"),
+            tables=_words("jointnet"),
+        ),
+        "HATJoint": Part(
+            _MODULES, "hybrid_autoregressive_transducer", _JOINT, tables=_words("jointnet")
+        ),
+    },
+    "aux_ctc.decoder": _CTC_DECODERS,
+    "adapters": {
+        "LinearAdapter": Part(
+            "nemo.collections.common.parts",
+            "adapter_modules",
+            _words("in_features dim activation norm_position dropout"),
+            parts=_HOW,
+        ),
+        "MultiHeadAttentionAdapter": Part(
+            _ADAPTERS, "multi_head_attention_adapter_module", _ATTENTION, parts=_HOW
+        ),
+        "RelPositionMultiHeadAttentionAdapter": Part(
+            _ADAPTERS, "multi_head_attention_adapter_module", _ATTENTION, parts=_HOW
+        ),
+        "PositionalEncodingAdapter": Part(
+            _ADAPTERS,
+            "multi_head_attention_adapter_module",
+            _words("d_model max_len xscale"),
+            parts=_HOW,
+        ),
+        "RelPositionalEncodingAdapter": Part(
+            _ADAPTERS,
+            "multi_head_attention_adapter_module",
+            _words("d_model max_len xscale"),
+            parts=_HOW,
+        ),
+    },
+}
+
+#: Sections that a model keeps as they are: plain values, that name no class and no file.
+PLAIN = _words(
+    """sample_rate labels model_defaults loss interctc log_prediction use_cer ctc_reduction
+    rnnt_reduction skip_nan_grad compute_eval_loss variational_noise normalize_joint_txu
+    normalize_encoder_norm normalize_decoder_norm normalize_joint_norm nemo_version"""
+)
+#: Sections that are not looked at, for nothing of them is handed on: they tell how it was trained.
+DROPPED = _words("train_ds validation_ds test_ds optim")
+
+#: What a decoding section may say to a greedy search, which is how the engine decodes.
+DECODING = _words(
+    """model_type durations big_blank_durations fused_batch_size preserve_alignments
+    compute_timestamps tdt_include_token_duration compute_hypothesis_token_set word_seperator
+    segment_seperators segment_gap_threshold ctc_timestamp_type rnnt_timestamp_type
+    batch_dim_index temperature strip_lang_tags"""
+)
+GREEDY = _words(
+    """max_symbols max_symbols_per_step preserve_alignments compute_timestamps loop_labels
+    use_cuda_graph_decoder allow_cuda_graphs tdt_include_token_duration"""
+)
+#: Keys by which a decoding section names files, of which an archive has none.
+FILES = _words(
+    "ngram_lm_model kenlm_path arpa_lm_path wfst_lm_path lexicon_path boost_path model_path "
+    "key_phrases_file"
+)
+
+#: Names of tokens that a WordPiece tokenizer may be told, and how.
+WORDPIECE = _words("mask_token bos_token eos_token pad_token sep_token cls_token unk_token")
