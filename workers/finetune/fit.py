@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from workers.finetune.batches import BatchDataset, BatchStream
 from workers.finetune.budget import Budget
 from workers.finetune.callbacks import BEST, Fitted, LearningRate, Rounds, SpecAugment, Watcher
+from workers.finetune.checkpoints import PlainCheckpoints
 from workers.finetune.hyperparameters import Hyperparameters
 from workers.finetune.vocabulary import Vocabulary
 from workers.speech import Utterance
@@ -109,6 +110,7 @@ def fit(
                 enable_version_counter=False,
             ),
         ],
+        plugins=PlainCheckpoints(),
         log_every_n_steps=1 << 40,  # NeMo decodes a training batch each time, for a log
         logger=False,
         enable_progress_bar=False,

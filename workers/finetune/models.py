@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from serve_app.engines.archive import check_archive
+from serve_app.engines.configuration import check_plain, safe_config
+from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo_archive import load_model, open_archive
 from serve_app.engines.nemo_import import import_nemo
 from workers.finetune.vocabulary import train_tokenizer
 
 #: A FastConformer CTC model of 1.7 M parameters that learns on a CPU.
 SMALL = Path(__file__).with_name("small.yaml")
+
+_FRESH = "nemo.collections.asr.models.EncDecCTCModelBPE"
 
 #: Settings of the preprocessor that the weights depend on, or that what serves a model relies on.
 _FIXED = ("_target_", "features", "sample_rate")
@@ -29,25 +37,60 @@ def fresh_model(config: Path, texts: Sequence[str], pieces: int, folder: Path) -
         config: the model's configuration, like `SMALL`.
 
     Raises:
+        EngineError: the configuration names what a model file may not, see `safe_config`.
         ValueError: the texts are too few for so many pieces.
     """
+    cfg = _read_config(config)
     models = _import_models()
     train_tokenizer(texts, pieces, folder)
-    cfg = OmegaConf.load(config)
-    cfg.tokenizer.dir = str(folder)
-    return _ready(models.EncDecCTCModelBPE(cfg=cfg))
+    cfg["tokenizer"] = {"dir": str(folder), "type": "bpe"}
+    return _ready(models.EncDecCTCModelBPE(cfg=OmegaConf.create(cfg)))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """A configuration that a person wrote: it may refer to its own keys, and to nothing else."""
+    try:
+        found = OmegaConf.load(path)
+        for text in _texts(OmegaConf.to_container(found)):
+            if "${" in text and ":" in text:
+                raise EngineError("contains an interpolation of something outside")
+        config = OmegaConf.to_container(found, resolve=True)
+        if not isinstance(config, dict):
+            raise EngineError("is not a mapping")
+        config = {"target": _FRESH} | config
+        check_plain(config)
+        if config["target"] != _FRESH:
+            raise EngineError(f"target: a model is made anew as {_FRESH} only")
+        return safe_config(config)
+    except (EngineError, OmegaConfBaseException, YAMLError) as error:
+        raise EngineError(f"{path}: {error}") from None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from _texts(key)
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
 
 
 def open_model(path: Path) -> Any:
     """The model in a `.nemo` file, on the CPU, in single precision.
 
     Raises:
-        EngineError: the file is refused or cannot be loaded, see `check_archive`.
+        EngineError: the file is refused or cannot be loaded, see `open_archive`.
     """
-    archive = check_archive(path)
-    models = _import_models()
-    model_class = getattr(models, archive.model_class)
-    return _ready(model_class.restore_from(str(path), map_location="cpu"))
+    with ExitStack() as stack:
+        archive = stack.enter_context(open_archive(path))
+        _import_models()
+        model = _ready(load_model(archive))
+        # the files of its tokenizer are read once more when it is saved
+        weakref.finalize(model, stack.pop_all().close)
+    return model
 
 
 def preprocessor_config(model: Any, settings: Mapping[str, Any]) -> DictConfig:
