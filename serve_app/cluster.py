@@ -17,6 +17,7 @@ from ray._private.authentication.authentication_token_setup import (
 )
 from ray._private.node import Node
 
+from serve_app import ray_private
 from serve_app.forkserver import SOCKET_VARIABLE, ForkServer
 from serve_app.processes import kill_tree
 
@@ -27,6 +28,9 @@ _START_ATTEMPTS = 3
 #: Shared memory for audio on its way from Router to models.
 OBJECT_STORE_BYTES = 512 << 20
 
+#: The argument of a raylet that names its cluster.
+_GCS_ADDRESS = "--gcs-address="
+
 
 class ClusterError(RuntimeError):
     """Ray does not start; the message says why."""
@@ -35,7 +39,8 @@ class ClusterError(RuntimeError):
 def start_ray(num_cpus: float, fork_server: ForkServer | None = None) -> str:
     """Start a Ray cluster on this machine and connect to it.
 
-    Only who has the token in ~/.ray/auth_token (made at the first start) may use it. It ends with
+    Only who has the token in ~/.ray/auth_token (made at the first start) may use it, and no other
+    user of the machine can read that, or reach its sockets and logs (`ray_private`). It ends with
     `ray.shutdown` or with this process, however that ends. Several can run side by side: every
     port is a free one.
 
@@ -48,10 +53,16 @@ def start_ray(num_cpus: float, fork_server: ForkServer | None = None) -> str:
         its address, for `connect` in another process.
 
     Raises:
-        ClusterError: it does not start, or this process uses a cluster already.
+        ClusterError: it does not start, this process uses a cluster already, or other users could
+            use it.
     """
     if ray.is_initialized():
         raise ClusterError("this process is connected to a Ray cluster already")
+    try:
+        ray_private.make_token()
+        temp_folder = ray_private.temp_folder()
+    except OSError as error:
+        raise ClusterError(str(error)) from error
     if fork_server is not None:
         os.environ[SOCKET_VARIABLE] = fork_server.address
     for attempt in range(_START_ATTEMPTS):
@@ -65,6 +76,7 @@ def start_ray(num_cpus: float, fork_server: ForkServer | None = None) -> str:
                     object_store_memory=OBJECT_STORE_BYTES,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
+                    _temp_dir=str(temp_folder),
                 )
             return str(context.address_info["address"])
         except Exception as error:
@@ -121,15 +133,46 @@ def _bare_head() -> Iterator[None]:
 def connect(address: str) -> None:
     """Connect this process to the Ray cluster at `address`; nothing to do if it is connected.
 
-    A token in ~/.ray/auth_token (a cluster of our own makes one) is sent along.
+    A token in ~/.ray/auth_token (a cluster of our own makes one) is sent along. "auto" stands for
+    the newest cluster that this user runs on this machine.
+
+    Raises:
+        ConnectionError: there is none, or other users could have read the token.
+    """
+    if ray.is_initialized():
+        return
+    try:
+        ray_private.check_token()
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "auto")
+    if address in ("", "auto"):
+        address = _newest_cluster()
+    # Ray itself does this only for the address "auto".
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+
+
+def _newest_cluster() -> str:
+    """Address of the Ray cluster of this user that was started last on this machine.
+
+    Ray's own search believes every user's processes, and would send them the token.
 
     Raises:
         ConnectionError: there is none.
     """
-    if not ray.is_initialized():
-        # Ray itself does this only for the address "auto".
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    mine = [
+        process.info
+        for process in psutil.process_iter(["uids", "exe", "cmdline", "create_time"])
+        if process.info["uids"] is not None and process.info["uids"].real == os.getuid()
+    ]
+    for process in sorted(mine, key=lambda info: info["create_time"], reverse=True):
+        if os.path.basename(process["exe"] or "") == "raylet":
+            for argument in process["cmdline"] or ():
+                if argument.startswith(_GCS_ADDRESS):
+                    return argument.removeprefix(_GCS_ADDRESS)
+    raise ConnectionError("no Ray cluster of this user runs on this machine")
 
 
 def has_gpu() -> bool:
