@@ -6,7 +6,7 @@ READY  := .venv/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint format types bench bench-http chaos bad-input \
-	hostile-http soak outage wer-matrix check-wer check-rover accuracy demo-models digits lock clean
+	hostile-http hostile-models soak outage wer-matrix check-wer check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ bad-input: $(READY)  ## Sixty kinds of bad records among good ones
 
 hostile-http: $(READY)  ## Hostile requests among sound ones
 	@$(BIN)/python -m tests.scenarios.hostile_http
+
+hostile-models: $(READY)  ## Model files that bring code, at every door: none of it runs
+	@$(BIN)/python -m tests.scenarios.hostile_models
 
 bench: $(READY)  ## Speed, as ratios measured in one run
 	@$(BIN)/python -m tests.scenarios.bench

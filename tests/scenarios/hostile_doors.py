@@ -1,0 +1,139 @@
+"""The doors by which a model file comes into Chorus: each tries files and tells what it said.
+
+    python -m tests.scenarios.hostile_doors DOOR ANSWERS < files
+
+Standard input names a file a line; for each, the file ANSWERS gets a line of JSON with the exit
+code and what was said.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from deploy.demo import MODELS
+from deploy.local import LocalStack
+from schemas.manifest import ManifestRecord
+from tests.scenarios.settings import BASE, fault_settings
+from tests.scenarios.speech import SPEECH, shipped_records
+
+#: Tries one file; returns the exit code, and what was said.
+Try = Callable[[Path], tuple[int, str]]
+
+_SOUND = str(MODELS / "legal.nemo")
+#: The exit code of a door that is no command, where the file is refused.
+REFUSED = 2
+
+
+@contextmanager
+def _engine() -> Iterator[Try]:
+    from schemas.settings import ModelSettings
+    from serve_app.engines.errors import EngineError
+    from serve_app.engines.load import load_engine
+
+    def attempt(model: Path) -> tuple[int, str]:
+        try:
+            load_engine(ModelSettings(path=str(model), threads=1))
+        except EngineError as error:
+            return REFUSED, str(error)
+        return 0, ""
+
+    yield attempt
+
+
+@contextmanager
+def _serve() -> Iterator[Try]:
+    """What `chorus serve` does, for all files on the cluster of one that serves a sound model."""
+    from serve_app import app
+
+    raw = fault_settings("nemo", replicas=1)
+    with LocalStack(raw, BASE) as stack:
+        stack.start_serve()
+        stack.wait_for_serve()
+        settings = stack.settings
+        settings.serve.address = stack.address
+        settings.serve.app = "hostile"
+
+        def attempt(model: Path) -> tuple[int, str]:
+            settings.models["general"].path = str(model)
+            try:
+                app.stop(app.start(settings))
+            except app.StartError as error:
+                return REFUSED, str(error)
+            return 0, ""
+
+        yield attempt
+        stack.check_all()
+
+
+def _command(*arguments: str) -> Callable[[], AbstractContextManager[Try]]:
+    """The command `chorus ARGUMENTS`, where MODEL is the file, MANIFEST two utterances, and OUTPUT
+    is not there yet."""
+
+    @contextmanager
+    def door() -> Iterator[Try]:
+        from typer.testing import CliRunner
+
+        from workers.cli import app
+
+        runner = CliRunner()
+
+        def attempt(model: Path) -> tuple[int, str]:
+            with tempfile.TemporaryDirectory() as folder:
+                manifest = _small_manifest(Path(folder, "two.jsonl"))
+                words = {"MODEL": str(model), "MANIFEST": manifest, "OUTPUT": f"{folder}/output"}
+                result = runner.invoke(app, [words.get(each, each) for each in arguments])
+            said = result.output
+            if result.exception and not isinstance(result.exception, SystemExit):
+                said += "".join(traceback.format_exception(result.exception))
+            return result.exit_code, said
+
+        yield attempt
+
+    return door
+
+
+def _small_manifest(path: Path) -> str:
+    records = [replace(each, audio_filepath=str(SPEECH / each.audio_filepath)) for each in _two()]
+    path.write_bytes(b"\n".join(map(msgspec.json.encode, records)))
+    return str(path)
+
+
+@cache
+def _two() -> list[ManifestRecord]:
+    return shipped_records()[:2]
+
+
+DOORS = {
+    "engine": _engine,
+    "serve": _serve,
+    "benchmark": _command("benchmark", "MODEL", "-m", "MANIFEST", "--path", "engine"),
+    "compare": _command("compare", "MODEL", _SOUND, "-m", "MANIFEST"),
+    "validate": _command("validate", "MODEL", "-m", "MANIFEST"),
+    "calibrate": _command("calibrate", "MODEL", _SOUND, "-m", "MANIFEST", "-o", "OUTPUT"),
+    "finetune": _command(
+        *("finetune", "MODEL", "--domain", "evil", "--steps", "1", "--output", "OUTPUT"),
+        *("--train", "MANIFEST", "--validation", "MANIFEST"),
+    ),
+}
+
+
+def main() -> None:
+    door, answers = sys.argv[1:]
+    with open(answers, "w", encoding="utf-8") as file, DOORS[door]() as attempt:
+        for line in sys.stdin:
+            code, said = attempt(Path(line.strip()))
+            print(json.dumps({"code": code, "said": said}), file=file, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""`make hostile-models`, with all kinds at the quick doors and a few at the slow ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.scenarios.hostile_archives import KINDS
+from tests.scenarios.hostile_models import run_hostile_models
+
+#: Doors where a trial takes seconds: each loads a model in a process that is started for it.
+SLOW = ["benchmark", "serve"]
+FEW = [
+    "an argument of the preprocessor unpickles",
+    "a gzip that is a tar too",
+    "weights that run code",
+]
+
+
+@pytest.mark.nemo
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("doors", "kinds"),
+    [
+        (["engine", "compare"], list(KINDS)),
+        (["validate", "calibrate", "finetune"], list(KINDS)),
+        pytest.param(SLOW, FEW, marks=pytest.mark.ray),
+    ],
+    ids=["engine", "commands", "slow"],
+)
+def test_every_hostile_file_is_refused_at_every_door(doors: list[str], kinds: list[str]) -> None:
+    figures, _, faults = run_hostile_models(doors, kinds, say=print)
+    assert faults == []
+    tried = len(doors) * len(kinds)
+    assert figures == {"doors": len(doors), "tried": tried, "refused": tried, "executed": 0}
