@@ -1,7 +1,7 @@
-"""Unpack a `.nemo` file, once, by a reader that believes nothing the file says.
+"""Unpack an untrusted `.nemo` file, in one pass.
 
-What is hashed is what is unpacked, in one pass: nobody can put another file in its place between
-the two, and no second reader gets to see the archive in another way.
+What is hashed is what is unpacked: nobody can exchange the file between the two, and no second
+reader can interpret the archive differently.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _DAMAGED: Any = (vars(tarfile)["InvalidHeaderError"], vars(tarfile)["TruncatedHe
 def unpack(path: Path, folder: Path) -> tuple[str, dict[str, Path]]:
     """Write the members of the archive `path`, a tar that may be gzipped, to files in `folder`.
 
-    The files have names of our own, so no member's name is ever used as a path.
+    The files get names of our own: a member's name is never used as a path.
 
     Args:
-        folder: empty, and of this user alone.
+        folder: empty, and accessible to this user only.
 
     Returns:
         The SHA-256 of the whole archive, lower-case hexadecimal; and by the name of each member
@@ -134,10 +134,10 @@ class _Forward(io.RawIOBase):
 
     def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
         if whence != os.SEEK_SET or position < self._position:
-            raise tarfile.ReadError("it leads back to where it was read already")
+            raise tarfile.ReadError("a header points backwards")
         while self._position < position:
             if not self.read(min(position - self._position, _COPY_BYTES)):
-                raise tarfile.ReadError("it ends too early")
+                raise tarfile.ReadError("unexpected end of data")
         return self._position
 
     def rest(self) -> None:
@@ -162,13 +162,13 @@ class _Member(tarfile.TarInfo):
         if self.type == tarfile.GNUTYPE_SPARSE:
             self._refuse_sparse()
         if self.type == tarfile.XGLTYPE:
-            raise EngineError("has a header for all members, which no model has")
+            raise EngineError("has a global header, which is not allowed")
         if self.type in _EXTENSIONS and not 0 <= self.size <= _MAX_EXTENSION:
-            raise EngineError("has a header that is too large")
+            raise EngineError("has an extended header that is too large")
         member: _Member = super()._proc_member(archive)  # type: ignore[misc]
         return member
 
     def _refuse_sparse(self, *_: Any) -> NoReturn:
-        raise EngineError("has a sparse member, which says that it holds more than it does")
+        raise EngineError("has a sparse member, which is not allowed")
 
     _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse

@@ -1,6 +1,6 @@
-"""From the text of a `model_config.yaml` that anybody may have written to one that is safe to load.
+"""Turn an untrusted `model_config.yaml` into a configuration that is safe to load.
 
-The safe one is made anew, of what `serve_app.engines.parts` lists and of nothing else.
+The safe one is built from what `serve_app.engines.parts` allows, and from nothing else.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def parse_config(text: str) -> dict[str, Any]:
 
 
 def check_plain(value: Any, place: str = "") -> None:
-    """Refuse what is no plain data: see `parse_config`.
+    """Refuse anything but plain data, see `parse_config`.
 
     Raises:
         EngineError: the message names the place.
@@ -93,7 +93,7 @@ def check_plain(value: Any, place: str = "") -> None:
         if "${" in value:
             raise EngineError(f"contains an interpolation (${{...}}), at {shown(place)}")
     elif value is not None and not isinstance(value, bool | int | float):
-        raise EngineError(f"contains {type(value).__name__}, no plain value, at {shown(place)}")
+        raise EngineError(f"has a value of type {type(value).__name__} at {shown(place)}")
 
 
 def model_class(config: Mapping[str, Any]) -> str:
@@ -112,7 +112,7 @@ def model_class(config: Mapping[str, Any]) -> str:
 
 
 def safe_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of `config` a model is made of, without its tokenizer.
+    """The part of `config` that a model is built from, without its tokenizer.
 
     Sections for training are left out, and so are those that the models do not know. Decoding is
     reduced to what a greedy search needs.
@@ -121,8 +121,8 @@ def safe_config(config: Mapping[str, Any]) -> dict[str, Any]:
         config: plain, see `parse_config`.
 
     Raises:
-        EngineError: something in it that is loaded, or that nobody knows, names a class that is
-            not listed for its place, gives one an argument that it does not have, or names a file.
+        EngineError: a section that is loaded, or that nobody knows, names a class that is not
+            allowed there, an argument that this class does not have, or a file.
     """
     safe: dict[str, Any] = {"target": f"{MODELS}.{model_class(config)}"}
     for key, value in config.items():
@@ -163,7 +163,7 @@ def _part(value: Any, place: str, known: Mapping[str, Part]) -> dict[str, Any] |
     part = known.get(name)
     if part is None or target not in part.names(name):
         raise EngineError(
-            f"{place} names {shown(target)}, which is not loaded there; loaded are: "
+            f"{place}._target_ is {shown(target)}, which is not allowed there; allowed are: "
             f"{', '.join(known)}"
         )
     made: dict[str, Any] = {"_target_": part.names(name)[0]}
@@ -179,7 +179,7 @@ def _part(value: Any, place: str, known: Mapping[str, Part]) -> dict[str, Any] |
             made[key] = _values(each, at)
         else:
             _refuse_acted_on(key, at)
-            raise EngineError(f"{at}: {name} does not know {shown(key)}")
+            raise EngineError(f"{at}: {name} has no argument {shown(key)}")
     return made
 
 
@@ -219,8 +219,8 @@ def _decoding(value: Any, place: str) -> dict[str, Any] | None:
     if value is None:
         return None
     section = _plain(_mapping(value, place), place)
-    _refuse_files(section, place)
-    greedy = section.get("greedy") or {}
+    greedy = _mapping(section.get("greedy") or {}, f"{place}.greedy")
+    _refuse_files(greedy, f"{place}.greedy")
     kept = {key: _values(each, place) for key, each in section.items() if key in DECODING}
     return kept | {
         "strategy": "greedy_batch",
@@ -232,7 +232,7 @@ def _refuse_files(section: Mapping[str, Any], place: str) -> None:
     for key, each in section.items():
         at = f"{place}.{key}"
         if key in FILES and each:
-            raise EngineError(f"{at} names a file, which an archive cannot; take it out")
+            raise EngineError(f"{at} names a file outside the archive; remove it")
         if isinstance(each, dict):
             _refuse_files(each, at)
 
@@ -269,11 +269,11 @@ def _mapping(value: Any, place: str) -> dict[str, Any]:
 
 def _refuse_acted_on(key: str, place: str) -> None:
     if _ACTED_ON.fullmatch(key):
-        raise EngineError(f"{shown(place)} names something to call, where no class belongs")
+        raise EngineError(f"{shown(place)} is not allowed: nothing is instantiated there")
 
 
 def tokenizer_files(config: Mapping[str, Any], members: Mapping[str, Path]) -> dict[str, Any]:
-    """What of `config.tokenizer` is loaded: its kind, and its files, all of which are members.
+    """The kind of tokenizer that `config` asks for, and its files, all of them in the archive.
 
     Returns:
         For SentencePiece ``{"type": "bpe", "model": file}``, for WordPiece ``{"type": "wpe",
@@ -291,7 +291,7 @@ def tokenizer_files(config: Mapping[str, Any], members: Mapping[str, Path]) -> d
         return _one_tokenizer(section, place, members)
     languages = _mapping(section.get("langs"), f"{place}.langs")
     if "custom_tokenizer" in section or not languages:
-        raise EngineError(f"{place}: custom or empty aggregates are not loaded")
+        raise EngineError(f"{place}: an aggregate needs `langs`, and may not be a custom one")
     for language in languages:
         if not _LANGUAGE.fullmatch(language):
             raise EngineError(f"{place}.langs: {shown(language)} is no language")
@@ -309,9 +309,9 @@ def _one_tokenizer(
 ) -> dict[str, Any]:
     kind = str(section.get("type")).lower()
     if section.get("custom_tokenizer") is not None:
-        raise EngineError(f"{place}.custom_tokenizer: none but NeMo's own are loaded")
+        raise EngineError(f"{place}.custom_tokenizer is not allowed")
     if kind == "bpe":
-        for key in ("vocab_path", "spe_tokenizer_vocab"):  # not read, but they shall not lie
+        for key in ("vocab_path", "spe_tokenizer_vocab"):  # never read, but they may not mislead
             if section.get(key):
                 _member(section, key, place, members)
         return {"type": kind, "model": _member(section, "model_path", place, members)}
@@ -321,7 +321,7 @@ def _one_tokenizer(
     tokens = {key: each for key, each in options.items() if key in WORDPIECE}
     others = [key for key, each in options.items() if key not in (*WORDPIECE, "use_fast") and each]
     if others or not all(isinstance(each, str | None) for each in tokens.values()):
-        raise EngineError(f"{place}.hf_kwargs: only the names of tokens are taken")
+        raise EngineError(f"{place}.hf_kwargs: only the special tokens are allowed")
     return {
         "type": kind,
         "vocabulary": _member(section, "vocab_path", place, members),
@@ -334,5 +334,5 @@ def _member(section: Mapping[str, Any], key: str, place: str, members: Mapping[s
     name = section.get(key)
     file = members.get(name.removeprefix("nemo:")) if isinstance(name, str) else None
     if file is None:
-        raise EngineError(f"{place}.{key} names {shown(name)}, which is no member of the archive")
+        raise EngineError(f"{place}.{key} names {shown(name)}, which is not in the archive")
     return file

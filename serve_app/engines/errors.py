@@ -13,6 +13,6 @@ class EngineError(Exception):
 
 
 def shown(value: object) -> str:
-    """`value` of a file that anybody may have made, for a message: quoted, and not endless."""
+    """An untrusted `value` for a message: quoted and cut short."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:90]}..."

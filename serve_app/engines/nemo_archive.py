@@ -1,7 +1,7 @@
-"""Open a `.nemo` file that anybody may have made, and make a model of it with NeMo's code alone.
+"""Open an untrusted `.nemo` file, and build its model without running any code of the file.
 
-The file is read once, by our own reader, into a private folder; every part of it is checked there;
-and NeMo is given that folder, with a configuration that is written anew. It never sees the file.
+Our own reader unpacks the file once, into a private folder, where every part is checked. NeMo gets
+that folder and a configuration of our making. It never reads the file itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from serve_app.engines.weights import check_weights, load_weights
 MAX_CONFIG_BYTES = 16 << 20
 
 _CONFIG = "model_config.yaml"
-_WEIGHTS = "model_weights.ckpt"
+#: Name of the file of weights, in the archive and in `ModelArchive.folder`.
+WEIGHTS = "model_weights.ckpt"
 
 
 class ModelArchive(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,8 +42,8 @@ class ModelArchive(msgspec.Struct, frozen=True, kw_only=True):
         path: where it is.
         sha256: its digest, lower-case hexadecimal.
         model_class: name of its class, one of `serve_app.engines.parts.HEADS`.
-        config: what of its configuration is loaded; see `safe_config`.
-        folder: its weights and its tokenizer, and nothing else; gone when the archive is closed.
+        config: the part of its configuration that is loaded, see `safe_config`.
+        folder: holds its weights and its tokenizer only; removed when the archive is closed.
     """
 
     path: Path
@@ -54,13 +55,12 @@ class ModelArchive(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def open_archive(path: Path, *, sha256: str | None = None) -> Iterator[ModelArchive]:
-    """Unpack the archive and check everything of it that a model is made of.
+    """Unpack the archive and check every part that the model is built from.
 
-    Refused are: a digest other than `sha256`; what `unpack` refuses of a tar; a configuration that
-    is not plain, see `parse_config`; one that names a model, a class or an argument that is not
-    listed for its place, see `safe_config`; a tokenizer that is no member of the archive; weights
-    that are none, see `check_weights`; and any archive at all while torch is told to unpickle
-    without limits.
+    Refused are: a digest other than `sha256`; whatever `unpack` refuses; a configuration that is
+    not plain data, see `parse_config`, or that goes beyond the allow-list, see `safe_config`; a
+    tokenizer outside the archive; anything but weights in the file of weights, see
+    `check_weights`; and every archive while TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set.
 
     Raises:
         EngineError: the archive is refused; the message says why.
@@ -120,7 +120,7 @@ def _open(path: Path, folder: Path, sha256: str | None) -> ModelArchive:
             f"has SHA-256 {digest}, but the settings expect {sha256}; "
             "it is another file than the one that was approved, or damaged"
         )
-    for required in (_CONFIG, _WEIGHTS):
+    for required in (_CONFIG, WEIGHTS):
         if required not in members:
             raise EngineError(f"has no {required}; it is not a NeMo model")
     found = _read_config(members[_CONFIG])
@@ -129,11 +129,11 @@ def _open(path: Path, folder: Path, sha256: str | None) -> ModelArchive:
         tokenizer = tokenizer_files(found, members)
     except EngineError as error:
         raise EngineError(f"{_CONFIG}: {error}") from None
-    check_weights(members[_WEIGHTS])
-    members[_WEIGHTS].rename(folder / _WEIGHTS)
+    check_weights(members[WEIGHTS])
+    members[WEIGHTS].rename(folder / WEIGHTS)
     if tokenizer:
         config["tokenizer"] = _place_tokenizer(tokenizer, folder / "tokenizer")
-    shutil.rmtree(unpacked)  # what is left is not read for loading, so nobody shall read it
+    shutil.rmtree(unpacked)  # what loading does not need, nothing can read
     return ModelArchive(
         path=path, sha256=digest, model_class=model_class(found), config=config, folder=folder
     )
@@ -171,8 +171,10 @@ def _place_tokenizer(tokenizer: Mapping[str, Any], folder: Path) -> dict[str, An
 
 
 def _write_vocabulary(model: Path, vocabulary: Path, scores: Path) -> None:
-    """Write the lists of pieces that NeMo wants beside a SentencePiece model, from that model:
-    those of the archive could say anything."""
+    """Write the lists of pieces that NeMo wants beside a SentencePiece model, from that model.
+
+    Those in the archive are not trusted to match it.
+    """
     import sentencepiece
 
     try:

@@ -1,9 +1,9 @@
-"""The explicit list of what the configuration of a NeMo model may hold: which classes, in which
-place, with which arguments.
+"""The allow-list for the configuration of a NeMo model: which classes, in which section, with
+which arguments.
 
-NeMo makes an object of every ``_target_`` that lies in its own namespace, and that is wide: it has
-data sets that unpickle files, and writers. So nothing is made here but what this list names, and a
-part that is not on it is refused. `serve_app.engines.configuration` applies it.
+NeMo instantiates every ``_target_`` in its own namespace, which holds functions that unpickle and
+write files. Here nothing is instantiated that this list does not name.
+`serve_app.engines.configuration` applies it.
 """
 
 from __future__ import annotations
@@ -199,16 +199,16 @@ PARTS: dict[str, dict[str, Part]] = {
     },
 }
 
-#: Sections that a model keeps as they are: plain values, that name no class and no file.
+#: Sections that a model keeps as they are: plain values, none of which names a class or a file.
 PLAIN = _words(
     """sample_rate labels model_defaults loss interctc log_prediction use_cer ctc_reduction
     rnnt_reduction skip_nan_grad compute_eval_loss variational_noise normalize_joint_txu
     normalize_encoder_norm normalize_decoder_norm normalize_joint_norm nemo_version"""
 )
-#: Sections that are not looked at, for nothing of them is handed on: they tell how it was trained.
+#: Sections about training. They are dropped unread.
 DROPPED = _words("train_ds validation_ds test_ds optim")
 
-#: What a decoding section may say to a greedy search, which is how the engine decodes.
+#: Keys of a decoding section that apply to a greedy search, which is how the engine decodes.
 DECODING = _words(
     """model_type durations big_blank_durations fused_batch_size preserve_alignments
     compute_timestamps tdt_include_token_duration compute_hypothesis_token_set word_seperator
@@ -219,11 +219,8 @@ GREEDY = _words(
     """max_symbols max_symbols_per_step preserve_alignments compute_timestamps loop_labels
     use_cuda_graph_decoder allow_cuda_graphs tdt_include_token_duration"""
 )
-#: Keys by which a decoding section names files, of which an archive has none.
-FILES = _words(
-    "ngram_lm_model kenlm_path arpa_lm_path wfst_lm_path lexicon_path boost_path model_path "
-    "key_phrases_file"
-)
+#: Keys by which a greedy search is given files. No archive has these files.
+FILES = _words("ngram_lm_model model_path key_phrases_file")
 
-#: Names of tokens that a WordPiece tokenizer may be told, and how.
+#: The special tokens of a WordPiece tokenizer.
 WORDPIECE = _words("mask_token bos_token eos_token pad_token sep_token cls_token unk_token")

@@ -14,8 +14,8 @@ from serve_app.engines.errors import EngineError, shown
 if TYPE_CHECKING:
     import torch
 
-#: All that a file of weights has to name. torch's own list of what is harmless is longer, and
-#: every library of the process may add to it.
+#: All that a file of weights refers to. torch's own list of harmless globals is longer, and every
+#: library in the process may extend it.
 _NAMED = re.compile(
     r"collections OrderedDict"
     r"|torch\._utils (_rebuild_tensor_v2|_rebuild_parameter)"
@@ -24,16 +24,16 @@ _NAMED = re.compile(
 )
 #: Largest list of tensors, without the tensors.
 _MAX_LIST_BYTES = 64 << 20
-#: Other ways to name things, which `torch.save` does not use.
+#: Opcodes that refer to code and that `torch.save` does not use.
 _NOT_OF_TORCH = frozenset({"STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"})
 
 
 def check_weights(path: Path) -> None:
-    """Refuse a file that is not one of weights, without loading it.
+    """Refuse a file that holds anything but weights, without loading it.
 
     Raises:
-        EngineError: it names something else than tensors, is compressed (a small file could fill
-            the memory), or is no zip (as torch wrote them before 1.6) or a program (TorchScript).
+        EngineError: it refers to anything but tensors, is compressed (a small file could fill the
+            memory), or is not a zip (torch before 1.6) or is TorchScript.
     """
     try:
         if not zipfile.is_zipfile(path):
@@ -50,12 +50,12 @@ def _list_of(entries: Sequence[zipfile.ZipInfo]) -> zipfile.ZipInfo:
     """The entry that lists the tensors."""
     names = [each.filename for each in entries]
     if len(set(names)) < len(names):
-        raise EngineError("its weights have two parts of one name")
+        raise EngineError("its weights have two entries with the same name")
     lists = [each for each in entries if each.filename.rpartition("/")[2] == "data.pkl"]
     if len(lists) != 1 or any("/code/" in name for name in names):
-        raise EngineError("its weights are a program, or none")
+        raise EngineError("its weights are not a file of torch.save (TorchScript is not allowed)")
     if any(each.compress_type != zipfile.ZIP_STORED for each in entries):
-        raise EngineError("its weights are compressed, which torch does not do")
+        raise EngineError("its weights are compressed, which is not allowed")
     if lists[0].file_size > _MAX_LIST_BYTES:
         raise EngineError("the list of its weights is too large")
     return lists[0]
@@ -64,9 +64,9 @@ def _list_of(entries: Sequence[zipfile.ZipInfo]) -> zipfile.ZipInfo:
 def _check_list(pickled: bytes) -> None:
     for opcode, argument, _ in pickletools.genops(pickled):
         if opcode.name in _NOT_OF_TORCH:
-            raise EngineError("its weights name things in a way that torch does not")
+            raise EngineError("its weights refer to code in a way that torch.save does not")
         if opcode.name == "GLOBAL" and not _NAMED.fullmatch(str(argument)):
-            raise EngineError(f"its weights name {shown(argument)}, which is no tensor")
+            raise EngineError(f"its weights refer to {shown(argument)}; only tensors are allowed")
 
 
 def load_weights(path: Path, device: Any = "cpu") -> dict[str, torch.Tensor]:
@@ -78,7 +78,7 @@ def load_weights(path: Path, device: Any = "cpu") -> dict[str, torch.Tensor]:
     import torch
 
     try:
-        # said aloud: then no variable of the environment can loosen it
+        # given explicitly, so that no environment variable can switch it off
         weights = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # what a damaged file makes torch raise
         raise EngineError(f"its weights cannot be read: {str(error)[:300]}") from error

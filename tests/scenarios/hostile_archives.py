@@ -415,8 +415,8 @@ kind("a tokenizer that is none")(
 kind("a language model of the machine")(
     changed("decoding.greedy.ngram_lm_model", lambda _: "/etc/passwd")
 )
-kind("a lexicon of the machine")(
-    changed("decoding.beam.flashlight_cfg.lexicon_path", lambda _: "/etc/passwd")
+kind("phrases of the machine")(
+    changed("decoding.greedy.boosting_tree.key_phrases_file", lambda _: "/etc/passwd")
 )
 kind("another number of pieces")(changed("decoder.num_classes", lambda _: 7))
 

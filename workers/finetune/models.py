@@ -15,7 +15,7 @@ from yaml import YAMLError
 
 from serve_app.engines.configuration import check_plain, safe_config
 from serve_app.engines.errors import EngineError
-from serve_app.engines.nemo_archive import load_model, open_archive
+from serve_app.engines.nemo_archive import WEIGHTS, load_model, open_archive
 from serve_app.engines.nemo_import import import_nemo
 from workers.finetune.vocabulary import train_tokenizer
 
@@ -88,7 +88,8 @@ def open_model(path: Path) -> Any:
         archive = stack.enter_context(open_archive(path))
         _import_models()
         model = _ready(load_model(archive))
-        # the files of its tokenizer are read once more when it is saved
+        # the files of its tokenizer are read once more when it is saved; its weights are not
+        (archive.folder / WEIGHTS).unlink()
         weakref.finalize(model, stack.pop_all().close)
     return model
 

@@ -59,11 +59,11 @@ class Evil:
 @pytest.mark.parametrize(
     ("value", "protocol", "reason"),
     [
-        ({"x": Evil()}, 2, "name 'builtins exec'|name '__builtin__ exec'"),
-        ({"x": Evil()}, 0, "name '__builtin__ exec'"),
-        ({"x": Evil()}, 4, "in a way that torch does not"),
-        ({"x": {1, 2}}, 2, "no tensor"),
-        ({"x": complex(1)}, 2, "no tensor"),
+        ({"x": Evil()}, 2, "refer to '(builtins|__builtin__) exec'"),
+        ({"x": Evil()}, 0, "refer to '__builtin__ exec'"),
+        ({"x": Evil()}, 4, "in a way that torch.save does not"),
+        ({"x": {1, 2}}, 2, "only tensors"),
+        ({"x": complex(1)}, 2, "only tensors"),
     ],
 )
 def test_a_file_that_names_anything_else(
@@ -77,7 +77,7 @@ def test_what_a_library_calls_harmless_is_not_taken_for_it(file: Path) -> None:
     save(file, {"x": Path("/etc/passwd")})
     with (
         torch.serialization.safe_globals([type(Path()), Path]),
-        pytest.raises(EngineError, match="no tensor"),
+        pytest.raises(EngineError, match="only tensors"),
     ):
         check_weights(file)
 
@@ -87,7 +87,7 @@ def test_other_formats(file: Path) -> None:
     with pytest.raises(EngineError, match="format of torch"):
         check_weights(file)
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), str(file))
-    with pytest.raises(EngineError, match="a program"):
+    with pytest.raises(EngineError, match="TorchScript"):
         check_weights(file)
     with pytest.raises(EngineError, match="compressed"):
         check_weights(zipped(file, pickle.dumps({}, protocol=2), zipfile.ZIP_DEFLATED))
@@ -105,7 +105,7 @@ def test_damaged_files(file: Path) -> None:
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("archive/data.pkl", pickle.dumps({}, protocol=2))
     file.write_bytes(buffer.getvalue())
-    with pytest.raises(EngineError, match="two parts"):
+    with pytest.raises(EngineError, match="two entries"):
         check_weights(file)
 
 

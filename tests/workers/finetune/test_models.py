@@ -60,8 +60,8 @@ def test_a_fresh_model_does_not_open_the_data_of_its_configuration(
 @pytest.mark.parametrize(
     ("changes", "more", "reason"),
     [
-        ({"postprocessor": {"_target_": UNPICKLE}}, "", "names something to call"),
-        ({"preprocessor": {"_target_": UNPICKLE}}, "", "not loaded there"),
+        ({"postprocessor": {"_target_": UNPICKLE}}, "", "nothing is instantiated there"),
+        ({"preprocessor": {"_target_": UNPICKLE}}, "", "not allowed there"),
         ({"use_cer": "${oc.env:HOME}"}, "", "something outside"),
         ({"use_cer": "${${x}:HOME}", "x": "oc.env"}, "", "something outside"),
         ({"target": "nemo.collections.asr.models.EncDecCTCModel"}, "", "made anew as"),
