@@ -98,8 +98,12 @@ def load_model(archive: ModelArchive, *, device: str = "cpu") -> Any:
     connector._load_state_dict_from_disk = lambda path, map_location: load_weights(
         Path(path), map_location
     )
+    size = (archive.folder / WEIGHTS).stat().st_size
     try:
-        with nemo_logging.temp_verbosity(nemo_logging.CRITICAL):  # its errors are tracebacks
+        with (
+            nemo_logging.temp_verbosity(nemo_logging.CRITICAL),  # its errors are tracebacks
+            _parameters_limited(size),
+        ):
             return getattr(models, archive.model_class).restore_from(
                 str(archive.folder),
                 override_config_path=OmegaConf.create(archive.config),
@@ -107,8 +111,35 @@ def load_model(archive: ModelArchive, *, device: str = "cpu") -> Any:
                 save_restore_connector=connector,
             )
     except Exception as error:
-        reason = " ".join(str(error).split())[:500]  # of all weights that do not fit, some will do
+        cause: BaseException = error  # Hydra wraps it in words of its own
+        while cause.__cause__ is not None and not isinstance(cause, EngineError):
+            cause = cause.__cause__
+        reason = " ".join(str(cause).split())[:500]  # NeMo lists all weights that do not fit
         raise EngineError(f"{archive.path}: cannot be loaded: {reason}") from error
+
+
+@contextmanager
+def _parameters_limited(limit: int) -> Iterator[None]:
+    """Within the block, making modules with more than `limit` parameters together is refused.
+
+    A parameter takes at least a byte in the file of weights, so that file's size is a limit that
+    every honest configuration keeps.
+    """
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    total = 0
+
+    def count(module: Any, name: str, parameter: Any) -> None:
+        nonlocal total
+        total += 0 if parameter is None else parameter.numel()
+        if total > limit:
+            raise EngineError("its configuration asks for more parameters than its weights have")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _open(path: Path, folder: Path, sha256: str | None) -> ModelArchive:

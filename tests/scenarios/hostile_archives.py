@@ -418,6 +418,8 @@ kind("a language model of the machine")(
 kind("phrases of the machine")(
     changed("decoding.greedy.boosting_tree.key_phrases_file", lambda _: "/etc/passwd")
 )
+kind("a network too large for any machine")(changed("encoder.n_layers", lambda _: 10**9))
+kind("a layer too large for its weights")(changed("encoder.d_model", lambda _: 2**14))
 kind("another number of pieces")(changed("decoder.num_classes", lambda _: 7))
 
 

@@ -126,6 +126,9 @@ DOORS = {
     ),
 }
 
+#: Doors where a trial takes seconds: each loads the file in a process that is started for it.
+SLOW = frozenset({"benchmark", "serve"})
+
 
 def main() -> None:
     door, answers = sys.argv[1:]
