@@ -37,7 +37,7 @@ def check_weights(path: Path) -> None:
     """
     try:
         if not zipfile.is_zipfile(path):
-            raise EngineError("its weights are not in the format of torch 1.6 and later")
+            raise EngineError("its weights are damaged, or in a format older than torch 1.6")
         with zipfile.ZipFile(path) as archive:
             _check_list(archive.read(_list_of(archive.infolist())))
     except EngineError:

@@ -513,7 +513,7 @@ class TestModel:
         weights.write_bytes(weights.read_bytes()[:5000])
         with tarfile.open(tmp_path / "damaged.nemo", "w") as archive:
             archive.add(tmp_path / "model", ".")
-        with pytest.raises(EngineError, match=r"damaged\.nemo: cannot be loaded"):
+        with pytest.raises(EngineError, match=r"damaged\.nemo: its weights are damaged"):
             NemoEngine(ModelSettings(path=str(tmp_path / "damaged.nemo")))
 
     def test_computes_its_features_as_nemo_does(
