@@ -73,7 +73,8 @@ def open_archive(path: Path, *, sha256: str | None = None) -> Iterator[ModelArch
         try:
             archive = _open(path, Path(folder), sha256)
         except EngineError as error:
-            raise EngineError(f"{path}: {error}") from error.__cause__
+            reason = " ".join(str(error).split())  # a line: some callers show the last one only
+            raise EngineError(f"{path}: {reason}") from error.__cause__
         except OSError as error:
             raise EngineError(f"{path}: cannot be read as a .nemo archive: {error}") from error
         yield archive
