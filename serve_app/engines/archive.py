@@ -25,10 +25,11 @@ MAX_BYTES = 16 << 30
 #: A compressed archive may unpack to so many times its size, or to this many bytes: weights hardly
 #: compress, zeros do by a thousand times.
 MAX_RATIO, SMALL_BYTES = 10, 64 << 20
-#: A model has about five.
-MAX_MEMBERS = 1000
-#: Largest header that extends another one; those of NeMo hold a time and a name.
-_MAX_EXTENSION = 16 << 10
+#: A model has about five, and three more for each language.
+MAX_MEMBERS = 300
+#: Largest header that extends another one, and most of them for a member. Those of NeMo hold a time
+#: and a name. `tarfile` takes quadratic time for some (CVE-2024-6232).
+_MAX_EXTENSION, _MAX_EXTENSIONS = 1 << 10, 4
 
 _GZIP = b"\x1f\x8b"
 _COPY_BYTES = 1 << 20
@@ -163,10 +164,17 @@ class _Member(tarfile.TarInfo):
             self._refuse_sparse()
         if self.type == tarfile.XGLTYPE:
             raise EngineError("has a global header, which is not allowed")
-        if self.type in _EXTENSIONS and not 0 <= self.size <= _MAX_EXTENSION:
-            raise EngineError("has an extended header that is too large")
+        if self.type in _EXTENSIONS:
+            self._count_extension(archive)
         member: _Member = super()._proc_member(archive)  # type: ignore[misc]
         return member
+
+    def _count_extension(self, archive: Any) -> None:
+        archive.extensions = getattr(archive, "extensions", 0) + 1
+        if archive.extensions > _MAX_EXTENSIONS * (len(archive.members) + 1):
+            raise EngineError("has too many extended headers")
+        if not 0 <= self.size <= _MAX_EXTENSION:
+            raise EngineError("has an extended header that is too large")
 
     def _refuse_sparse(self, *_: Any) -> NoReturn:
         raise EngineError("has a sparse member, which is not allowed")

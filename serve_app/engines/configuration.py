@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
 
 import yaml
 
@@ -22,56 +22,98 @@ from serve_app.engines.parts import (
     MODELS,
     PARTS,
     PLAIN,
-    WORDPIECE,
     Part,
 )
 
 #: How deep a configuration may be nested; those of NeMo's models are six deep.
 MAX_DEPTH = 32
+#: Most values of a list. The longest are alphabets of models that write single characters.
+MAX_LIST = 20_000
 #: Most values of one. The largest vocabularies have 256,000 pieces, and stand there twice.
 MAX_VALUES = 1_000_000
 
 #: Keys that Hydra and NeMo act on, wherever they stand.
 _ACTED_ON = re.compile(r"_.*_|cls|params|target")
-_LANGUAGE = re.compile(r"[A-Za-z0-9-]+")
+_LANGUAGE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """libyaml where PyYAML was built with it: ten times as fast on a large vocabulary."""
+    """Reads scalars as OmegaConf, and so NeMo, does; libyaml is ten times as fast as Python.
+
+    Without numbers in base 60, which take quadratic time, and merge keys.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
 
 
-# as OmegaConf, and so NeMo, reads numbers: YAML 1.1 takes 1e-5 for a text
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+#: By tag, what a scalar must look like, and its first characters.
+_SCALARS = {
+    "null": (r"(~|null|Null|NULL|)", ["~", "n", "N", ""]),
+    "bool": (
+        r"(yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)",
+        "yYnNtTfFoO",
+    ),
+    "int": (
+        r"[-+]?(0b[01_]{1,64}|0[0-7_]{0,30}|[1-9][0-9_]{0,30}|0x[0-9a-fA-F_]{1,30})",
+        "-+0123456789",
+    ),
+    "float": (
+        r"([-+]?[0-9][0-9_]{0,60}(\.[0-9_]{0,60}([eE][-+]?[0-9]{1,10})?|[eE][-+]?[0-9]{1,10})"
+        r"|\.[0-9_]{1,60}([eE][-+][0-9]{1,10})?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))",
+        "-+0123456789.",
+    ),
+}
+for _tag, (_pattern, _starts) in _SCALARS.items():
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^{_pattern}$"), list(_starts)
+    )
 
 
 def parse_config(text: str) -> dict[str, Any]:
-    """The mapping that `text`, a configuration in YAML, holds.
+    """The mapping that `text`, a configuration in YAML, holds, without its `DROPPED` sections.
 
     Raises:
-        EngineError: it is not plain YAML; or it holds aliases (one may unfold into millions),
-            values that JSON does not have, or an interpolation, which would be filled in from
+        EngineError: as `parse_yaml`; or it holds an interpolation, which would be filled in from
             this process's environment.
     """
+    config = parse_yaml(text)
+    kept = {key: each for key, each in config.items() if key not in DROPPED}
+    check_plain(kept)
+    return kept
+
+
+def parse_yaml(text: str) -> dict[Any, Any]:
+    """The mapping that `text` holds.
+
+    Raises:
+        EngineError: it is not a mapping in YAML, has tags, has aliases (one may expand to
+            millions of values), or more than `MAX_VALUES` values or `MAX_DEPTH` levels.
+    """
     try:
-        depth = 0
-        for number, event in enumerate(yaml.parse(text, _Loader)):
-            if number > MAX_VALUES:
-                raise EngineError(f"has more than {MAX_VALUES} values")
-            if isinstance(event, yaml.AliasEvent):
-                raise EngineError("contains YAML aliases")
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > MAX_DEPTH:  # at once: libyaml takes ever longer for each level
-                raise EngineError(f"is nested more than {MAX_DEPTH} deep")
+        _check_events(text)
         config = yaml.load(text, _Loader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # of 2001-99-99, say
+    except EngineError:
+        raise
+    except Exception as error:  # what a damaged or hostile text makes PyYAML raise
         raise EngineError(f"is not plain YAML: {str(error)[:300]}") from None
     if not isinstance(config, dict):
         raise EngineError("is not a mapping")
-    check_plain(config)
     return config
+
+
+def _check_events(text: str) -> None:
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, _Loader)):
+        if number > MAX_VALUES:
+            raise EngineError(f"has more than {MAX_VALUES} values")
+        if isinstance(event, yaml.AliasEvent):
+            raise EngineError("contains YAML aliases")
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise EngineError(f"contains a YAML tag, {shown(tag)}")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:  # at once: libyaml takes ever longer for each level
+            raise EngineError(f"is nested more than {MAX_DEPTH} deep")
 
 
 def check_plain(value: Any, place: str = "") -> None:
@@ -125,6 +167,8 @@ def safe_config(config: Mapping[str, Any]) -> dict[str, Any]:
             allowed there, an argument that this class does not have, or a file.
     """
     safe: dict[str, Any] = {"target": f"{MODELS}.{model_class(config)}"}
+    if has_tokenizer(config):
+        config = _without_vocabulary(config)
     for key, value in config.items():
         match key:
             case "target" | "tokenizer":
@@ -153,6 +197,18 @@ def safe_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return safe
 
 
+def _without_vocabulary(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the lists that NeMo replaces by the tokenizer's pieces: they cost it seconds."""
+    kept = {key: each for key, each in config.items() if key != "labels"}
+    for key in ("decoder", "joint", "aux_ctc"):
+        section = kept.get(key)
+        if isinstance(section, dict):
+            kept[key] = {name: each for name, each in section.items() if name != "vocabulary"}
+    if isinstance(kept.get("aux_ctc"), dict):
+        kept["aux_ctc"] = _without_vocabulary(kept["aux_ctc"])
+    return kept
+
+
 def _part(value: Any, place: str, known: Mapping[str, Part]) -> dict[str, Any] | None:
     """A section that names a class: one of `known`, with arguments that this class has."""
     if value is None:
@@ -177,7 +233,7 @@ def _part(value: Any, place: str, known: Mapping[str, Part]) -> dict[str, Any] |
             made[key] = _plain(each, at)
         elif key in part.arguments:
             made[key] = _values(each, at)
-        else:
+        elif each is not None:  # an argument of another version that is not given
             _refuse_acted_on(key, at)
             raise EngineError(f"{at}: {name} has no argument {shown(key)}")
     return made
@@ -247,6 +303,7 @@ def _plain(value: Any, place: str) -> Any:
             made[key] = _plain(each, at)
         return made
     if isinstance(value, list):
+        _check_length(value, place)
         return [_plain(each, place) for each in value]
     return value
 
@@ -254,11 +311,17 @@ def _plain(value: Any, place: str) -> Any:
 def _values(value: Any, place: str) -> Any:
     """A copy of `value`, which holds no mapping."""
     if isinstance(value, list):
+        _check_length(value, place)
         return [_values(each, place) for each in value]
     if isinstance(value, dict):
         _plain(value, place)  # where it names a class, that is what to tell
         raise EngineError(f"{place} is a mapping, where a value belongs")
     return value
+
+
+def _check_length(value: list[Any], place: str) -> None:
+    if len(value) > MAX_LIST:  # NeMo copies it again and again
+        raise EngineError(f"{place} has more than {MAX_LIST} values")
 
 
 def _mapping(value: Any, place: str) -> dict[str, Any]:
@@ -273,66 +336,62 @@ def _refuse_acted_on(key: str, place: str) -> None:
 
 
 def tokenizer_files(config: Mapping[str, Any], members: Mapping[str, Path]) -> dict[str, Any]:
-    """The kind of tokenizer that `config` asks for, and its files, all of them in the archive.
+    """The SentencePiece models that `config` names, all of them members of the archive.
 
     Returns:
-        For SentencePiece ``{"type": "bpe", "model": file}``, for WordPiece ``{"type": "wpe",
-        "vocabulary": file, "hf_kwargs": {...}}``, for one a language ``{"type": "agg", "langs":
-        {language: ...}}``; an empty one for a model of characters.
+        ``{"type": "bpe", "model": file}``; with a tokenizer for each language ``{"type": "agg",
+        "langs": {language: {...}}}``; an empty one for a model of characters.
 
     Raises:
-        EngineError: it names another file, a class, or a hub's model.
+        EngineError: it names another file, a class, or another kind of tokenizer.
     """
-    if "BPE" not in model_class(config):
+    if not has_tokenizer(config):
         return {}
     place = "tokenizer"
     section = _plain(_mapping(config.get(place), place), place)
+    if section.get("custom_tokenizer") is not None:
+        raise EngineError(f"{place}.custom_tokenizer is not allowed")
     if str(section.get("type")).lower() != "agg":
         return _one_tokenizer(section, place, members)
     languages = _mapping(section.get("langs"), f"{place}.langs")
-    if "custom_tokenizer" in section or not languages:
-        raise EngineError(f"{place}: an aggregate needs `langs`, and may not be a custom one")
-    for language in languages:
+    if not languages:
+        raise EngineError(f"{place}.langs is empty")
+    found = {}
+    for language, each in languages.items():
         if not _LANGUAGE.fullmatch(language):
-            raise EngineError(f"{place}.langs: {shown(language)} is no language")
-    return {
-        "type": "agg",
-        "langs": {
-            language: _one_tokenizer(_mapping(each, f"{place}.langs.{language}"), place, members)
-            for language, each in languages.items()
-        },
-    }
+            raise EngineError(f"{place}.langs: {shown(language)} is not a language")
+        at = f"{place}.langs.{language}"
+        found[language] = _one_tokenizer(_mapping(each, at), at, members)
+    return {"type": "agg", "langs": found}
+
+
+def has_tokenizer(config: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer, not the configuration, decides what the model can write."""
+    return "BPE" in model_class(config)
 
 
 def _one_tokenizer(
     section: Mapping[str, Any], place: str, members: Mapping[str, Path]
 ) -> dict[str, Any]:
     kind = str(section.get("type")).lower()
-    if section.get("custom_tokenizer") is not None:
-        raise EngineError(f"{place}.custom_tokenizer is not allowed")
-    if kind == "bpe":
-        for key in ("vocab_path", "spe_tokenizer_vocab"):  # never read, but they may not mislead
-            if section.get(key):
-                _member(section, key, place, members)
-        return {"type": kind, "model": _member(section, "model_path", place, members)}
-    if kind != "wpe":
-        raise EngineError(f"{place}.type is {shown(section.get('type'))}, not bpe, wpe or agg")
-    options = section.get("hf_kwargs") or {}
-    tokens = {key: each for key, each in options.items() if key in WORDPIECE}
-    others = [key for key, each in options.items() if key not in (*WORDPIECE, "use_fast") and each]
-    if others or not all(isinstance(each, str | None) for each in tokens.values()):
-        raise EngineError(f"{place}.hf_kwargs: only the special tokens are allowed")
-    return {
-        "type": kind,
-        "vocabulary": _member(section, "vocab_path", place, members),
-        "hf_kwargs": tokens | {"use_fast": bool(options.get("use_fast", False))},
-    }
+    if kind != "bpe":  # for WordPiece, NeMo fetches a model of a hub
+        raise EngineError(f"{place}.type is {shown(section.get('type'))}; served are bpe and agg")
+    for key in ("vocab_path", "spe_tokenizer_vocab"):  # never read, but a path outside is a lie
+        name = section.get(key)
+        if name is not None and not str(name).startswith("nemo:"):
+            _member(name, f"{place}.{key}", members)
+    name = section.get("model_path", f"{section.get('dir')}/tokenizer.model")
+    return {"type": kind, "model": _member(name, f"{place}.model_path", members)}
 
 
-def _member(section: Mapping[str, Any], key: str, place: str, members: Mapping[str, Path]) -> Path:
-    """The file that ``nemo:NAME`` names."""
-    name = section.get(key)
-    file = members.get(name.removeprefix("nemo:")) if isinstance(name, str) else None
-    if file is None:
-        raise EngineError(f"{place}.{key} names {shown(name)}, which is not in the archive")
-    return file
+def _member(name: Any, place: str, members: Mapping[str, Path]) -> Path:
+    """The member that ``nemo:NAME`` names, or the one with the last name of a path.
+
+    The latter is how NeMo 1.0 wrote it.
+    """
+    if isinstance(name, str):
+        local = name.removeprefix("nemo:")
+        for each in (local, local if name != local else PurePosixPath(local).name):
+            if each in members:
+                return members[each]
+    raise EngineError(f"{place} names {shown(name)}, which is not in the archive")

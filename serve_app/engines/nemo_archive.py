@@ -25,10 +25,13 @@ from serve_app.engines.configuration import (
 )
 from serve_app.engines.errors import EngineError
 from serve_app.engines.nemo_import import import_nemo
-from serve_app.engines.weights import check_weights, load_weights
+from serve_app.engines.weights import load_weights, read_list
 
 #: Largest configuration; most of one is the vocabulary.
 MAX_CONFIG_BYTES = 16 << 20
+
+#: Largest SentencePiece model; one of 256,000 pieces has 4 MB.
+MAX_TOKENIZER_BYTES = 16 << 20
 
 _CONFIG = "model_config.yaml"
 #: Name of the file of weights, in the archive and in `ModelArchive.folder`.
@@ -60,7 +63,7 @@ def open_archive(path: Path, *, sha256: str | None = None) -> Iterator[ModelArch
     Refused are: a digest other than `sha256`; whatever `unpack` refuses; a configuration that is
     not plain data, see `parse_config`, or that goes beyond the allow-list, see `safe_config`; a
     tokenizer outside the archive; anything but weights in the file of weights, see
-    `check_weights`; and every archive while TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set.
+    `read_list`; and every archive while TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set.
 
     Raises:
         EngineError: the archive is refused; the message says why.
@@ -75,8 +78,9 @@ def open_archive(path: Path, *, sha256: str | None = None) -> Iterator[ModelArch
         except EngineError as error:
             reason = " ".join(str(error).split())  # a line: some callers show the last one only
             raise EngineError(f"{path}: {reason}") from error.__cause__
-        except OSError as error:
-            raise EngineError(f"{path}: cannot be read as a .nemo archive: {error}") from error
+        except Exception as error:  # whatever a damaged or hostile file makes a library raise
+            reason = " ".join(str(error).split())[:300]
+            raise EngineError(f"{path}: cannot be read as a .nemo archive: {reason}") from error
         yield archive
 
 
@@ -161,7 +165,7 @@ def _open(path: Path, folder: Path, sha256: str | None) -> ModelArchive:
         tokenizer = tokenizer_files(found, members)
     except EngineError as error:
         raise EngineError(f"{_CONFIG}: {error}") from None
-    check_weights(members[WEIGHTS])
+    read_list(members[WEIGHTS])
     members[WEIGHTS].rename(folder / WEIGHTS)
     if tokenizer:
         config["tokenizer"] = _place_tokenizer(tokenizer, folder / "tokenizer")
@@ -183,7 +187,7 @@ def _read_config(file: Path) -> dict[str, Any]:
 
 
 def _place_tokenizer(tokenizer: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Move the tokenizer's files to `folder`, and return its section of the configuration."""
+    """Copy the tokenizer's files to `folder`, and return its section of the configuration."""
     folder.mkdir()
     if tokenizer["type"] == "agg":
         languages = {
@@ -191,15 +195,20 @@ def _place_tokenizer(tokenizer: Mapping[str, Any], folder: Path) -> dict[str, An
             for language, each in tokenizer["langs"].items()
         }
         return {"type": "agg", "langs": languages}
-    vocabulary = folder / "vocab.txt"
-    section = {"dir": "", "type": tokenizer["type"], "vocab_path": str(vocabulary)}
-    if tokenizer["type"] == "wpe":
-        tokenizer["vocabulary"].rename(vocabulary)
-        return section | {"hf_kwargs": tokenizer["hf_kwargs"]}
-    model = tokenizer["model"].rename(folder / "tokenizer.model")
-    scores = folder / "tokenizer.vocab"
+    if tokenizer["model"].stat().st_size > MAX_TOKENIZER_BYTES:
+        raise EngineError(f"its tokenizer is larger than {MAX_TOKENIZER_BYTES >> 20} MiB")
+    model, vocabulary, scores = (
+        folder / name for name in ("tokenizer.model", "vocab.txt", "tokenizer.vocab")
+    )
+    shutil.copyfile(tokenizer["model"], model)  # two languages may share one
     _write_vocabulary(model, vocabulary, scores)
-    return section | {"model_path": str(model), "spe_tokenizer_vocab": str(scores)}
+    return {
+        "dir": "",
+        "type": tokenizer["type"],
+        "model_path": str(model),
+        "vocab_path": str(vocabulary),
+        "spe_tokenizer_vocab": str(scores),
+    }
 
 
 def _write_vocabulary(model: Path, vocabulary: Path, scores: Path) -> None:
@@ -211,9 +220,9 @@ def _write_vocabulary(model: Path, vocabulary: Path, scores: Path) -> None:
 
     try:
         pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
-    except (RuntimeError, OSError) as error:
+        names = [pieces.id_to_piece(number) for number in range(pieces.get_piece_size())]
+    except (RuntimeError, OSError, ValueError) as error:
         raise EngineError(f"its tokenizer cannot be read: {str(error)[:300]}") from None
-    names = [pieces.id_to_piece(number) for number in range(pieces.get_piece_size())]
     vocabulary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     rows = [f"{name}\t{pieces.get_score(number):g}\n" for number, name in enumerate(names)]
     scores.write_text("".join(rows), encoding="utf-8")

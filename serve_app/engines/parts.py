@@ -221,6 +221,3 @@ GREEDY = _words(
 )
 #: Keys by which a greedy search is given files. No archive has these files.
 FILES = _words("ngram_lm_model model_path key_phrases_file")
-
-#: The special tokens of a WordPiece tokenizer.
-WORDPIECE = _words("mask_token bos_token eos_token pad_token sep_token cls_token unk_token")

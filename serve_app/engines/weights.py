@@ -1,89 +1,276 @@
-"""Load a model's weights, and nothing but weights, from the file that `torch.save` made."""
+"""Read a model's weights from the file that `torch.save` made, with a reader of our own.
+
+`torch.load` and Python's `zipfile` can read one file in two ways (two directories in a zip, names
+that differ in case, an older format in front), so a check with one says nothing about the other.
+Here one reader does both: it unpickles the list of tensors with functions of this module only, and
+takes their bytes from the places that it has checked.
+"""
 
 from __future__ import annotations
 
-import pickletools
-import re
+import io
+import math
+import pickle
+import struct
 import zipfile
-from collections.abc import Sequence
+from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serve_app.engines.errors import EngineError, shown
 
 if TYPE_CHECKING:
     import torch
 
-#: All that a file of weights refers to. torch's own list of harmless globals is longer, and every
-#: library in the process may extend it.
-_NAMED = re.compile(
-    r"collections OrderedDict"
-    r"|torch\._utils (_rebuild_tensor_v2|_rebuild_parameter)"
-    r"|torch ((Float|Double|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage|Size)"
-    r"|torch\.nn\.parameter Parameter"
-)
-#: Largest list of tensors, without the tensors.
-_MAX_LIST_BYTES = 64 << 20
-#: Opcodes that refer to code and that `torch.save` does not use.
-_NOT_OF_TORCH = frozenset({"STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"})
+#: Largest directory of the zip, and largest list of tensors. Each takes some 150 bytes a tensor; a
+#: model of a billion parameters has 2,000 tensors.
+_MAX_DIRECTORY_BYTES = _MAX_LIST_BYTES = 4 << 20
+
+#: Bytes of an element, by torch's name of its type, and the classes that stand for it in a list.
+_KINDS = {
+    "FloatStorage": ("float32", 4),
+    "DoubleStorage": ("float64", 8),
+    "HalfStorage": ("float16", 2),
+    "BFloat16Storage": ("bfloat16", 2),
+    "LongStorage": ("int64", 8),
+    "IntStorage": ("int32", 4),
+    "ShortStorage": ("int16", 2),
+    "CharStorage": ("int8", 1),
+    "ByteStorage": ("uint8", 1),
+    "BoolStorage": ("bool", 1),
+}
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
-def check_weights(path: Path) -> None:
-    """Refuse a file that holds anything but weights, without loading it.
+class _Kind(NamedTuple):
+    """What stands for a class of storages, such as `torch.FloatStorage`."""
+
+    dtype: str
+    itemsize: int
+
+
+class _Storage(NamedTuple):
+    """An array in the file: its entry, and the number of its elements."""
+
+    key: str
+    kind: _Kind
+    numel: int
+
+
+class Tensor(NamedTuple):
+    """A tensor as the list describes it: a view on a storage, in elements."""
+
+    storage: _Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def read_list(path: Path) -> dict[str, Tensor]:
+    """The tensors by their names, as the list in the file describes them; nothing is loaded.
 
     Raises:
-        EngineError: it refers to anything but tensors, is compressed (a small file could fill the
-            memory), or is not a zip (torch before 1.6) or is TorchScript.
+        EngineError: the file is damaged, is not of `torch.save` 1.6 or later, refers to anything
+            but tensors, or describes tensors beyond the data that it holds.
     """
-    try:
-        if not zipfile.is_zipfile(path):
-            raise EngineError("its weights are damaged, or in a format older than torch 1.6")
-        with zipfile.ZipFile(path) as archive:
-            _check_list(archive.read(_list_of(archive.infolist())))
-    except EngineError:
-        raise
-    except Exception as error:  # what a damaged file makes zip and pickle raise
-        raise EngineError(f"its weights cannot be read: {str(error)[:300]}") from error
-
-
-def _list_of(entries: Sequence[zipfile.ZipInfo]) -> zipfile.ZipInfo:
-    """The entry that lists the tensors."""
-    names = [each.filename for each in entries]
-    if len(set(names)) < len(names):
-        raise EngineError("its weights have two entries with the same name")
-    lists = [each for each in entries if each.filename.rpartition("/")[2] == "data.pkl"]
-    if len(lists) != 1 or any("/code/" in name for name in names):
-        raise EngineError("its weights are not a file of torch.save (TorchScript is not allowed)")
-    if any(each.compress_type != zipfile.ZIP_STORED for each in entries):
-        raise EngineError("its weights are compressed, which is not allowed")
-    if lists[0].file_size > _MAX_LIST_BYTES:
-        raise EngineError("the list of its weights is too large")
-    return lists[0]
-
-
-def _check_list(pickled: bytes) -> None:
-    for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name in _NOT_OF_TORCH:
-            raise EngineError("its weights refer to code in a way that torch.save does not")
-        if opcode.name == "GLOBAL" and not _NAMED.fullmatch(str(argument)):
-            raise EngineError(f"its weights refer to {shown(argument)}; only tensors are allowed")
+    with _Zip(path) as archive:
+        return archive.tensors()
 
 
 def load_weights(path: Path, device: Any = "cpu") -> dict[str, torch.Tensor]:
-    """The tensors by their names in a file that passed `check_weights`, on `device`.
+    """The tensors by their names, on `device`.
 
     Raises:
-        EngineError: they cannot be read, or are not tensors by name.
+        EngineError: as `read_list`.
     """
     import torch
 
+    with _Zip(path) as archive:
+        tensors = archive.tensors()
+        storages: dict[str, torch.Tensor] = {}
+        loaded = {}
+        for name, each in tensors.items():
+            if each.storage.key not in storages:
+                data = torch.empty(
+                    each.storage.numel * each.storage.kind.itemsize, dtype=torch.uint8
+                )
+                archive.read_into(each.storage, data.numpy())
+                kind = getattr(torch, each.storage.kind.dtype)
+                storages[each.storage.key] = data.view(kind).to(device)
+            storage = storages[each.storage.key]
+            loaded[name] = storage.as_strided(each.size, each.stride, each.offset)
+        return loaded
+
+
+class _Zip:
+    """The zip that `torch.save` writes: entries without compression under one folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by __exit__
+        try:
+            self._entries = _entries(self._file)
+            lists = [name for name in self._entries if name.endswith("/data.pkl")]
+            if len(lists) != 1:
+                raise EngineError("its weights are not a file of torch.save")
+            self._folder = lists[0].removesuffix("data.pkl")
+            self._check_names()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> _Zip:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _check_names(self) -> None:
+        if any(name.startswith(f"{self._folder}code/") for name in self._entries):
+            raise EngineError("its weights are TorchScript, which is not allowed")
+        order = f"{self._folder}byteorder"
+        if order in self._entries and self._bytes(order, 16) != b"little":
+            raise EngineError("its weights have another order of bytes than this machine")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See `read_list`."""
+        pickled = self._bytes(f"{self._folder}data.pkl", _MAX_LIST_BYTES)
+        try:
+            found = _List(io.BytesIO(pickled)).load()
+        except EngineError:
+            raise
+        except Exception as error:  # what a damaged or hostile list makes pickle raise
+            raise EngineError(f"the list of its weights cannot be read: {error}") from error
+        if not isinstance(found, dict) or not all(
+            isinstance(name, str) and isinstance(each, Tensor) for name, each in dict.items(found)
+        ):
+            raise EngineError("its weights are not tensors by name")
+        tensors = dict(dict.items(found))
+        for name, each in tensors.items():
+            self._check(name, each)
+        return tensors
+
+    def _check(self, name: str, tensor: Tensor) -> None:
+        storage = tensor.storage
+        held = self._entries.get(self._entry(storage))
+        last = tensor.offset + sum(
+            (size - 1) * stride for size, stride in zip(tensor.size, tensor.stride, strict=True)
+        )
+        fits = math.prod(tensor.size) == 0 or last < storage.numel
+        if held is None or held.file_size != storage.numel * storage.kind.itemsize or not fits:
+            raise EngineError(f"its weights {shown(name)} are not in the file")
+
+    def read_into(self, storage: _Storage, target: Any) -> None:
+        """Fill `target`, bytes [numel * itemsize], with the data of a storage."""
+        entry = self._entries[self._entry(storage)]
+        self._go_to(entry)
+        if len(target) and self._file.readinto(target) != entry.file_size:
+            raise EngineError("its weights end too early")
+
+    def _entry(self, storage: _Storage) -> str:
+        return f"{self._folder}data/{storage.key}"
+
+    def _bytes(self, name: str, limit: int) -> bytes:
+        entry = self._entries[name]
+        if entry.file_size > limit:
+            raise EngineError(f"the part {shown(name)} of its weights is too large")
+        self._go_to(entry)
+        data = self._file.read(entry.file_size)
+        if len(data) != entry.file_size:
+            raise EngineError("its weights end too early")
+        return data
+
+    def _go_to(self, entry: zipfile.ZipInfo) -> None:
+        """Move to the first byte of an entry's data."""
+        self._file.seek(entry.header_offset)
+        header = self._file.read(_LOCAL_HEADER.size)
+        if len(header) != _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
+            raise EngineError("its weights are damaged")
+        _, name, extra = _LOCAL_HEADER.unpack(header)
+        self._file.seek(name + extra, io.SEEK_CUR)
+
+
+def _entries(file: io.BufferedReader) -> dict[str, zipfile.ZipInfo]:
+    """The entries of a zip by their names, none of them compressed."""
+    if file.read(4) != b"PK\x03\x04":  # what else is in front, another reader would take
+        raise EngineError("its weights are damaged, or in a format older than torch 1.6")
     try:
-        # given explicitly, so that no environment variable can switch it off
-        weights = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # what a damaged file makes torch raise
-        raise EngineError(f"its weights cannot be read: {str(error)[:300]}") from error
-    if not isinstance(weights, dict) or not all(
-        isinstance(name, str) and isinstance(each, torch.Tensor) for name, each in weights.items()
-    ):
-        raise EngineError("its weights are not tensors by name")
-    return weights
+        with zipfile.ZipFile(_Bounded(file)) as archive:
+            entries = {each.filename: each for each in archive.infolist()}
+            if len(entries) < len(archive.infolist()):
+                raise EngineError("its weights have two entries with the same name")
+    except EngineError:
+        raise
+    except Exception as error:  # what a damaged or hostile file makes zipfile raise
+        raise EngineError(f"its weights are damaged: {error}") from error
+    if any(each.compress_type != zipfile.ZIP_STORED for each in entries.values()):
+        raise EngineError("its weights are compressed, which is not allowed")
+    return entries
+
+
+class _Bounded:
+    """A file for `zipfile`, which would read a directory of any size into memory."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self.seek, self.tell = file.seek, file.tell
+        self._file = file
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(
+            min(size, _MAX_DIRECTORY_BYTES) if size >= 0 else _MAX_DIRECTORY_BYTES
+        )
+        if len(data) == _MAX_DIRECTORY_BYTES:
+            raise EngineError("the directory of its weights is too large")
+        return data
+
+
+class _List(pickle._Unpickler):
+    """Unpickles a list of tensors, with nothing but the names below.
+
+    In Python, not in C: there a pickle of a few bytes can ask for gigabytes.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = _NAMES.get((module, name))
+        if found is None:
+            raise EngineError(
+                f"its weights refer to {shown(f'{module}.{name}')}; only tensors are allowed"
+            )
+        return found
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        tag, kind, key, _, numel = pid
+        if tag != "storage" or not isinstance(kind, _Kind):
+            raise EngineError(f"its weights refer to {shown(tag)}; only tensors are allowed")
+        if not isinstance(key, str) or not _is_count(numel):
+            raise EngineError("the list of its weights is damaged")
+        return _Storage(key, kind, numel)
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
+    """In place of `torch._utils._rebuild_tensor_v2`."""
+    numbers = [offset, *size, *stride]
+    if not isinstance(storage, _Storage) or not all(map(_is_count, numbers)):
+        raise EngineError("the list of its weights is damaged")
+    if len(size) != len(stride):
+        raise EngineError("the list of its weights is damaged")
+    return Tensor(storage, offset, tuple(size), tuple(stride))
+
+
+def _parameter(tensor: Any, *_: Any) -> Any:
+    """In place of `torch._utils._rebuild_parameter`."""
+    return tensor
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 62
+
+
+_NAMES: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    **{("torch", name): _Kind(*kind) for name, kind in _KINDS.items()},
+}

@@ -241,10 +241,10 @@ kind("aliases")(rewritten(lambda text, _: text + "a: &a [1, 2]\nb: [*a, *a]\n"))
 kind("a tag of Python")(
     rewritten(lambda text, site: text + f"a: !!python/object/apply:os.open ['{site.mark}', 64]\n")
 )
-kind("a day that is none")(rewritten(lambda text, _: text + "a: 2001-99-99\n"))
+kind("a number that is none")(rewritten(lambda text, _: text + "a: !!int ''\n"))
 kind("a set")(rewritten(lambda text, _: text + "labels: !!set {a, b}\n"))
-kind("a number of a hundred thousand digits")(
-    rewritten(lambda text, _: text + f"sample_rate: {'9' * 100_000}\n")
+kind("a list of a hundred thousand labels")(
+    changed("encoder.att_context_size", lambda _: [1] * 100_000)
 )
 kind("nested a hundred thousand deep")(rewritten(lambda text, _: text + "a: " + "[" * 100_000))
 kind("nested five hundred deep")(
@@ -342,6 +342,15 @@ kind("members without end")(
 )
 
 
+@kind("headers of headers")
+def _headers(site: Site) -> bytes:
+    """Each takes `tarfile` a time that grows with the square of its size."""
+    slow = b"1" * 1000 + b" hdrcharset="
+    extensions = [member("./x", slow, kind=tarfile.XHDTYPE) for _ in range(500)]
+    sound = [member(name, data) for name, data in site.members.items()]
+    return tar_of([*extensions, *sound])
+
+
 @kind("a sparse member")
 def _sparse(site: Site) -> bytes:
     plain = [member(name, data) for name, data in site.members.items()]
@@ -391,7 +400,6 @@ kind("a tokenizer of a hub")(
             "type": "wpe",
             "dir": "",
             "vocab_path": next(f"nemo:{k[2:]}" for k in site.members if k.endswith("vocab.txt")),
-            "hf_kwargs": {"pretrained_model_name": str(site.folder)},
         },
     )
 )
@@ -450,6 +458,9 @@ kind("compressed weights")(
     weights(
         lambda _: _zipped(pickle.dumps({}, protocol=2), zipfile.ZIP_DEFLATED, zeros=bytes(1 << 20))
     )
+)
+kind("weights behind an older file that runs code")(
+    weights(lambda site: pickle.dumps(Mark(site.mark), protocol=2) + site.members[WEIGHTS])
 )
 kind("weights that are a list")(weights(lambda _: _zipped(pickle.dumps([1, 2], protocol=2))))
 

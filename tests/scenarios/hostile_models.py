@@ -8,9 +8,7 @@ marks are real. Ends with code 1 if that is not so, and names the files.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import logging
 import subprocess
 import sys
 import tempfile
@@ -25,7 +23,7 @@ from rich.table import Table
 
 from deploy.demo import MODELS
 from tests.scenarios.hostile_archives import KINDS, NEMO_RUNS, Site
-from tests.scenarios.hostile_doors import DOORS, REFUSED, SLOW
+from tests.scenarios.hostile_doors import CONTROL, DOORS, REFUSED, SLOW
 from tests.serve_app.engines.archives import read_members
 
 Say = Callable[[str], None]
@@ -151,11 +149,10 @@ def run_hostile_models(
         with ThreadPoolExecutor(_DOORS_AT_ONCE) as threads:
             for tried in threads.map(try_one, doors):
                 trials += tried
-        run = sorted(NEMO_RUNS.intersection(*doors.values()))
-        folder = Path(root, "control")
+        folder = Path(root, CONTROL)
         folder.mkdir()
-        files = Files(folder, run)
-        silent = [kind for kind in run if not runs_in_nemo(kind, files)]
+        run = sorted(NEMO_RUNS.intersection(*doors.values()))
+        silent = [each.kind for each in try_door(CONTROL, run, folder) if not each.executed]
         say(f"control: NeMo itself runs the code of {len(run) - len(silent)} of {len(run)}")
     faults = [
         f"{each.kind} at {each.door}: {'its code ran' if each.executed else _end(each.said)}"
@@ -170,20 +167,6 @@ def run_hostile_models(
         "executed": sum(each.executed for each in trials),
     }
     return figures, trials, faults
-
-
-def runs_in_nemo(kind: str, files: Files) -> bool:
-    """Whether NeMo's own `restore_from` runs the code of the file."""
-    from serve_app.engines.nemo_import import import_nemo
-
-    import_nemo()
-    from nemo.collections.asr.models import ASRModel
-
-    logging.disable(logging.CRITICAL)
-    with contextlib.suppress(Exception):  # by then the code has run, or not
-        ASRModel.restore_from(str(files.model(kind)), map_location="cpu")
-    logging.disable(logging.NOTSET)
-    return files.take_mark(kind)
 
 
 def _end(said: str) -> str:

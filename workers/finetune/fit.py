@@ -110,7 +110,7 @@ def fit(
                 enable_version_counter=False,
             ),
         ],
-        plugins=PlainCheckpoints(),
+        plugins=PlainCheckpoints(model),
         log_every_n_steps=1 << 40,  # NeMo decodes a training batch each time, for a log
         logger=False,
         enable_progress_bar=False,

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from serve_app.engines.configuration import check_plain, safe_config
-from serve_app.engines.errors import EngineError
+from serve_app.engines.configuration import check_plain, parse_yaml, safe_config
+from serve_app.engines.errors import EngineError, shown
 from serve_app.engines.nemo_archive import WEIGHTS, load_model, open_archive
 from serve_app.engines.nemo_import import import_nemo
 from workers.finetune.vocabulary import train_tokenizer
@@ -22,6 +21,8 @@ from workers.finetune.vocabulary import train_tokenizer
 #: A FastConformer CTC model of 1.7 M parameters that learns on a CPU.
 SMALL = Path(__file__).with_name("small.yaml")
 
+#: A reference to another key of the same file.
+_REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
 _FRESH = "nemo.collections.asr.models.EncDecCTCModelBPE"
 
 #: Settings of the preprocessor that the weights depend on, or that what serves a model relies on.
@@ -44,38 +45,43 @@ def fresh_model(config: Path, texts: Sequence[str], pieces: int, folder: Path) -
     models = _import_models()
     train_tokenizer(texts, pieces, folder)
     cfg["tokenizer"] = {"dir": str(folder), "type": "bpe"}
-    return _ready(models.EncDecCTCModelBPE(cfg=OmegaConf.create(cfg)))
+    try:
+        return _ready(models.EncDecCTCModelBPE(cfg=OmegaConf.create(cfg)))
+    except Exception as error:  # NeMo has no class of its own for it
+        raise EngineError(f"{config}: NeMo cannot build it: {str(error)[:300]}") from error
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """A configuration that a person wrote: it may refer to its own keys, and to nothing else."""
+    """A configuration that a person wrote; ``${a.b}`` stands for its own value at that place."""
     try:
-        found = OmegaConf.load(path)
-        for text in _texts(OmegaConf.to_container(found)):
-            if "${" in text and ":" in text:
-                raise EngineError("contains an interpolation of something outside")
-        config = OmegaConf.to_container(found, resolve=True)
-        if not isinstance(config, dict):
-            raise EngineError("is not a mapping")
-        config = {"target": _FRESH} | config
+        found = {"target": _FRESH} | parse_yaml(path.read_text(encoding="utf-8"))
+        config = _with_references(found, found)
         check_plain(config)
         if config["target"] != _FRESH:
-            raise EngineError(f"target: a model is made anew as {_FRESH} only")
+            raise EngineError(f"target: a new model is of {_FRESH} only")
         return safe_config(config)
-    except (EngineError, OmegaConfBaseException, YAMLError) as error:
+    except (EngineError, UnicodeDecodeError) as error:
         raise EngineError(f"{path}: {error}") from None
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, each in value.items():
-            yield from _texts(key)
-            yield from _texts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
+def _with_references(value: Any, whole: Mapping[Any, Any]) -> Any:
+    """A copy of `value` in which a reference is replaced by what it refers to in `whole`.
+
+    That must be a single value, which refers to nothing: so no text grows.
+    """
+    if isinstance(value, dict):
+        return {key: _with_references(each, whole) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_references(each, whole) for each in value]
+    reference = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    if reference is None:
+        return value
+    found: Any = whole
+    for key in reference[1].split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    if found is None or isinstance(found, dict | list) or "${" in str(found):
+        raise EngineError(f"{shown(value)} does not refer to a value of this file")
+    return found
 
 
 def open_model(path: Path) -> Any:

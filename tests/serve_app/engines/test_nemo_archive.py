@@ -19,7 +19,6 @@ FOR_NEMO = {
     "a layer too large for its weights",
     "a network too large for any machine",
     "another number of pieces",
-    "weights that are a list",
     "weights of another model",
 }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +12,123 @@ from workers.finetune.checkpoints import PlainCheckpoints
 from workers.finetune.versions import RunError
 
 
-def test_what_is_plain_comes_back(tmp_path: Path) -> None:
-    file = tmp_path / "last.ckpt"
-    given: dict[str, Any] = {
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "last.ckpt"
+
+
+@pytest.fixture
+def model() -> torch.nn.Module:
+    return torch.nn.Linear(3, 2)
+
+
+@pytest.fixture
+def checkpoint(model: torch.nn.Module) -> dict[str, Any]:
+    """As Lightning makes it after a step."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, betas=(0.9, 0.98), weight_decay=0.5)
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    return {
         "epoch": 3,
-        "state_dict": {"weight": torch.ones(2)},
-        "callbacks": {"Rounds": {"best": 0.5}},
-        "hyper_parameters": {"cfg": tmp_path},
+        "state_dict": model.state_dict(),
+        "optimizer_states": [optimizer.state_dict()],
+        "callbacks": {
+            "Rounds": {"rounds": [0.5]},
+            "ModelCheckpoint{'monitor': None}": {"best_model_path": "local:///home"},
+        },
+        "hyper_parameters": {"cfg": Path()},
         "hparams_type": dict,
     }
-    PlainCheckpoints().save_checkpoint(given, file)
-    found = PlainCheckpoints().load_checkpoint(file)
-    assert found.keys() == {"epoch", "state_dict", "callbacks"}
-    assert found["state_dict"]["weight"].equal(torch.ones(2))
+
+
+def test_what_is_needed_comes_back(
+    file: Path, model: torch.nn.Module, checkpoint: dict[str, Any]
+) -> None:
+    PlainCheckpoints(model).save_checkpoint(checkpoint, file)
+    found = PlainCheckpoints(model).load_checkpoint(file)
+    assert found.keys() == {"epoch", "state_dict", "optimizer_states", "callbacks"}
+    assert found["callbacks"] == {"Rounds": {"rounds": [0.5]}}
+    (saved,), (state,) = checkpoint["optimizer_states"], found["optimizer_states"]
+    assert state["param_groups"] == saved["param_groups"]
+    for index, moments in saved["state"].items():
+        for name, each in moments.items():
+            assert state["state"][index][name].equal(each)
+
+
+def test_what_lightning_would_believe_is_left_out(
+    file: Path, model: torch.nn.Module, checkpoint: dict[str, Any]
+) -> None:
+    del checkpoint["hyper_parameters"], checkpoint["hparams_type"]
+    torch.save(checkpoint | {"LightningDataModule": {"x": 1}}, file)
+    found = PlainCheckpoints(model).load_checkpoint(file)
+    assert "best_model_path" not in str(found)
+    assert "LightningDataModule" not in found
 
 
 @pytest.mark.parametrize("old", [True, False])
-def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, old: bool) -> None:
-    file, mark = tmp_path / "last.ckpt", tmp_path / "mark"
+def test_code_in_a_checkpoint_does_not_run(
+    file: Path, model: torch.nn.Module, tmp_path: Path, old: bool
+) -> None:
+    mark = tmp_path / "mark"
     torch.save({"epoch": Mark(mark)}, file, _use_new_zipfile_serialization=not old)
-    with pytest.raises(RunError, match=rf"last\.ckpt is no checkpoint .* remove {tmp_path}"):
-        PlainCheckpoints().load_checkpoint(file)
+    with pytest.raises(RunError, match=rf"last\.ckpt is not a checkpoint .* remove {tmp_path}"):
+        PlainCheckpoints(model).load_checkpoint(file)
     assert not mark.exists()
     torch.load(file, weights_only=False)
     assert mark.exists(), "the code is none"
 
 
-def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path) -> None:
-    file = tmp_path / "last.ckpt"
+def set_fused(state: dict[str, Any]) -> None:
+    state["param_groups"][0]["fused"] = True
+
+
+def shorten(state: dict[str, Any]) -> None:
+    state["state"][0]["exp_avg"] = torch.zeros(1)
+
+
+def sparse(state: dict[str, Any]) -> None:
+    state["state"][0]["exp_avg"] = torch.zeros(2, 3).to_sparse()
+
+
+def more(state: dict[str, Any]) -> None:
+    state["state"][7] = state["state"][0]
+
+
+def another(state: dict[str, Any]) -> None:
+    state["state"][0]["max_exp_avg_sq"] = torch.zeros(2, 3)
+
+
+def fewer(state: dict[str, Any]) -> None:
+    state["param_groups"][0]["params"] = [0]
+
+
+def two(state: dict[str, Any]) -> None:
+    state["param_groups"] *= 2
+
+
+@pytest.mark.parametrize("change", [shorten, sparse, more, another, fewer, two])
+def test_moments_of_something_else_are_refused(
+    file: Path,
+    model: torch.nn.Module,
+    checkpoint: dict[str, Any],
+    change: Callable[[dict[str, Any]], None],
+) -> None:
+    change(checkpoint["optimizer_states"][0])
+    PlainCheckpoints(model).save_checkpoint(checkpoint, file)
+    with pytest.raises(RunError):
+        PlainCheckpoints(model).load_checkpoint(file)
+
+
+def test_the_kernel_is_not_the_file_s_choice(
+    file: Path, model: torch.nn.Module, checkpoint: dict[str, Any]
+) -> None:
+    set_fused(checkpoint["optimizer_states"][0])
+    PlainCheckpoints(model).save_checkpoint(checkpoint, file)
+    (state,) = PlainCheckpoints(model).load_checkpoint(file)["optimizer_states"]
+    assert not state["param_groups"][0]["fused"]
+
+
+def test_a_damaged_checkpoint_says_what_to_do(file: Path, model: torch.nn.Module) -> None:
     file.write_bytes(b"x" * 100)
     with pytest.raises(RunError, match="remove"):
-        PlainCheckpoints().load_checkpoint(file)
+        PlainCheckpoints(model).load_checkpoint(file)

@@ -62,12 +62,16 @@ def test_a_fresh_model_does_not_open_the_data_of_its_configuration(
     [
         ({"postprocessor": {"_target_": UNPICKLE}}, "", "nothing is instantiated there"),
         ({"preprocessor": {"_target_": UNPICKLE}}, "", "not allowed there"),
-        ({"use_cer": "${oc.env:HOME}"}, "", "something outside"),
-        ({"use_cer": "${${x}:HOME}", "x": "oc.env"}, "", "something outside"),
-        ({"target": "nemo.collections.asr.models.EncDecCTCModel"}, "", "made anew as"),
-        ({"use_cer": "${gone}"}, "", "gone"),
-        ({}, "a: [1", "config.yaml: while parsing"),
-        ({}, "a: !!python/object/apply:os.getcwd []", "config.yaml: could not"),
+        ({"use_cer": "${oc.env:HOME}"}, "", "contains an interpolation"),
+        ({"use_cer": "${${x}:HOME}", "x": "oc.env"}, "", "contains an interpolation"),
+        ({"target": "nemo.collections.asr.models.EncDecCTCModel"}, "", "a new model is of"),
+        ({"use_cer": "${gone}"}, "", "'\\${gone}' does not refer to a value"),
+        ({"use_cer": "${encoder}"}, "", "does not refer to a value"),
+        ({"use_cer": "${use_cer}"}, "", "does not refer to a value"),
+        ({}, "a: [1", r"config\.yaml: is not plain YAML"),
+        ({}, "a: &x [*x]", r"config\.yaml: contains YAML aliases"),
+        ({}, "a: !!python/object/apply:os.getcwd []", r"config\.yaml: contains a YAML tag"),
+        ({"encoder": {"_target_": "nemo.collections.asr.modules.RNNEncoder"}}, "", "cannot build"),
     ],
 )
 def test_a_configuration_that_is_more_than_one_is_refused(
