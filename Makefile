@@ -5,7 +5,7 @@ BIN    := .venv/bin
 READY  := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format types bench bench-http chaos bad-input \
+.PHONY: help setup demo test test-fast lint format types bench bench-http bench-load chaos bad-input \
 	hostile-http hostile-models soak outage wer-matrix check-wer check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
@@ -65,6 +65,9 @@ bench: $(READY)  ## Speed, as ratios measured in one run
 
 bench-http: $(READY)  ## The HTTP API's speed, alone, beside the stream, and under a crowd
 	@$(BIN)/python -m tests.scenarios.bench_http
+
+bench-load: $(READY)  ## What checking a model file costs, against NeMo's own way to load it
+	@$(BIN)/python -m tests.scenarios.bench_load 2>/dev/null
 
 soak: $(READY)  ## Flat memory over many records (RECORDS=n)
 	@$(BIN)/python -m tests.scenarios.soak --records $(RECORDS)
