@@ -9,7 +9,7 @@ READY  := .venv/.ready
 	hostile-http hostile-models soak outage wer-matrix check-wer check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(READY)  ## Make the environment (other targets do it by themselves)
 

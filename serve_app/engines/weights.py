@@ -15,7 +15,7 @@ import struct
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from serve_app.engines.errors import EngineError, shown
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 #: Largest directory of the zip, and largest list of tensors. Each takes some 150 bytes a tensor; a
 #: model of a billion parameters has 2,000 tensors.
 _MAX_DIRECTORY_BYTES = _MAX_LIST_BYTES = 4 << 20
+_MAX_DIMENSIONS = 16
 
 #: Bytes of an element, by torch's name of its type, and the classes that stand for it in a list.
 _KINDS = {
@@ -145,7 +146,10 @@ class _Zip:
         ):
             raise EngineError("its weights are not tensors by name")
         tensors = dict(dict.items(found))
+        storages: dict[str, _Storage] = {}
         for name, each in tensors.items():
+            if storages.setdefault(each.storage.key, each.storage) != each.storage:
+                raise EngineError("its weights take one array for two kinds of numbers")
             self._check(name, each)
         return tensors
 
@@ -204,6 +208,8 @@ def _entries(file: io.BufferedReader) -> dict[str, zipfile.ZipInfo]:
         raise EngineError(f"its weights are damaged: {error}") from error
     if any(each.compress_type != zipfile.ZIP_STORED for each in entries.values()):
         raise EngineError("its weights are compressed, which is not allowed")
+    if sum(each.file_size for each in entries.values()) > file.seek(0, io.SEEK_END):
+        raise EngineError("its weights claim more data than the file has")
     return entries
 
 
@@ -232,6 +238,8 @@ class _List(pickle._Unpickler):
     In Python, not in C: there a pickle of a few bytes can ask for gigabytes.
     """
 
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
     def find_class(self, module: str, name: str) -> Any:
         found = _NAMES.get((module, name))
         if found is None:
@@ -249,12 +257,22 @@ class _List(pickle._Unpickler):
         return _Storage(key, kind, numel)
 
 
+def _skip_state(unpickler: Any) -> None:
+    """In place of BUILD, by which `torch.save` adds versions of modules to the list."""
+    unpickler.stack.pop()
+    if type(unpickler.stack[-1]) is not OrderedDict:
+        raise EngineError("the list of its weights is damaged")
+
+
+_List.dispatch[pickle.BUILD[0]] = _skip_state
+
+
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     """In place of `torch._utils._rebuild_tensor_v2`."""
     numbers = [offset, *size, *stride]
     if not isinstance(storage, _Storage) or not all(map(_is_count, numbers)):
         raise EngineError("the list of its weights is damaged")
-    if len(size) != len(stride):
+    if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS:
         raise EngineError("the list of its weights is damaged")
     return Tensor(storage, offset, tuple(size), tuple(stride))
 

@@ -158,6 +158,7 @@ def test_a_name_that_differs_in_case_is_another_one(file: Path) -> None:
         ((True,), (1,), 0, 4),
         ((1 << 62,), (0,), 0, 4),
         ((4,), (1,), 0.0, 4),
+        ((1,) * 17, (1,) * 17, 0, 4),
     ],
 )
 def test_tensors_beyond_the_data_are_refused(
@@ -182,6 +183,46 @@ def test_tensors_beyond_the_data_are_refused(
         archive.writestr("archive/data.pkl", pickled.getvalue())
         archive.writestr("archive/data/0", bytes(16))
     with pytest.raises(EngineError, match="weights"):
+        read_list(file)
+
+
+def test_state_is_given_to_nothing(file: Path) -> None:
+    """BUILD could else change the functions of the reader itself."""
+    target = b"ctorch._utils\n_rebuild_tensor_v2\n"
+    zipped(file, b"\x80\x02" + target + b"}U\x08__name__U\x04evilsb.")
+    with pytest.raises(EngineError, match="list of its weights is damaged"):
+        read_list(file)
+
+
+def test_one_array_for_two_kinds(file: Path) -> None:
+    data = torch.arange(4, dtype=torch.float32)
+    save(file, {"x": data, "y": torch.arange(4, dtype=torch.int32)})
+    with zipfile.ZipFile(file) as archive:
+        held = {each.filename: archive.read(each) for each in archive.infolist()}
+    (name,) = (each for each in held if each.endswith("data.pkl"))
+    held[name] = held[name].replace(b"X\x01\x00\x00\x001", b"X\x01\x00\x00\x000")
+    with zipfile.ZipFile(file, "w") as archive:
+        for each, content in held.items():
+            archive.writestr(each, content)
+    with pytest.raises(EngineError, match="two kinds of numbers"):
+        read_list(file)
+
+
+def test_entries_that_overlap(file: Path) -> None:
+    """A small file could else be read again and again, and fill the memory."""
+    save(file, {str(number): torch.ones(10_000) for number in range(10)})
+    whole = bytearray(file.read_bytes())
+    with zipfile.ZipFile(file) as archive:
+        places = [each.header_offset for each in archive.infolist() if "/data/" in each.filename]
+        directory = archive.start_dir
+    # all entries at the place of the first, and the others' data cut out
+    tail = whole[directory:]
+    for place in places[1:]:
+        tail = tail.replace(place.to_bytes(4, "little"), places[0].to_bytes(4, "little"))
+    end = tail.rindex(b"PK\x05\x06")
+    tail[end + 16 : end + 20] = places[1].to_bytes(4, "little")
+    file.write_bytes(whole[: places[1]] + tail)
+    with pytest.raises(EngineError, match="claim more data"):
         read_list(file)
 
 
