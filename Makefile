@@ -4,9 +4,14 @@ UV     := uv==0.13.9
 BIN    := .venv/bin
 READY  := .venv/.ready
 
+# Python keeps its bytecode: without, importing NeMo takes twice as long, and tests do it often.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint format types bench bench-http bench-load chaos bad-input \
-	hostile-http hostile-models soak outage wer-matrix check-wer check-rover accuracy demo-models digits lock clean
+	hostile-http hostile-models clients soak outage ray-faults log-changes registry-crash swap \
+	rollout-power wer-matrix check-wer \
+	check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,20 +26,27 @@ $(READY): requirements.lock pyproject.toml
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
 
-demo: $(READY)  ## Kafka to models to Kafka with real speech, on this machine
+demo: $(READY)  ## Speech from Kafka through the models and back, on this machine
 	@$(BIN)/python -m deploy.demo
 
-test: lint types  ## All that CI runs
-	$(BIN)/pytest
+# Tests run in this many processes at once; 0 runs them in one, in the order of the files.
+WORKERS ?= 2
+PYTEST  := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test-fast: $(READY)  ## The inner loop: no broker, no Ray, no models
-	$(BIN)/pytest -m "not kafka and not ray and not nemo and not slow"
+test: lint types  ## All that CI runs (WORKERS=n)
+	$(PYTEST)
+
+test-fast: $(READY)  ## The inner loop: no broker, no Ray, no models (WORKERS=n)
+	$(PYTEST) --hypothesis-profile=fast -m "not kafka and not ray and not nemo and not slow"
 
 lint: $(READY)  ## Style and common mistakes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/codespell
 
-format: $(READY)  ## Put the code into shape
+format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -48,22 +60,31 @@ RECORDS ?= 100000
 chaos: $(READY)  ## Exactly once under kill -9 (SEED=n, BROKERS=3, ENSEMBLE=1)
 	@$(BIN)/python -m tests.scenarios.chaos --seed $(SEED) --brokers $(BROKERS) $(if $(ENSEMBLE),--ensemble)
 
+ray-faults: $(READY)  ## Ray's own processes die: noticed, nothing lost, nothing left behind
+	@$(BIN)/python -m tests.scenarios.ray_faults
+
 outage: $(READY)  ## A minute without models: nothing is dead-lettered
 	@$(BIN)/python -m tests.scenarios.outage
 
-bad-input: $(READY)  ## Sixty kinds of bad records among good ones
+log-changes: $(READY)  ## Topics that lose records behind the committed offsets
+	@$(BIN)/python -m tests.scenarios.log_changes
+
+bad-input: $(READY)  ## More than two hundred kinds of bad records among good ones
 	@$(BIN)/python -m tests.scenarios.bad_input
 
 hostile-http: $(READY)  ## Hostile requests among sound ones
 	@$(BIN)/python -m tests.scenarios.hostile_http
 
-hostile-models: $(READY)  ## Model files that bring code, at every door: none of it runs
+clients: $(READY)  ## Real clients of OpenAI's API, installed from their registries
+	@$(BIN)/python -m tests.scenarios.clients
+
+hostile-models: $(READY)  ## Model files with code in them, at every entry point: none of it runs
 	@$(BIN)/python -m tests.scenarios.hostile_models
 
 bench: $(READY)  ## Speed, as ratios measured in one run
 	@$(BIN)/python -m tests.scenarios.bench
 
-bench-http: $(READY)  ## The HTTP API's speed, alone, beside the stream, and under a crowd
+bench-http: $(READY)  ## The HTTP API's speed: alone, beside the stream, and with many clients
 	@$(BIN)/python -m tests.scenarios.bench_http
 
 bench-load: $(READY)  ## What checking a model file costs, against NeMo's own way to load it
@@ -72,8 +93,17 @@ bench-load: $(READY)  ## What checking a model file costs, against NeMo's own wa
 soak: $(READY)  ## Flat memory over many records (RECORDS=n)
 	@$(BIN)/python -m tests.scenarios.soak --records $(RECORDS)
 
+rollout-power: $(READY)  ## Rollouts of worse, better and equal candidates come to the right verdict
+	@$(BIN)/python -m tests.scenarios.rollout_power
+
+swap: $(READY)  ## Versions of a model change while records stream
+	@$(BIN)/python -m tests.scenarios.swap
+
+registry-crash: $(READY)  ## Writers of the registry are killed: nothing half there, nothing lost
+	@$(BIN)/python -m tests.scenarios.registry_crash
+
 wer-matrix: $(READY)  ## WER of the shipped models on every test set (needs espeak-ng, flite, festival)
-	@$(BIN)/python -m deploy.demo.matrix
+	@$(BIN)/python -m research.wer_matrix
 
 check-wer: $(READY)  ## Our error counts against NIST's sclite and jiwer (needs sctk)
 	@$(BIN)/python -m tests.scenarios.check_wer
@@ -81,17 +111,17 @@ check-wer: $(READY)  ## Our error counts against NIST's sclite and jiwer (needs 
 check-rover: $(READY)  ## Our votes against NIST's rover (needs sctk)
 	@$(BIN)/python -m tests.scenarios.check_rover
 
-accuracy: $(READY)  ## What selection, tiers and votes make of the demo's models (needs espeak-ng, flite, festival)
-	@$(BIN)/python -m deploy.demo.accuracy
+accuracy: $(READY)  ## WER of the demo's models with routing, tiers and votes (needs espeak-ng, flite, festival)
+	@$(BIN)/python -m research.accuracy
 
 demo-models: $(READY)  ## Make the corpus and the five shipped models again (two hours)
-	@$(BIN)/python -m deploy.demo.train all
+	@$(BIN)/python -m research.models all
 
 digits: $(READY)  ## Fine-tune on real speech, a speaker held out (FSDD=archive.tar.gz)
-	@$(BIN)/python -m deploy.digits $(FSDD)
+	@$(BIN)/python -m research.digits $(FSDD)
 
-lock: $(READY)  ## Resolve the dependencies anew
-	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url \
+lock: $(READY)  ## Resolve the dependencies again
+	$(BIN)/uv pip compile pyproject.toml --extra all --extra dev --generate-hashes --no-emit-index-url \
 		--no-header --quiet --upgrade --output-file requirements.lock
 
 clean:  ## Remove the environment and what tools left

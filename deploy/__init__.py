@@ -1,1 +1,1 @@
-"""Deployment: containers, compose, the demo."""
+"""Ways to run Chorus: Kafka by Docker Compose, a whole stack on one machine, the demo."""

@@ -1,7 +1,7 @@
 """Chorus on one machine: a broker, `chorus serve` and stream workers as child processes.
 
-The demo, the benchmarks and the fault tests all run on it, so that what they show is what the
-command line does.
+The demo, the benchmarks and the fault-injection tests run on it, so that they exercise the same
+commands as an operator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import psutil
 import yaml
 
 from schemas.settings import Settings, load_settings
-from workers.kafka.cluster import Cluster
+from serve_app.system.files import atomic_write
+from workers.broker.cluster import Cluster
 from workers.kafka.topics import ensure_settings_topics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,21 +32,24 @@ CHORUS = [sys.executable, "-m", "workers.cli"]
 
 
 class ChildDiedError(RuntimeError):
-    """A process of the stack ended by itself; the message has the end of its log."""
+    """A process of the stack ended by itself; the message shows the end of its log."""
 
 
 class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
-    """Everything that one run needs, on free ports, gone when the context ends.
+    """Broker, models and workers for one run, on free ports; stopped when the context ends.
 
     Args:
-        settings: the settings file as a mapping; the address of the broker is filled in.
+        settings: content of the settings file; the address of the broker is filled in.
         base: folder that relative paths in the settings are relative to.
-        brokers: one, or three for a replicated cluster.
-        partitions: of the manifest topic.
+        brokers: 1, or 3 for a replicated cluster.
+        partitions: number of partitions of the manifest topic.
 
     Attributes:
         folder: settings, logs and Kafka's data; removed at the end unless `keep_folder` is set.
+        keep_folder: whether `folder` is kept at the end.
         kafka: the cluster of brokers.
+        settings_file: settings file that the processes read.
+        address: address of the Ray cluster, once `wait_for_serve` has returned.
         workers: the worker processes by instance.
     """
 
@@ -66,16 +70,25 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         self.settings_file = self.folder / "chorus.yaml"
         self.address = ""
         self._serve: subprocess.Popen[bytes] | None = None
+        # a name of its own: other stacks on this machine may have the same models
+        self._raw["serve"] = {"app": self.folder.name.lower(), **self._raw.get("serve", {})}
         self._write_settings()
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def settings(self) -> Settings:
-        """The settings that the processes run with."""
+        """The settings that the processes use."""
         return load_settings(self.settings_file)
 
+    @property
+    def serve(self) -> subprocess.Popen[bytes]:
+        """The process of `chorus serve`, once it has been started."""
+        if self._serve is None:
+            raise RuntimeError("`chorus serve` has not been started")
+        return self._serve
+
     def start_broker(self) -> None:
-        """Start Kafka, write its address into the settings file, make the topics."""
+        """Start Kafka, write its address into the settings file, and create the topics."""
         self.kafka.start()
         kafka = {
             **self._raw.get("kafka", {}),
@@ -86,15 +99,20 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         ensure_settings_topics(self.settings.kafka, self._partitions, self._replication)
 
     def start_serve(self) -> None:
-        """Start the models and the Router, without waiting; they need no broker."""
-        self._serve = self._spawn("serve", "--ready-file", str(self.folder / "serve.json"))
+        """Start the models and the Router, without waiting; they need no broker.
+
+        Also where an earlier `chorus serve` has ended.
+        """
+        ready = self.folder / "serve.json"
+        ready.unlink(missing_ok=True)  # one that was killed leaves it
+        self._serve = self._spawn("serve", "--ready-file", str(ready))
 
     def wait_for_serve(self, timeout_s: float = 300) -> None:
         """Block until the Router answers.
 
         Raises:
-            ChildDiedError: `chorus serve` ended instead.
-            TimeoutError: it is not ready in time.
+            ChildDiedError: `chorus serve` ended.
+            TimeoutError: the models were not ready in time.
         """
         ready = self.folder / "serve.json"
         deadline = time.monotonic() + timeout_s
@@ -106,15 +124,13 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         self.address = json.loads(ready.read_text())["address"]
 
     def start_worker(self, instance: str = "0") -> subprocess.Popen[bytes]:
-        """Start one stream worker; `instance` names it over restarts."""
-        process = self._spawn(
-            "stream", "--instance", instance, "--address", self.address, log=f"worker-{instance}"
-        )
+        """Start one stream worker; after a restart it has the same name, `instance`."""
+        process = self._spawn("stream", "--instance", instance, log=f"worker-{instance}")
         self.workers[instance] = process
         return process
 
     def kill_worker(self, instance: str) -> None:
-        """SIGKILL a worker, as a crash would; `start_worker` starts it again."""
+        """Kill a worker (SIGKILL), as in a crash; `start_worker` starts it again."""
         process = self.workers[instance]
         process.kill()
         process.wait()
@@ -140,12 +156,12 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         self.check(f"worker-{instance}", self.workers[instance])
 
     def log(self, name: str) -> str:
-        """What the process `name` ("serve", "worker-0") has logged."""
+        """Read the log of the process `name` ("serve", "worker-0")."""
         path = self.folder / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that runs for the stack: brokers, Ray's, replicas, workers."""
+        """List all processes of the stack: brokers, Ray, replicas, workers."""
         owners = [self._serve, *self.workers.values()]
         pids = [*self.kafka.pids, *(process.pid for process in owners if process is not None)]
         found = []
@@ -156,18 +172,19 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         return found
 
     def stop_workers(self) -> dict[str, int]:
-        """Stop the workers as Ctrl-C would; returns each one's exit code."""
+        """Stop the workers as Ctrl-C would, and return their exit codes by instance."""
         for process in self.workers.values():
             _signal(process, signal.SIGTERM)
         return {instance: _reap(process, 30) for instance, process in self.workers.items()}
 
     def stop(self) -> None:
-        """Stop everything, workers first; whatever does not end in time is killed."""
+        """Stop everything, workers first; processes that do not end in time are killed."""
         self.stop_workers()
         if self._serve is not None:
             _signal(self._serve, signal.SIGTERM)
+        self.kafka.stop()  # meanwhile: only the workers need it
+        if self._serve is not None:
             _reap(self._serve, 30)
-        self.kafka.stop()
         if not self.keep_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -175,12 +192,10 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         self.stop()
 
     def _write_settings(self) -> None:
-        temporary = self.settings_file.with_suffix(".tmp")
-        temporary.write_text(yaml.safe_dump(self._raw, sort_keys=False))
-        temporary.replace(self.settings_file)
+        atomic_write(self.settings_file, yaml.safe_dump(self._raw, sort_keys=False))
 
     def _spawn(self, command: str, *arguments: str, log: str = "") -> subprocess.Popen[bytes]:
-        # a session of its own: Ctrl-C reaches the stack's owner alone, who stops things in order
+        # in its own session: Ctrl-C reaches only the owner of the stack, which stops all in order
         with (self.folder / f"{log or command}.log").open("ab") as output:
             return subprocess.Popen(
                 [*CHORUS, command, "--settings", str(self.settings_file), *arguments],

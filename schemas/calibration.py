@@ -1,4 +1,4 @@
-"""What models' confidences are worth: learned by `chorus calibrate`, read by the Router."""
+"""The calibration of models' confidences: written by `chorus calibrate`, read by the Router."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from schemas.settings import Combiner
 class ModelCalibration(msgspec.Struct, kw_only=True, frozen=True):
     """The probability that a word is right: ``sigmoid(bias + word * a + utterance * b)``.
 
-    `a` is the logit of the word's own confidence, `b` the mean of those of the utterance (Platt
-    scaling with one feature more: a word among doubtful words is doubtful itself).
+    `a` is the logit of the word's own confidence, `b` the mean logit over the words of the
+    utterance. This is Platt scaling with a second feature: a word is less likely to be right if the
+    words around it are uncertain.
 
     Attributes:
-        words: how many it was learned from.
+        bias: the constant term.
+        word: weight of the word's own logit.
+        utterance: weight of the utterance's mean logit.
+        words: number of words that it was fitted on.
     """
 
     bias: float
@@ -24,16 +28,17 @@ class ModelCalibration(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Calibration(msgspec.Struct, kw_only=True):
-    """A file of `chorus calibrate`.
+    """The file that `chorus calibrate` writes.
 
     Attributes:
-        made: UTC, ISO 8601.
-        normaliser: of the texts, see `serve_app.wer`.
-        utterances: of the labelled manifests.
-        models: by name.
-        sha256: of each model's file: for another one the calibration does not hold.
-        combiner: the parameters of an ensemble of these models that did best.
-        figures: what it gains, on folds that it was not learned from, by name.
+        made: when it was made, UTC, ISO 8601.
+        normaliser: how the texts were normalised, see `serve_app.scoring.wer`.
+        utterances: number of utterances in the labelled manifests.
+        models: the calibration of each model, by name.
+        sha256: SHA-256 digest of each model's file, by name; the calibration is not valid for
+            another file.
+        combiner: the parameters that did best for an ensemble of these models.
+        figures: what the calibration gains, by name, measured by cross-validation.
     """
 
     made: str

@@ -8,14 +8,14 @@ import msgspec
 
 
 class FailureClass(StrEnum):
-    """Who owns a failure, which decides what happens to the record.
+    """The kind of a failure, which decides what happens to the record.
 
-    - ``retryable``: the system's fault (no replica, time-out, overload). Tried again, without a
-      limit while the backend is down: an outage never fills the dead letters.
-    - ``poison``: the record's fault, and it will be again. Dead-lettered at once.
-    - ``suspect``: a replica of a model, or of the Router, died while it worked on the record. Tried
-      again in ever smaller batches; dead-lettered only when it kills a replica alone, several
-      times.
+    - ``retryable``: a fault of the system (no replica, time-out, overload). Tried again, without a
+      limit while the backend is down, so that an outage makes no dead letters.
+    - ``poison``: a fault of the record, which fails each time. Dead-lettered at once.
+    - ``suspect``: a replica of a model, or of the Router, died while it worked on the record, or
+      the model's engine or Chorus itself failed on it. Tried again in smaller and smaller groups;
+      dead-lettered only if that keeps happening with this record alone.
     """
 
     RETRYABLE = "retryable"
@@ -24,11 +24,14 @@ class FailureClass(StrEnum):
 
 
 class ErrorCode(StrEnum):
-    """Every reason for a refusal; each belongs to one failure class (`failure_class`)."""
+    """Every reason why a record is not transcribed; each has one class, see `failure_class`."""
 
     # poison: the record
     RECORD_JSON = "record_json"
     RECORD_SCHEMA = "record_schema"
+    RECORD_VERSION = "record_version"
+    # poison by decision: somebody has stepped over it (`chorus offsets skip`)
+    RECORD_SKIPPED = "record_skipped"
     # poison: its audio
     AUDIO_MISSING = "audio_missing"
     AUDIO_OUTSIDE_ROOTS = "audio_outside_roots"
@@ -38,9 +41,11 @@ class ErrorCode(StrEnum):
     AUDIO_EMPTY = "audio_empty"
     AUDIO_TOO_LONG = "audio_too_long"
     AUDIO_TOO_LARGE = "audio_too_large"
-    # poison: the model refused this one clip, and will again
+    # poison: the model refused this one clip, and would again
     MODEL_REJECTED = "model_rejected"
-    # poison: a fault of ours that this one record brings out, and will again
+    # poison: the only model for it is not required, and did not load; replay it when it is there
+    MODEL_MISSING = "model_missing"
+    # poison: a bug of Chorus that this one record triggers each time
     ROUTER_FAULT = "router_fault"
     # retryable
     AUDIO_IO = "audio_io"
@@ -49,9 +54,13 @@ class ErrorCode(StrEnum):
     MODEL_OUT_OF_MEMORY = "model_out_of_memory"
     ROUTER_UNAVAILABLE = "router_unavailable"
     OVERLOADED = "overloaded"
+    OTHER_SETTINGS = "other_settings"
     # suspect
     MODEL_DIED = "model_died"
+    MODEL_FAULT = "model_fault"
     ROUTER_DIED = "router_died"
+    # suspect: a bug of Chorus that one of the records of a call brings out
+    INTERNAL_FAULT = "internal_fault"
 
 
 _RETRYABLE = frozenset(
@@ -62,11 +71,19 @@ _RETRYABLE = frozenset(
         ErrorCode.MODEL_OUT_OF_MEMORY,
         ErrorCode.ROUTER_UNAVAILABLE,
         ErrorCode.OVERLOADED,
+        ErrorCode.OTHER_SETTINGS,
     }
 )
 
 
-_SUSPECT = frozenset({ErrorCode.MODEL_DIED, ErrorCode.ROUTER_DIED})
+_SUSPECT = frozenset(
+    {
+        ErrorCode.MODEL_DIED,
+        ErrorCode.MODEL_FAULT,
+        ErrorCode.ROUTER_DIED,
+        ErrorCode.INTERNAL_FAULT,
+    }
+)
 
 
 def failure_class(code: ErrorCode) -> FailureClass:
@@ -92,4 +109,5 @@ class RecordError(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failure(self) -> FailureClass:
+        """The failure class of `code`."""
         return failure_class(self.code)

@@ -6,19 +6,21 @@ from typing import Annotated, Any
 
 import msgspec
 
+from schemas.decoding import reason_and_key
 from schemas.failures import ErrorCode
+from schemas.manifest_values import not_a_number, unambiguous
 
-#: Longest accepted id, in characters. Ids become Kafka keys and file keys; a longer one is a bug.
+#: Longest accepted id, in characters. Ids become Kafka keys, and keys in files of results.
 MAX_ID_CHARS = 512
 #: Longest accepted path, in characters (PATH_MAX on Linux).
 MAX_PATH_CHARS = 4096
-#: Deepest nesting of the value of an extra key. Python cannot pickle beyond about 500, and a record
-#: that cannot travel would hold up its whole batch for ever.
+#: Deepest nesting of the value of an extra key. Python cannot pickle more than about 500 levels,
+#: and a record that cannot be sent to the Router would make every call with its batch fail.
 MAX_EXTRA_DEPTH = 100
 
 #: Most phrases of a record: NeMo takes 40 ms to prepare a hundred.
 MAX_PHRASES = 100
-#: Longest of them, in characters.
+#: Longest phrase of a record, in characters.
 MAX_PHRASE_CHARS = 100
 
 Phrase = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PHRASE_CHARS)]
@@ -64,44 +66,64 @@ class ManifestError(ValueError):
     """A line or message that is not a manifest record.
 
     Attributes:
-        code: `RECORD_JSON` (not JSON, not an object) or `RECORD_SCHEMA` (a key is wrong).
-        key: the key at fault, where one is.
+        code: `RECORD_JSON` (not JSON, not an object, or nested too deeply) or `RECORD_SCHEMA` (a
+            known key has a wrong type or value).
+        key: the key at fault; None if the line as a whole is wrong.
+        keys: what the line says, by its keys, where only their types or values are wrong.
     """
 
     def __init__(self, code: ErrorCode, message: str, key: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.key = key
+        self.keys: dict[str, Any] = {}
+
+    @property
+    def id(self) -> str | None:
+        """The id that the line gives itself; None where it has none that can be one."""
+        own = self.keys.get("id")
+        if isinstance(own, int) and not isinstance(own, bool):
+            return str(own)
+        if isinstance(own, str) and 0 < len(own) <= MAX_ID_CHARS and own.isprintable():
+            return own
+        return None
 
 
 _FIELDS = frozenset(f.name for f in msgspec.structs.fields(ManifestRecord)) - {"extra"}
 _decoder = msgspec.json.Decoder(dict[str, Any])
+#: Some editors and exporters put it before the first record of a file or a message.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def decode_manifest(data: bytes, *, default_id: str) -> ManifestRecord:
     """Decode one manifest record from JSON.
 
     Args:
-        data: UTF-8 JSON of one object.
-        default_id: the id of a record that brings none.
+        data: UTF-8 JSON of one object. A byte order mark before it is ignored, and a value of
+            another type is taken where it can mean one thing only (`schemas.manifest_values`).
+        default_id: the id of a record that has none.
 
     Raises:
-        ManifestError: `data` is no JSON object, or a known key has a wrong type or value. The
-            message names the key and what was expected.
+        ManifestError: `data` is not a JSON object, is nested too deeply, or a known key has a wrong
+            type or value. The message names the key and what was expected.
     """
+    keys = _decode_json(data.removeprefix(BYTE_ORDER_MARK))
     try:
-        keys = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ManifestError(ErrorCode.RECORD_JSON, f"not a JSON object: {error}") from None
-    except RecursionError:
-        raise ManifestError(ErrorCode.RECORD_JSON, "JSON is nested too deeply") from None
+        return _record_of(keys, default_id)
+    except ManifestError as error:
+        if error.code is ErrorCode.RECORD_SCHEMA:
+            error.keys = keys
+        raise
+
+
+def _record_of(keys: dict[str, Any], default_id: str) -> ManifestRecord:
     known: dict[str, Any] = {"id": default_id}
     extra: dict[str, Any] = {}
     for key, value in keys.items():
         if key not in _FIELDS:
             extra[key] = value
         elif value is not None:  # null means "not given", also for keys with a default
-            known[key] = value
+            known[key] = unambiguous(key, value)
         if _is_too_deep(value):
             reason = f"is nested more than {MAX_EXTRA_DEPTH} levels deep"
             raise ManifestError(ErrorCode.RECORD_JSON, f"`{key[:100]}`: {reason}", key)
@@ -109,8 +131,7 @@ def decode_manifest(data: bytes, *, default_id: str) -> ManifestRecord:
     try:
         record = msgspec.convert(known, ManifestRecord, strict=True)
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at ")
-        at = path.strip("`").removeprefix("$").removeprefix(".")
+        reason, at = reason_and_key(error)
         message = f"`{at}`: {reason}" if at else reason
         raise ManifestError(ErrorCode.RECORD_SCHEMA, message, at or None) from None
     for key in ("id", "audio_filepath", "phrases"):
@@ -120,6 +141,20 @@ def decode_manifest(data: bytes, *, default_id: str) -> ManifestRecord:
             message = f"`{key}`: contains a control character"
             raise ManifestError(ErrorCode.RECORD_SCHEMA, message, key)
     return record
+
+
+def _decode_json(data: bytes) -> dict[str, Any]:
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        constant = not_a_number(data)
+        if constant is None:
+            raise ManifestError(ErrorCode.RECORD_JSON, f"not a JSON object: {error}") from None
+        key, value = constant
+        reason = f"is {value}, which is no JSON; leave the key out, or write null"
+        raise ManifestError(ErrorCode.RECORD_JSON, f"`{key[:100]}`: {reason}", key) from None
+    except RecursionError:
+        raise ManifestError(ErrorCode.RECORD_JSON, "JSON is nested too deeply") from None
 
 
 def _is_too_deep(value: Any) -> bool:
@@ -145,8 +180,8 @@ def encode_manifest(record: ManifestRecord) -> bytes:
 def flatten(struct: msgspec.Struct) -> dict[str, Any]:
     """`struct` as a JSON-ready dict: `extra` keys at the top level, absent (None) keys left out.
 
-    Where an extra key has the name of a field, the field wins, also an absent one: what a record
-    brings as `wer` is not our measurement.
+    If an extra key has the name of a field, the field wins, even if it is absent: a `wer` in the
+    input is never published as if Chorus had measured it.
     """
     keys = msgspec.to_builtins(struct)
     extra = {key: value for key, value in keys.pop("extra", {}).items() if key not in keys}

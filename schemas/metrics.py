@@ -2,7 +2,7 @@
 
 A worker publishes its events in the transaction that publishes the transcripts they count. So the
 sum of all events that a `read_committed` reader sees is exact: nothing is counted twice or lost,
-whatever died on the way. Everything in an event can be added up; rates follow from the sums.
+even if processes crash. Counts and seconds can be added up; rates follow from the sums.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ import msgspec
 
 
 class Latency(msgspec.Struct, kw_only=True, frozen=True):
-    """Milliseconds from a record's timestamp in Kafka to its result, over the event's records."""
+    """Time from a record's timestamp in Kafka to its result, over the event's records.
+
+    Attributes:
+        p50_ms: median in milliseconds.
+        p95_ms: 95th percentile in milliseconds.
+        max_ms: longest in milliseconds.
+        sum_ms: sum in milliseconds.
+    """
 
     p50_ms: float
     p95_ms: float
@@ -23,7 +30,7 @@ class MetricsEvent(msgspec.Struct, kw_only=True, frozen=True):
     """One interval of one worker, for one model and one domain.
 
     Attributes:
-        worker: instance that made it.
+        worker: name of the worker's instance.
         interval_start: Unix time in seconds of the previous commit (or of the start).
         interval_end: Unix time in seconds of this commit.
         model: name of the model; empty for records that never reached one.
@@ -34,11 +41,15 @@ class MetricsEvent(msgspec.Struct, kw_only=True, frozen=True):
         audio_seconds: seconds of audio transcribed.
         model_seconds: wall seconds the models spent on them.
         rtfx: `audio_seconds / model_seconds`; None where no model time was spent.
-        latency: from Kafka timestamp to result; None where nothing was transcribed.
-        word_errors: summed over the records with a reference.
+        latency: from Kafka timestamp to result, over the transcribed records that are not
+            `untimed`; None where there are none.
+        word_errors: summed over the records with a reference. Words heard where the reference is
+            empty count; dead letters do not, since they are not transcribed.
         reference_words: summed over the same records.
         references: how many records had a (non-empty) reference.
         wer: `100 * word_errors / reference_words`, pooled, percent; None without references.
+        untimed: how many of `records` are not in `latency`: their timestamp is missing, zero, more
+            than 5 s in the future, or more than a year old.
     """
 
     worker: str
@@ -57,3 +68,4 @@ class MetricsEvent(msgspec.Struct, kw_only=True, frozen=True):
     reference_words: int
     references: int
     wer: float | None
+    untimed: int = 0

@@ -1,7 +1,8 @@
-"""The transcript: what Chorus says about one record. Itself a NeMo manifest line."""
+"""The transcript: what Chorus publishes for one record, as a line of a NeMo manifest."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,12 +12,33 @@ from schemas.manifest import ManifestRecord, flatten
 
 
 class Word(msgspec.Struct, frozen=True):
-    """One word of a hypothesis; times in seconds from the start of the segment."""
+    """One word of a hypothesis.
+
+    Attributes:
+        word: the word.
+        start: its start in seconds from the start of the segment.
+        end: its end in seconds from the start of the segment.
+        confidence: 0 to 1; None where the engine has none.
+    """
 
     word: str
     start: float
     end: float
     confidence: float | None = None
+
+
+class Suppressed(msgspec.Struct, frozen=True, kw_only=True):
+    """Words that a model heard where nobody speaks, and that were left out.
+
+    Attributes:
+        text: the words.
+        start: in seconds from the start of the segment.
+        end: in seconds from the start of the segment.
+    """
+
+    text: str
+    start: float
+    end: float
 
 
 class Timings(msgspec.Struct, kw_only=True):
@@ -39,34 +61,50 @@ class Transcript(msgspec.Struct, kw_only=True):
     """One transcribed record. The keys of the manifest record come first, as they came in.
 
     Attributes:
+        id, audio_filepath, offset, text, lang, domain, conditions, phrases: as in the manifest
+            record.
         duration: seconds of audio that were transcribed (measured, not as claimed).
         pred_text: the hypothesis. Those of an ensemble's members are beside it, as
             ``pred_text_NAME``.
-        heard_text: the hypothesis before the text rules of the settings, where they changed it.
-            Words, and the texts of members and tiers, are as they were heard.
+        heard_text: the hypothesis before words were suppressed and before the text rules of the
+            settings, where these changed it. The texts of members and tiers are as they were heard,
+            and so are `words`, but for those that were suppressed.
+        suppressed: what was left out because nobody speaks there, see
+            `routing.max_no_speech_prob` and `http.max_no_speech_prob`.
         selected_model: name of the model that made it; of a vote the one with most words in it.
         model_path: where that model was loaded from, as the settings name it.
-        model_sha256: digest of the model file; empty for an engine without one.
-        rule: name of the selection rule that chose the model, or "default".
+        model_sha256: SHA-256 digest of the model file; empty for an engine without one.
+        model_version: the version of that model, where it has one.
+        rule: name of the routing rule that chose the plan or model, "default" if no rule held, or
+            "requested" if the caller named the plan or model.
         rule_values: the values by which that rule held, by field.
-        audio_measures: what was measured of the audio, see `schemas.settings.MEASURES`, under the
-            names without "audio.".
-        phrases_used: of a record with `phrases`: how many of them each model listened for; 0 for a
-            model that cannot.
+        audio_measures: what was measured of the audio, see `schemas.settings.MEASURES`, under
+            the names without "audio."; and `channel`, the number of the one that was taken, where
+            the channels of the file cancel each other.
+        phrases_used: of a record with `phrases`: how many of them each model listened for; 0
+            for a model that cannot.
         plan: name of the plan, where it was not a model alone.
-        failed_models: models that gave no answer, with the reason's code.
-        fallback_from: the plan or model that had no text, where a fallback had it.
-        ensemble_pred_text, ensemble_model_count: of an ensemble: what came out, of how many.
-        screening_pred, screening_wer, final_pred, processing_tier: of tiers: the first model's
-            hypothesis, its WER where there is a reference, the last word, and whether that came
-            from "high_quality" or "standard".
+        failed_models: models that gave no answer, with the error code of the reason.
+        fallback_from: the plan that had no text itself, where the text is from its fallback.
+        ensemble_pred_text: of an ensemble: the combined hypothesis.
+        ensemble_model_count: of an ensemble: how many models took part.
+        screening_pred: of tiers: the hypothesis of the first model.
+        screening_wer: of tiers: WER of the first model in percent, where there is a reference.
+        final_pred: of tiers: the text that was taken.
+        processing_tier: of tiers: the tier that was chosen, "high_quality" or "standard". If its
+            models failed, `final_pred` is the hypothesis of the first model.
         confidence: 0 to 1, the mean of the words' confidences; None where the engine has none.
             Calibrated where the settings name a calibration.
         words: words with times and confidences, where asked for.
         wer: word error rate against `text` in percent; None without a reference or with an
-            empty one. See `serve_app.wer` for the convention.
-        word_errors: substitutions + insertions + deletions against `text`.
+            empty one. See `serve_app.scoring.wer` for the convention.
+        word_errors: substitutions + insertions + deletions against `text`; of an empty one, where
+            nothing is said, all words that were heard. None without a reference.
         reference_words: words of the normalised reference; pool `word_errors` over it.
+        timings: where the record's time went.
+        resume_key: in a file that `chorus transcribe` has written: what the line was made from, as
+            digests of the settings with their models and of the record. None elsewhere.
+        extra: every other key of the record, untouched.
     """
 
     id: str
@@ -85,7 +123,9 @@ class Transcript(msgspec.Struct, kw_only=True):
     rule: str
     rule_values: dict[str, Any] = {}
     audio_measures: dict[str, float] = {}
+    model_version: str | None = None
     heard_text: str | None = None
+    suppressed: list[Suppressed] | None = None
     phrases_used: dict[str, int] | None = None
     plan: str | None = None
     failed_models: dict[str, str] | None = None
@@ -102,6 +142,7 @@ class Transcript(msgspec.Struct, kw_only=True):
     word_errors: int | None = None
     reference_words: int | None = None
     timings: Timings
+    resume_key: str | None = None
     extra: dict[str, Any] = {}
 
     def __repr__(self) -> str:
@@ -109,28 +150,52 @@ class Transcript(msgspec.Struct, kw_only=True):
 
 
 _FIELDS = frozenset(f.name for f in msgspec.structs.fields(Transcript)) - {"extra"}
+#: Why a record has no transcript, as "code: message".
+_FAILURE = "processing_error"
+#: Keys that say what came of a record; only this work may say it.
+_RESULTS = _FIELDS - {f.name for f in msgspec.structs.fields(ManifestRecord)} | {_FAILURE}
 
 
 def encode_transcript(transcript: Transcript) -> bytes:
-    """`transcript` as one line of JSON, without the newline."""
-    return msgspec.json.encode(flatten(transcript))
+    """`transcript` as one line of JSON, without the newline.
+
+    A `processing_error` that its record came with, from earlier work on it, is left out.
+    """
+    keys = flatten(transcript)
+    keys.pop(_FAILURE, None)
+    return msgspec.json.encode(keys)
 
 
-def encode_failure(record: ManifestRecord | None, error: RecordError) -> bytes:
+def encode_failure(
+    record: ManifestRecord | Mapping[str, Any], error: RecordError, resume_key: str | None = None
+) -> bytes:
     """A record without a transcript as one line of JSON: its own keys and `processing_error`.
 
+    Keys of a transcript that it came with, from earlier work on it, are left out.
+
     Args:
-        record: None for a line that is no record.
+        record: the record, or what a line says that is none (`ManifestError.keys`).
+        error: why there is no transcript.
+        resume_key: as in `Transcript`.
     """
-    keys = flatten(record) if record is not None else {"id": error.id}
-    return msgspec.json.encode({**keys, "processing_error": f"{error.code}: {error.message}"})
+    own = flatten(record) if isinstance(record, ManifestRecord) else record
+    keys = {**own, "id": error.id}
+    keys = {key: value for key, value in keys.items() if not _is_result(key)}
+    keys[_FAILURE] = f"{error.code}: {error.message}"
+    if resume_key is not None:
+        keys["resume_key"] = resume_key
+    return msgspec.json.encode(keys)
+
+
+def _is_result(key: str) -> bool:
+    return key in _RESULTS or key.startswith("pred_text_")
 
 
 def decode_transcript(data: bytes) -> Transcript:
     """The inverse of `encode_transcript`.
 
     Raises:
-        msgspec.ValidationError: a key is missing or wrong.
+        msgspec.DecodeError: it is not a JSON object, or a key is missing or wrong.
     """
     keys = msgspec.json.decode(data, type=dict[str, Any])
     known = {key: value for key, value in keys.items() if key in _FIELDS}

@@ -1,4 +1,7 @@
-"""What the HTTP API takes and gives: OpenAI's transcription types, and what we add to them."""
+"""The types of the HTTP API: those of OpenAI's transcription endpoint, and what Chorus adds.
+
+The docstrings are the descriptions in the OpenAPI document (`serve_app.http.openapi`).
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,21 @@ from typing import Literal
 
 import msgspec
 
+from schemas.transcript import Suppressed
+
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
 Granularity = Literal["word", "segment"]
 
 
 class ErrorDetails(msgspec.Struct, frozen=True):
-    """What is wrong.
+    """Why a request failed.
 
     Attributes:
-        message: for people.
-        type: "invalid_request_error", "authentication_error", "rate_limit_error", ...
-        param: name of the parameter at fault.
-        code: for programs: one of `schemas.failures.ErrorCode`, or of the API itself.
+        message: What is wrong and what to do, for people.
+        type: The kind of error, such as "invalid_request_error", "authentication_error" or
+            "rate_limit_error".
+        param: Name of the parameter at fault, if there is one.
+        code: The error code, for programs.
     """
 
     message: str
@@ -27,19 +33,43 @@ class ErrorDetails(msgspec.Struct, frozen=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """The body of every answer that is no success."""
+    """The body of every response with an error status.
+
+    Attributes:
+        error: Why the request failed.
+    """
 
     error: ErrorDetails
 
 
-class TranscriptionRequest(msgspec.Struct, kw_only=True, frozen=True):
-    """The fields of a request beside its file.
+class SubtitleShape(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a subtitle holds; by default as in the guidelines of the BBC and Netflix.
 
     Attributes:
-        model: a model of the settings, a plan, or "auto" for the rules. ``NAME:VERSION`` is a model
-            as long as it serves that version.
-        language: BCP 47; a hint, for rules.
-        phrases: of `prompt` and `keywords[]`.
+        line_width: Most characters of a line.
+        line_count: Most lines.
+        shortest_s: Seconds for which a subtitle is shown at least, where the next one allows it.
+    """
+
+    line_width: int = 42
+    line_count: int = 2
+    shortest_s: float = 1.0
+
+
+class TranscriptionRequest(msgspec.Struct, kw_only=True, frozen=True):
+    """The parameters of a transcription request, without its file.
+
+    Attributes:
+        model: A model of the settings, a plan, "auto" for the routing rules, or an alias of one of
+            these. ``NAME:VERSION`` is a model as long as it serves that version.
+        language: BCP 47 language tag; a hint for the routing rules.
+        phrases: Words and phrases from `prompt` and `keywords[]` to bias recognition towards.
+        response_format: Format of the response.
+        granularities: Which time stamps a "verbose_json" response has.
+        logprobs: Whether a "json" response has the log probability of each word.
+        stream: Whether the response is a stream of server-sent events.
+        subtitles: How much a subtitle, or a segment, holds.
+        without_effect: Why a parameter that was accepted has no effect, or not all of it, by name.
     """
 
     model: str
@@ -49,16 +79,56 @@ class TranscriptionRequest(msgspec.Struct, kw_only=True, frozen=True):
     granularities: frozenset[Granularity] = frozenset({"segment"})
     logprobs: bool = False
     stream: bool = False
+    subtitles: SubtitleShape = SubtitleShape()
+    without_effect: dict[str, str] = {}
 
 
 class Usage(msgspec.Struct, frozen=True, tag_field="type", tag="duration"):
-    """What was transcribed, in whole seconds of audio."""
+    """How much audio was transcribed.
+
+    Attributes:
+        seconds: Length of the audio in seconds, rounded up.
+    """
 
     seconds: int
 
 
+class InputTokens(msgspec.Struct, frozen=True):
+    """What the input tokens of a stream's usage are.
+
+    Attributes:
+        audio_tokens: All of them.
+        text_tokens: Always 0: a prompt is not counted.
+    """
+
+    audio_tokens: int
+    text_tokens: int = 0
+
+
+class TokenUsage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="tokens"):
+    """How much audio a stream transcribed, in the unit that OpenAI's clients read there.
+
+    Attributes:
+        input_tokens: Length of the audio in tenths of a second, rounded up.
+        output_tokens: Number of words in the text.
+        total_tokens: The sum of both.
+        input_token_details: What the input tokens are.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    input_token_details: InputTokens
+
+
 class LogProb(msgspec.Struct, frozen=True):
-    """A word, and the natural logarithm of the confidence in it."""
+    """A word with the log probability that it is right.
+
+    Attributes:
+        token: The word.
+        logprob: Natural logarithm of the confidence in the word.
+        bytes: The word's UTF-8 bytes.
+    """
 
     token: str
     logprob: float
@@ -66,7 +136,14 @@ class LogProb(msgspec.Struct, frozen=True):
 
 
 class ApiWord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A word with its times in seconds from the start of the file. `confidence` is ours."""
+    """A word with its times.
+
+    Attributes:
+        word: The word, as the model writes it.
+        start: Start in seconds from the start of the file.
+        end: End in seconds from the start of the file.
+        confidence: Confidence from 0 to 1, where the model has one. Not in OpenAI's API.
+    """
 
     word: str
     start: float
@@ -75,17 +152,21 @@ class ApiWord(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """Words that belong together, as a subtitle shows them.
+    """Consecutive words that fit one subtitle.
 
     Attributes:
-        id: its number, from 0.
-        seek: its start in hundredths of a second.
-        start, end: in seconds from the start of the file.
-        tokens: empty: the models' pieces mean nothing outside them.
-        temperature: 0: decoding is greedy.
-        avg_logprob: mean of the natural logarithms of the words' confidences.
-        compression_ratio: bytes of the text by those of its deflated form, as Whisper has it.
-        no_speech_prob: less the mean probability of speech, by Silero VAD.
+        id: Number of the segment, from 0.
+        seek: Start in hundredths of a second.
+        start: Start in seconds from the start of the file.
+        end: End in seconds from the start of the file.
+        text: The words.
+        tokens: Always empty: the models' tokens have no meaning outside them.
+        temperature: Always 0: decoding is greedy.
+        avg_logprob: Mean of the natural logarithms of the words' confidences; 0 where the model has
+            no confidences.
+        compression_ratio: Bytes of the text divided by the bytes of its deflated form, as in
+            Whisper.
+        no_speech_prob: One minus the mean probability of speech, by Silero VAD.
     """
 
     id: int
@@ -95,18 +176,27 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     tokens: list[int] = []
     temperature: float = 0.0
-    avg_logprob: float | None = None
+    avg_logprob: float = 0.0
     compression_ratio: float = 1.0
-    no_speech_prob: float | None = None
+    no_speech_prob: float = 0.0
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What no other API tells: how a file, or each piece of a long one, was transcribed.
+    """How a file, or each piece of a long one, was transcribed. Not in OpenAI's API.
 
     Attributes:
-        start, end: of the piece, in seconds.
-        rule, plan, selected_model, model_sha256, confidence, failed_models, phrases_used,
-            audio_measures, timings: see `schemas.transcript.Transcript`.
+        start: Start in seconds from the start of the file.
+        end: End in seconds from the start of the file.
+        rule: The routing rule that held, "default", or "requested" where `model` named the model.
+        selected_model: The model whose text it is, or the one with the most words in it.
+        model_sha256: SHA-256 of that model's file.
+        model_version: the version of that model, where it has one.
+        plan: The plan that was used, if there was one.
+        confidence: Confidence from 0 to 1, where the model has one.
+        failed_models: Error codes of models that gave no answer, by model.
+        phrases_used: Number of the request's phrases that each model could be biased towards.
+        audio_measures: What was measured of the audio, such as `snr_db` and `bandwidth_hz`.
+        timings: Durations of the processing stages in milliseconds.
     """
 
     start: float
@@ -114,6 +204,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rule: str
     selected_model: str
     model_sha256: str = ""
+    model_version: str | None = None
     plan: str | None = None
     confidence: float | None = None
     failed_models: dict[str, str] | None = None
@@ -123,16 +214,45 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Transcription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An answer in the format "json". `phrases_used` is ours, see `Piece`."""
+    """A response in the format "json".
+
+    Attributes:
+        text: The transcript.
+        usage: How much audio was transcribed.
+        logprobs: Log probabilities of the words, with `include[]=logprobs`.
+        phrases_used: Number of the request's phrases that each model could be biased towards; where
+            the file was split, the smallest number of any piece. Not in OpenAI's API.
+        without_effect: Why a parameter of the request has no effect, or not all of it, by name. Not
+            in OpenAI's API.
+        suppressed: Words that a model heard where nobody speaks; they are not in the text. Not in
+            OpenAI's API.
+    """
 
     text: str
     usage: Usage
     logprobs: list[LogProb] | None = None
     phrases_used: dict[str, int] | None = None
+    without_effect: dict[str, str] | None = None
+    suppressed: list[Suppressed] | None = None
 
 
 class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An answer in the format "verbose_json"."""
+    """A response in the format "verbose_json".
+
+    Attributes:
+        task: Always "transcribe".
+        language: The language of the request, or "unknown".
+        duration: Length of the audio in seconds.
+        text: The transcript.
+        usage: How much audio was transcribed.
+        segments: The segments, unless `timestamp_granularities[]` leaves them out.
+        words: The words, if `timestamp_granularities[]` has "word".
+        pieces: How each piece of the file was transcribed. Not in OpenAI's API.
+        without_effect: Why a parameter of the request has no effect, or not all of it, by name. Not
+            in OpenAI's API.
+        suppressed: Words that a model heard where nobody speaks; they are not in the text. Not in
+            OpenAI's API.
+    """
 
     task: str
     language: str
@@ -142,10 +262,16 @@ class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True, omit_defau
     segments: list[Segment] | None = None
     words: list[ApiWord] | None = None
     pieces: list[Piece]
+    without_effect: dict[str, str] | None = None
+    suppressed: list[Suppressed] | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag_field="type", tag="transcript.text.delta"):
-    """An event of a stream: more text."""
+    """An event of a stream: the next part of the text.
+
+    Attributes:
+        delta: The text to append.
+    """
 
     delta: str
 
@@ -153,20 +279,36 @@ class TextDelta(msgspec.Struct, frozen=True, tag_field="type", tag="transcript.t
 class TextDone(
     msgspec.Struct, frozen=True, tag_field="type", tag="transcript.text.done", omit_defaults=True
 ):
-    """The last event of a stream: the whole text."""
+    """The last event of a stream: the whole text.
+
+    Attributes:
+        text: The transcript.
+        usage: How much audio was transcribed.
+        logprobs: Log probabilities of the words, with `include[]=logprobs`.
+        without_effect: Why a parameter of the request has no effect, or not all of it, by name. Not
+            in OpenAI's API.
+        suppressed: Words that a model heard where nobody speaks; they are not in the text. Not in
+            OpenAI's API.
+    """
 
     text: str
-    usage: Usage
+    usage: TokenUsage
     logprobs: list[LogProb] | None = None
+    without_effect: dict[str, str] | None = None
+    suppressed: list[Suppressed] | None = None
 
 
 class ApiModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model, a plan or "auto", as a name for `model`.
+    """Something that `model` of a request can name.
 
     Attributes:
-        kind: "model", "plan", "rules", or "version" for a model under the name of the version that
-            is served.
-        models: those that it may ask.
+        id: The name.
+        object: Always "model".
+        created: Always 0.
+        owned_by: Always "chorus".
+        kind: "model", "plan", "rules" (for "auto"), "version" for a model under the name of the
+            version that it serves, or "alias" for another name of one of these.
+        models: The models that it may ask.
     """
 
     id: str
@@ -178,21 +320,38 @@ class ApiModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiModels(msgspec.Struct, frozen=True, kw_only=True):
-    """All of them."""
+    """The list of everything that `model` of a request can name.
+
+    Attributes:
+        object: Always "list".
+        data: The models, plans and rules.
+    """
 
     object: str = "list"
     data: list[ApiModel]
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether requests can be answered, and which models are up."""
+    """Whether requests can be answered, and which models are up.
+
+    Attributes:
+        ready: Whether the Router and at least one model are up.
+        router: Whether the Router is up.
+        models: Whether each model is up.
+        worker_faults: Why stream workers beside the models do not run, by instance.
+    """
 
     ready: bool
     router: bool
     models: dict[str, bool]
+    worker_faults: dict[str, str] = {}
 
 
 class Liveness(msgspec.Struct, frozen=True):
-    """The API itself runs."""
+    """The response of an API process that is running.
+
+    Attributes:
+        status: Always "ok".
+    """
 
     status: str = "ok"

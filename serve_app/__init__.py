@@ -1,5 +1,1 @@
-"""What runs on Ray Serve: audio, selection, engines, and the deployments that wire them."""
-
-from serve_app import ray_environment
-
-ray_environment.apply()
+"""What runs on Ray Serve: audio, engines, models, routing, the Router, and the HTTP API."""

@@ -25,11 +25,13 @@ from typing import Any, Literal
 import numpy as np
 
 from schemas.failures import ErrorCode
+from schemas.requests import ClipRequest
 from schemas.settings import ModelSettings
 from schemas.transcript import Word
-from serve_app.engines.base import Clip, Hypothesis, Rejection
+from serve_app.audio.clip import Clip
+from serve_app.engines.base import Hypothesis, Rejection
 
-Mark = Literal["crash", "raise", "hang", "reject", "break"]
+Mark = Literal["crash", "raise", "hang", "reject", "break", "nothing", "devour"]
 
 #: The level that the first `MARK_SAMPLES` samples of a marked clip have.
 MARKS: dict[Mark, float] = {
@@ -38,9 +40,14 @@ MARKS: dict[Mark, float] = {
     "hang": 0.7,
     "reject": 0.6,
     "break": 0.5,
+    "nothing": 0.4,
+    "devour": 0.97,
 }
 MARK_SAMPLES = 400
+DEVOURED_BYTES = 6 << 30
+_BITE_BYTES = 100 << 20
 
+_BITES = range(DEVOURED_BYTES // _BITE_BYTES)
 _WORDS = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india"]
 
 
@@ -48,7 +55,8 @@ def marked_clip(mark: Mark, seconds: float = 0.5, sample_rate: int = 16_000) -> 
     """A clip that makes the engine `mark`; written to a 16-bit file it keeps its mark.
 
     "crash" ends the process, "raise" raises for the whole batch, "hang" never returns, "reject"
-    is rejected, and "break" makes this and every later call raise.
+    is rejected, "nothing" has None for a result, "break" makes this and every later call raise, and
+    "devour" takes up to `DEVOURED_BYTES` of memory before it hangs.
     """
     clip = np.zeros(int(seconds * sample_rate), np.float32)
     clip[:MARK_SAMPLES] = MARKS[mark]
@@ -78,7 +86,7 @@ class StandInEngine:
         self._broken = False
 
     def transcribe(
-        self, clips: Sequence[Clip], *, words: bool = False
+        self, clips: Sequence[Clip], requests: Sequence[ClipRequest]
     ) -> list[Hypothesis | Rejection]:
         self._note(f"start {len(clips)}")
         while self._gate is not None and os.path.exists(self._gate):
@@ -88,8 +96,8 @@ class StandInEngine:
         if self._delay:
             time.sleep(self._delay * sum(map(len, clips)) / self.sample_rate)
         results = [
-            self._hear(clip, words) if mark != "reject" else _REJECTION
-            for clip, mark in zip(clips, marks, strict=True)
+            _WITHOUT_TEXT[mark] if mark in _WITHOUT_TEXT else self._hear(clip, request.words)
+            for clip, request, mark in zip(clips, requests, marks, strict=True)
         ]
         self._note(f"end {len(clips)}")
         return results
@@ -97,7 +105,9 @@ class StandInEngine:
     def _obey(self, marks: Sequence[Mark | None]) -> None:
         if "crash" in marks:
             os._exit(1)
-        while "hang" in marks:
+        if "devour" in marks:
+            self._devoured = [np.ones(_BITE_BYTES, np.uint8) for _ in _BITES]
+        while "hang" in marks or "devour" in marks:
             time.sleep(1)
         self._broken = self._broken or "break" in marks
         if self._broken or "raise" in marks:
@@ -118,7 +128,11 @@ class StandInEngine:
                 file.write(event + "\n")
 
 
-_REJECTION = Rejection(code=ErrorCode.MODEL_REJECTED, message="told to reject")
+#: What is given for a clip with such a mark; None is what no engine may give.
+_WITHOUT_TEXT: dict[Mark | None, Any] = {
+    "reject": Rejection(code=ErrorCode.MODEL_REJECTED, message="told to reject"),
+    "nothing": None,
+}
 
 
 def _mark_of(clip: Clip) -> Mark | None:

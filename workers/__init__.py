@@ -1,1 +1,1 @@
-"""What runs beside Kafka and the shell: the stream worker, the broker, the command line."""
+"""All that calls the models: the stream worker, file jobs, evaluation, fine-tuning, commands."""

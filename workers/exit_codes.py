@@ -1,11 +1,11 @@
-"""Exit codes of `chorus`, for scripts and supervisors."""
+"""Exit codes of `chorus`, for scripts and supervisors, and what they say of a stream worker."""
 
 from __future__ import annotations
 
 OK = 0
-#: Something broke that no other code names.
+#: A failure that no other code describes.
 FAILURE = 1
-#: The command line or the settings file is wrong; starting again will not help.
+#: The command line, the settings or an input file is wrong; starting again will not help.
 SETTINGS = 2
 #: The command finished, and some records have no transcript.
 PARTIAL = 3
@@ -13,9 +13,29 @@ PARTIAL = 3
 UNREACHABLE = 4
 #: The stream worker stopped because too many records would have been dead-lettered.
 DEAD_LETTER_LIMIT = 5
-#: The stream worker was fenced or a call of the Kafka client hung; start it again.
+#: The stream worker was fenced, or a call of the Kafka client hung; start it again.
 RESTART = 6
-#: A model did not show what the settings ask of it.
+#: `chorus validate`: the model does not meet a threshold of the settings.
 NOT_PASSED = 7
+#: The log of the manifest topic is not the one that offsets were committed for; decide with
+#: `chorus offsets` where to go on.
+LOG_CHANGED = 8
+#: `chorus finetune`: the new version is not better than its base on the validation data.
+NOT_BETTER = 9
 #: Ctrl-C (128 + SIGINT).
 INTERRUPTED = 130
+#: SIGTERM to a command that does not run until it is stopped (128 + SIGTERM).
+TERMINATED = 143
+
+_OF_A_WORKER = {
+    SETTINGS: "the settings, the topics or the access rights are wrong",
+    UNREACHABLE: "Kafka cannot be reached",
+    DEAD_LETTER_LIMIT: "too many records would have been dead-lettered",
+    RESTART: "another worker has its name, or a call of the Kafka client hung",
+    LOG_CHANGED: "the log of the manifest topic has changed; see `chorus offsets`",
+}
+
+
+def worker_fault(code: int) -> str:
+    """Why a stream worker ended with an exit code other than `OK`, for people."""
+    return _OF_A_WORKER.get(code, "it failed")

@@ -1,4 +1,4 @@
-"""The demo: real speech from a Kafka topic through the demo models to a topic of transcripts."""
+"""The demo: speech from a Kafka topic through the demo models to a topic of transcripts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,42 +15,50 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.demo import SPEECH
+from deploy.demo import FOLDER, SPEECH
 from deploy.local import ChildDiedError, LocalStack
 from schemas.dead_letter import DeadLetter, from_headers
 from schemas.manifest import ManifestRecord, encode_manifest
 from schemas.transcript import Transcript, decode_transcript
-from workers.manifest_file import read_manifest
-from workers.stream.clients import make_producer
-from workers.topic_reader import read_topic
+from workers.kafka.clients import make_producer
+from workers.kafka.reader import read_topic
+from workers.manifests.manifest_file import read_manifest
 
-HERE = Path(__file__).resolve().parent
 SETS = ("general", "medical", "legal", "calls", "noisy")
 BROKEN = ManifestRecord(id="broken-on-purpose", audio_filepath="calls/no-such-file.flac")
-#: Transcripts shown of each set, and the most words that one may have to fit a terminal.
+#: Number of transcripts that are shown of each set.
 SHOWN = 3
+#: Most words of a transcript that is shown, so that it fits the terminal.
 SHOWN_WORDS = 9
 TIMEOUT_S = 300
 
 
 class Demo:
-    """The steps of the demo, timed."""
+    """The steps of the demo, timed.
+
+    Args:
+        console: where the demo is shown.
+
+    Attributes:
+        console: where the demo is shown.
+        seconds: duration of each finished step.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def step(self, name: str, doing: str) -> Iterator[None]:
-        """One step: a spinner while it runs, a line with its time afterwards."""
+    def step(self, name: str, title: str) -> Iterator[None]:
+        """Run one step: a spinner while it runs, a line with its duration afterwards."""
         begin = time.monotonic()
-        with self.console.status(f"{doing} ..."):
+        with self.console.status(f"{title} ..."):
             yield
         self.seconds[name] = round(time.monotonic() - begin, 1)
-        self.console.print(f"  [dim]{self.seconds[name]:6.1f} s[/]  {doing}")
+        self.console.print(f"  [dim]{self.seconds[name]:6.1f} s[/]  {title}")
 
     def run(self, stack: LocalStack) -> dict[str, Any]:
-        """Run it, show it, and return the figures of the last line."""
+        """Run the demo, show its results, and return the figures of the last line."""
         records = demo_records()
         begin = time.monotonic()
         stack.start_serve()  # loads while Kafka starts
@@ -107,7 +114,12 @@ def produce(stack: LocalStack, records: list[ManifestRecord]) -> None:
 
 
 def collect(stack: LocalStack, count: int) -> list[Transcript]:
-    """The first `count` committed transcripts."""
+    """Wait for the first `count` committed transcripts.
+
+    Raises:
+        ChildDiedError: a process of the stack ended by itself.
+        TimeoutError: they did not arrive within `TIMEOUT_S` seconds.
+    """
     kafka = stack.settings.kafka
     transcripts: list[Transcript] = []
     deadline = time.monotonic() + TIMEOUT_S
@@ -123,28 +135,28 @@ def collect(stack: LocalStack, count: int) -> list[Transcript]:
 
 
 def dead_letters(stack: LocalStack) -> list[DeadLetter]:
-    """All dead letters so far."""
+    """Read all dead letters so far."""
     kafka = stack.settings.kafka
     messages = read_topic(kafka, kafka.topics.dead_letters)
     return [from_headers(message.headers) for message in messages if message is not None]
 
 
 def by_set(transcripts: list[Transcript]) -> dict[str, list[Transcript]]:
-    """Transcripts by the test set that their audio belongs to."""
+    """Group transcripts by the test set that their audio belongs to."""
     return {
         name: [t for t in transcripts if t.audio_filepath.split("/")[0] == name] for name in SETS
     }
 
 
 def pooled_wer(transcripts: list[Transcript]) -> float | None:
-    """WER in percent, errors pooled over `transcripts`; None without a reference word."""
+    """Pooled WER of `transcripts` in percent; None without a reference word."""
     words = sum(t.reference_words or 0 for t in transcripts)
     errors = sum(t.word_errors or 0 for t in transcripts)
     return round(100 * errors / words, 1) if words else None
 
 
 def transcript_table(transcripts: list[Transcript]) -> Table:
-    """A few transcripts of each set beside their references."""
+    """Table of a few transcripts of each set beside their references."""
     table = Table("set", "model (rule)", "reference", "transcript", title="Transcripts")
     for name, found in by_set(transcripts).items():
         short = [t for t in found if len((t.text or "").split()) <= SHOWN_WORDS]
@@ -161,7 +173,7 @@ def transcript_table(transcripts: list[Transcript]) -> Table:
 
 
 def wer_table(transcripts: list[Transcript]) -> Table:
-    """WER of each set, and which models its records went to."""
+    """Table of the WER of each set, and the models that its records were sent to."""
     table = Table("set", "records", "models", "audio", "WER", title="Word error rate")
     for name, found in by_set(transcripts).items():
         models = sorted({t.selected_model for t in found})
@@ -178,7 +190,7 @@ def wer_table(transcripts: list[Transcript]) -> Table:
 
 
 def routes(transcripts: list[Transcript]) -> dict[str, dict[str, int]]:
-    """How many records each rule sent to each model."""
+    """Count the records that each rule sent to each model."""
     sent: dict[str, dict[str, int]] = {}
     for result in sorted(transcripts, key=lambda t: (t.rule, t.selected_model)):
         models = sent.setdefault(result.rule, {})
@@ -187,7 +199,7 @@ def routes(transcripts: list[Transcript]) -> dict[str, dict[str, int]]:
 
 
 def route_table(transcripts: list[Transcript]) -> Table:
-    """What each rule of the settings did."""
+    """Table of the records that each rule sent to each model."""
     table = Table("rule", "model", "records", title="Routes")
     for rule, models in routes(transcripts).items():
         for model, records in models.items():
@@ -196,13 +208,13 @@ def route_table(transcripts: list[Transcript]) -> Table:
 
 
 def main() -> int:
-    """Run the demo; whatever happens, nothing that it started goes on."""
+    """Run the demo and return its exit code; everything that it started is stopped at the end."""
     console = Console(highlight=False)
     console.print("[bold]Chorus demo[/]: speech in a Kafka topic, transcripts in another\n")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    settings = yaml.safe_load((HERE / "chorus.yaml").read_text())
+    settings = yaml.safe_load((FOLDER / "chorus.yaml").read_text())
     try:
-        with LocalStack(settings, HERE) as stack:
+        with LocalStack(settings, FOLDER) as stack:
             figures = Demo(console).run(stack)
             with console.status("stopping everything ..."):
                 stack.stop()

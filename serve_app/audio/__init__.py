@@ -1,7 +1,8 @@
 """Audio: from the path in a record to mono float32 samples, or one typed error.
 
-Pure logic, without Ray and NeMo: `loader` is the door, `sources` finds and opens the file safely,
-`formats` refuses what no decoder should see, `decode` reads the segment within the limits.
+Without Ray and NeMo. For the file of a record, `loader` is the interface, `sources` finds and opens
+the file, `formats` refuses formats that are not supported, and `decode` decodes the segment. For an
+upload, `sandbox` decodes the file in another process, with `media`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why audio could not be loaded: the typed error, and what an error of the system means."""
+"""The typed error of audio that cannot be loaded, and its mapping from errors of the system."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class AudioError(Exception):
     """Audio that could not be loaded.
 
     Attributes:
-        code: one of the `AUDIO_*` codes; `schemas.failures.failure_class` says who owns it.
+        code: one of the `AUDIO_*` codes; `schemas.failures.failure_class` has its class.
         message: what is wrong and what to do. From `AudioLoader.load` it begins with the path as
             the record gave it: never log it (paths are personal data).
     """
@@ -32,6 +32,7 @@ _TRANSIENT = frozenset(
         errno.EBUSY,
         errno.ECONNABORTED,
         errno.ECONNRESET,
+        errno.EDQUOT,
         errno.EHOSTDOWN,
         errno.EHOSTUNREACH,
         errno.EIO,
@@ -40,6 +41,7 @@ _TRANSIENT = frozenset(
         errno.ENETUNREACH,
         errno.ENFILE,
         errno.ENOMEM,
+        errno.ENOSPC,
         errno.ENOTCONN,
         errno.EREMOTEIO,
         errno.ESTALE,
@@ -50,7 +52,7 @@ _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
 def from_os_error(error: OSError) -> AudioError:
-    """The typed error for `error`; its text without the file name, which is not the record's."""
+    """The typed error for `error`, without its file name: a record may use another name."""
     if error.errno in _TRANSIENT:
         return AudioError(
             ErrorCode.AUDIO_IO, f"could not be read just now: {error.strerror}; it is tried again"

@@ -1,17 +1,19 @@
-"""What a file is, by its own first bytes: the formats that a decoder may see, and no others.
+"""Identifying a file by its first bytes: only allowed formats reach a decoder.
 
 libsndfile reads some thirty containers and codecs, most of them rare, some with known memory
 faults (IMA ADPCM: CVE-2026-37555). So the container and codec are looked up here, before
-libsndfile opens the file, and again in what it made of it (`is_allowed`).
+libsndfile opens the file, and checked again after it has opened it (`is_allowed`).
 
 The header also says whether the file is whole, which libsndfile does not: it plays what is left of
-a WAV or Ogg file, or the first of several joined files, without a word. Two cuts leave no trace:
-an Ogg file that ends exactly between two pages, and an MP3 that states no length.
+a WAV or Ogg file, or the first of several joined files (`goes_on`), without a word. Two cuts leave
+no trace: an Ogg file that ends exactly between two pages, and an MP3 that states no length.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
 import struct
 from enum import StrEnum
 from typing import NamedTuple
@@ -23,6 +25,8 @@ SUPPORTED = "WAV (PCM, float, A-law, mu-law), FLAC, MP3, Ogg Vorbis or Ogg Opus"
 
 
 class Container(StrEnum):
+    """Container formats that are recognised by their first bytes."""
+
     WAV = "WAV"
     FLAC = "FLAC"
     MP3 = "MP3"
@@ -30,17 +34,21 @@ class Container(StrEnum):
 
 
 class Header(NamedTuple):
-    """What the file says of itself.
+    """What the header of a file says.
 
     Attributes:
         container: its format.
         cut: the file ends before its header, or its last page, says.
         length_known: it states its length. An MP3 may not: then libsndfile's is a guess.
+        begin: where the audio begins, in bytes, if libsndfile does not find it.
+        irregular: libsndfile would read none of it, or not all, and FFmpeg does.
     """
 
     container: Container
     cut: bool = False
     length_known: bool = True
+    begin: int = 0
+    irregular: bool = False
 
 
 # libsndfile's names.
@@ -52,7 +60,7 @@ _SUBTYPES = frozenset(
     }
 )
 
-#: Signatures of what is often taken for one of ours: (position, bytes, name).
+#: Signatures of formats that are not supported, for a better message: (position, bytes, name).
 _OTHERS = (
     (4, b"ftyp", "MP4 or M4A"),
     (0, b"\x1aE\xdf\xa3", "WebM or Matroska"),
@@ -69,8 +77,12 @@ _OTHERS = (
 )
 
 
-def read_header(fd: int) -> Header:
+def read_header(fd: int, *, supported: str = SUPPORTED) -> Header:
     """Identify the file open at `fd` by its content; its position stays where it is.
+
+    Args:
+        fd: descriptor of a regular file.
+        supported: the formats that the caller reads, for a message.
 
     Raises:
         AudioError: `AUDIO_EMPTY` (no bytes), `AUDIO_UNSUPPORTED` (audio of another format or
@@ -96,12 +108,37 @@ def read_header(fd: int) -> Header:
     for position, signature, name in _OTHERS:
         if magic.startswith(signature, position):
             raise _unsupported(f"is {name}")
-    raise _undecodable(f"is not audio that Chorus reads; give {SUPPORTED}")
+    if (begin := _first_mp3_frame(fd, start)) is not None:
+        stated = _states_length(os.pread(fd, 64, begin))
+        return Header(Container.MP3, length_known=stated, begin=begin, irregular=True)
+    raise _undecodable(f"is not audio that Chorus reads; give {supported}")
 
 
 def is_allowed(container: str, codec: str) -> bool:
     """Whether libsndfile's format and subtype of an open file are on the allow-list."""
     return container in _FORMATS and codec in _SUBTYPES
+
+
+#: What a FLAC or Ogg stream begins with (RFC 9639, 8.2; RFC 3533, 6: "begin of stream").
+_BEGINNINGS = {
+    Container.FLAC: re.compile(rb"fLaC[\x00\x80]\x00\x00\x22"),
+    Container.OGG: re.compile(rb"OggS\x00[\x02\x03\x06\x07]"),
+}
+
+
+def goes_on(fd: int, header: Header) -> bool:
+    """Whether there is more audio behind what libsndfile, which just read it, takes for the end.
+
+    That is another file that was appended, or frames of an MP3 beyond a length that was estimated.
+    """
+    if header.container is Container.MP3:
+        return _mp3_continues(fd, header)
+    beginning = _BEGINNINGS.get(header.container)
+    if beginning is None:
+        return False
+    with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as data:
+        first = beginning.search(data)
+        return first is not None and beginning.search(data, first.end()) is not None
 
 
 def _undecodable(reason: str) -> AudioError:
@@ -116,13 +153,61 @@ def _unsupported(reason: str) -> AudioError:
 
 
 _LAYER_2, _LAYER_3 = 0x04, 0x02
+#: Kilobits a second of layer III by the index in the header: of MPEG 1, and of MPEG 2 and 2.5.
+_KILOBITS = {
+    True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
+    False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
+}
+#: Sample rates of MPEG 1 by the index in the header; MPEG 2 has halves, 2.5 quarters.
+_MP3_RATES = (44_100, 48_000, 32_000, 1)
+#: Bytes ahead of the first frame of an MP3, at most, and frames that show that it is one.
+_MAX_AHEAD = 256 << 10
+_FRAMES = 5
 
 
-def mp3_goes_on(fd: int, header: Header) -> bool:
-    """Whether more audio follows where the decoder of `fd` has stopped: frames that a guessed
-    length left out, or the head of another file that was appended."""
+def _mp3_continues(fd: int, header: Header) -> bool:
+    """Whether frames, or another file, follow where the decoder of `fd` has stopped."""
     head = os.pread(fd, 64, skip_id3(fd, os.lseek(fd, 0, os.SEEK_CUR)))
     return _is_mpeg(head, _LAYER_3) and (not header.length_known or _states_length(head))
+
+
+def _first_mp3_frame(fd: int, start: int) -> int | None:
+    """Where the first frame of an MP3 is that does not begin with one; None if there is none.
+
+    It may be cut in front, or padded with zeros. The mark of a frame has only 11 bits, so as many
+    as `_FRAMES` must follow each other, at the distances that their headers say, with the same
+    version, layer and sample rate.
+    """
+    data = os.pread(fd, _MAX_AHEAD, start)
+    at = data.find(0xFF)
+    while at >= 0:
+        if _has_frames(data, at):
+            return start + at
+        at = data.find(0xFF, at + 1)
+    return None
+
+
+def _has_frames(data: bytes, at: int) -> bool:
+    kind = data[at : at + 3]
+    for _ in range(_FRAMES):
+        head = data[at : at + 4]
+        if not _is_mpeg(head, _LAYER_3) or head[1] != kind[1] or (head[2] ^ kind[2]) & 0x0C:
+            return False
+        length = _frame_length(head)
+        if length is None:
+            return False
+        at += length
+    return True
+
+
+def _frame_length(head: bytes) -> int | None:
+    """Bytes of the layer III frame with this header (ISO 11172-3, 2.4.3.1); None if it is free."""
+    version_1 = head[1] & 0x08 != 0
+    kilobits = _KILOBITS[version_1][head[2] >> 4]
+    rate = _MP3_RATES[head[2] >> 2 & 3] >> (0 if version_1 else 1 if head[1] & 0x10 else 2)
+    if not kilobits:
+        return None
+    return (144_000 if version_1 else 72_000) * kilobits // rate + (head[2] >> 1 & 1)
 
 
 def skip_id3(fd: int, position: int = 0) -> int:
@@ -137,8 +222,10 @@ def skip_id3(fd: int, position: int = 0) -> int:
 
 
 def _is_mpeg(head: bytes, layer: int) -> bool:
-    """Whether `head` begins with the header of an MPEG audio frame (ISO 11172-3, 2.4.1.3): 11 bits
-    of sync, then version, layer, bit rate and sample rate that exist."""
+    """Whether `head` begins with the header of an MPEG audio frame (ISO 11172-3, 2.4.1.3).
+
+    It has 11 bits of sync, then a valid version, layer, bit rate and sample rate.
+    """
     return (
         len(head) >= 4
         and head[0] == 0xFF
@@ -151,7 +238,7 @@ def _is_mpeg(head: bytes, layer: int) -> bool:
 
 
 def _states_length(head: bytes) -> bool:
-    """Whether the first frame is no audio but an encoder's note of the length."""
+    """Whether the first frame is not audio but a header in which the encoder states the length."""
     return any(tag in head for tag in (b"Xing", b"Info", b"VBRI"))
 
 
@@ -166,7 +253,7 @@ _MAX_CHUNKS = 1000
 
 
 def _read_wav(fd: int) -> Header:
-    """Walk the chunks up to `data`: is the codec allowed, are all the samples there?"""
+    """Read the chunks up to `data`; refuse a codec that is not allowed and missing samples."""
     position = 12
     byte_rate: int | None = None
     size_64 = 0
@@ -183,16 +270,41 @@ def _read_wav(fd: int) -> Header:
         elif name == b"data":
             if byte_rate is None:
                 raise _undecodable("is a WAV file without a format (`fmt ` before `data`)")
-            if size >= _WAV_UNKNOWN_SIZE:
-                size = size_64
-            missing = position + 8 + size - os.fstat(fd).st_size
-            return Header(Container.WAV, cut=missing > byte_rate // 10)
+            return _read_wav_data(fd, position + 8, size, size_64, byte_rate)
         position += 8 + size + (size & 1)
     raise _undecodable("is a WAV file without samples (no `data`)")
 
 
+def _read_wav_data(fd: int, start: int, size: int, size_64: int, byte_rate: int) -> Header:
+    """Compare the stated size of the samples with that of the file."""
+    file_size = os.fstat(fd).st_size
+    if size >= _WAV_UNKNOWN_SIZE:
+        if size_64 == 0:  # to the end of the file
+            return Header(Container.WAV)
+        size = size_64
+    end = start + size + (size & 1)
+    behind = os.pread(fd, 4096, end)
+    if size == 0 and behind and not _is_chunk(behind, file_size - end):
+        return Header(Container.WAV, irregular=True)  # its recorder did not come to the end
+    tenth = byte_rate // 10
+    if file_size - end > tenth and behind.strip(b"\0") and not _is_chunk(behind, file_size - end):
+        raise _undecodable(
+            f"is a WAV file with {file_size - end} bytes behind the samples that its header tells "
+            "of: files that were joined, or a recording that was not finished; write it anew"
+        )
+    return Header(Container.WAV, cut=start + size - file_size > tenth)
+
+
+def _is_chunk(head: bytes, size: int) -> bool:
+    """Whether `size` bytes that begin with `head` are a RIFF chunk, and not another file."""
+    if len(head) < 8 or head.startswith((b"RIFF", b"RF64")):
+        return False
+    name, stated = struct.unpack_from("<4sI", head)
+    return all(0x20 <= each < 0x7F for each in name) and 8 + stated <= size
+
+
 def _read_wav_format(body: bytes) -> int:
-    """Bytes a second of an allowed codec."""
+    """Bytes a second of the format chunk `body`; refuse a codec that is not allowed."""
     if len(body) < 16:
         raise _undecodable("is a WAV file with a broken format (`fmt ` is too short)")
     codec, _, _, byte_rate = struct.unpack_from("<HHII", body)
@@ -220,13 +332,12 @@ def _read_ogg(fd: int, magic: bytes) -> Header:
     tail = os.pread(fd, _OGG_MAX_PAGE, max(0, size - _OGG_MAX_PAGE))
     last = tail.rfind(b"OggS")
     page = tail[last:] if last >= 0 else b""
-    if len(page) >= _OGG_HEADER and page[_OGG_SERIAL] != magic[_OGG_SERIAL]:
-        raise _unsupported("holds several Ogg streams, of which only the first would be read")
-    return Header(Container.OGG, cut=not _ends_the_file(page))
+    joined = len(page) >= _OGG_HEADER and page[_OGG_SERIAL] != magic[_OGG_SERIAL]
+    return Header(Container.OGG, cut=not _ends_the_file(page), irregular=joined)
 
 
 def _ends_the_file(page: bytes) -> bool:
-    """Whether the last page is all there, and nothing follows or it is marked as the last."""
+    """Whether the last page is complete, and either the end of the file or marked as the last."""
     if len(page) < _OGG_HEADER:
         return False
     segments = page[26]

@@ -1,4 +1,4 @@
-"""The one way from a record to its audio."""
+"""Loading the audio of a record."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
-from serve_app.audio.decode import decode
+from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
 from serve_app.audio.errors import AudioError, from_os_error
 from serve_app.audio.formats import read_header
+from serve_app.audio.recordings import decode_segment
 from serve_app.audio.sources import FileSource, Source, split_scheme
-from serve_app.engines.base import Clip
 
 
 class AudioLoader:
@@ -34,8 +34,19 @@ class AudioLoader:
         *,
         offset: float = 0.0,
         duration: float | None = None,
-        sample_rate: int = 16_000,
+        sample_rate: int = SAMPLE_RATE,
     ) -> Clip:
+        """The samples alone of what `read` returns."""
+        return self.read(path, offset=offset, duration=duration, sample_rate=sample_rate).clip
+
+    def read(
+        self,
+        path: str,
+        *,
+        offset: float = 0.0,
+        duration: float | None = None,
+        sample_rate: int = SAMPLE_RATE,
+    ) -> Recording:
         """The audio of one record: mono float32 in [-1, 1], shape [samples], at `sample_rate` Hz.
 
         Blocks while it reads and decodes; call it from a pool of threads. A file is whole or it is
@@ -68,7 +79,7 @@ class AudioLoader:
             fd = self._open(path)
             try:
                 self._check_size(fd)
-                return decode(
+                return decode_segment(
                     fd,
                     read_header(fd),
                     offset=offset,

@@ -1,4 +1,4 @@
-"""What the audio itself says: how loud it is, how far above the noise, how wide its band.
+"""Measures of the audio itself: level, signal-to-noise ratio, bandwidth, clipping.
 
 Cheap enough for every record: about 0.15 CPU-ms for 3.5 s.
 """
@@ -9,18 +9,19 @@ import numpy as np
 import scipy.fft
 
 from schemas.settings import SPEECH_SHARE
-from serve_app.audio.speech import speech_share
-from serve_app.engines.base import Clip
+from serve_app.audio.clip import Clip
+from serve_app.audio.voice_activity import speech_share
 
 _FRAME_S = 0.02
-#: Share of the frames that are the quietest: taken for the noise alone.
+#: Share of the frames, the quietest ones, that are taken to be noise without speech.
 _NOISE_SHARE = 0.05
 _FLOOR = 1e-10  # mean power of 16-bit rounding noise
 #: A band this far below the loudest one holds no speech, in dB.
 _SILENT_DB = 55.0
 _WINDOW = 512
-#: Windows that the spectrum is taken from, at least, evenly over the clip: 1.3 s tell its band.
-_ENOUGH = 40
+#: The spectrum is averaged over at least this many windows, evenly spaced; 1.3 s are enough to find
+#: the bandwidth.
+_MIN_WINDOWS = 40
 _HANN = np.hanning(_WINDOW).astype(np.float32)
 #: A sample at 16-bit full scale, or one step below it.
 _FULL_SCALE = 32766 / 32768
@@ -30,11 +31,13 @@ def measure(clip: Clip, sample_rate: int, *, speech: bool = False) -> dict[str, 
     """All measures of `clip`, float32 mono at `sample_rate` Hz, by the names that rules use.
 
     Args:
+        clip: the audio.
+        sample_rate: in hertz.
         speech: whether the share of speech is measured too; it costs as much as a small model.
 
     Returns:
-        `audio.seconds` (duration), `audio.snr_db`, `audio.bandwidth_hz`, `audio.level_dbfs` and
-        `audio.clipping`, see the functions of those names; and `audio.speech_share`.
+        `audio.seconds` (duration); `audio.snr_db`, `audio.bandwidth_hz`, `audio.level_dbfs` and
+        `audio.clipping`, see the functions of those names; and `audio.speech_share` if `speech`.
     """
     found = {
         "audio.seconds": round(len(clip) / sample_rate, 3),
@@ -76,7 +79,7 @@ def bandwidth_hz(clip: Clip, sample_rate: int) -> float:
     short = _WINDOW - len(clip)
     padded = np.pad(clip, (0, short)) if short > 0 else clip
     windows = padded[: len(padded) // _WINDOW * _WINDOW].reshape(-1, _WINDOW)
-    windows = windows[:: max(1, len(windows) // _ENOUGH)]
+    windows = windows[:: max(1, len(windows) // _MIN_WINDOWS)]
     spectrum = scipy.fft.rfft(windows * _HANN, axis=1)
     power = sum(np.einsum("ij,ij->j", part, part) for part in (spectrum.real, spectrum.imag))
     smooth = np.convolve(power, np.ones(5) / 5, "same")
@@ -91,5 +94,5 @@ def level_dbfs(clip: Clip) -> float:
 
 
 def clipping(clip: Clip) -> float:
-    """Share of the samples at full scale, 0 to 1. A few in a thousand are heard."""
+    """Share of the samples at full scale, 0 to 1. A few in a thousand are audible."""
     return float(np.count_nonzero(np.abs(clip) >= _FULL_SCALE)) / max(1, len(clip))

@@ -18,7 +18,8 @@ from urllib.parse import unquote, urlsplit
 from schemas.failures import ErrorCode
 from serve_app.audio.errors import AudioError, from_os_error
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+#: ``file:/path`` is a URL as well: Java's libraries write it.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(file):/", re.IGNORECASE)
 
 
 class Source(Protocol):
@@ -42,7 +43,7 @@ def split_scheme(path: str) -> tuple[str, str]:
     url = _URL.match(path)
     if url is None:
         return "file", path
-    scheme = url[1].lower()
+    scheme = (url[1] or url[2]).lower()
     if scheme != "file":
         return scheme, path
     parts = urlsplit(path)
@@ -87,7 +88,7 @@ class FileSource:
             os.close(handle)
 
     def _find(self, location: str) -> int:
-        """A bare handle (`O_PATH`) of the first match."""
+        """A descriptor (`O_PATH`) of the first match under the roots."""
         if os.path.isabs(location):
             candidates = [location]
         else:
@@ -104,7 +105,7 @@ class FileSource:
         raise self._refused(candidates, self._missing())
 
     def _refused(self, candidates: list[str], reason: AudioError) -> AudioError:
-        """`reason`, but outside the roots nobody learns what exists there."""
+        """The error `reason`, or one that does not reveal what exists outside the roots."""
         names = [_as_prefix(os.path.normpath(name)) for name in candidates]
         return reason if any(name.startswith(self._named_inside) for name in names) else _outside()
 

@@ -1,0 +1,1 @@
+"""Engines: loaded models behind one protocol, and what every engine needs."""

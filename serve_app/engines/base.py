@@ -1,30 +1,29 @@
-"""What a model must be able to do to be served: the engine protocol and its result types."""
+"""The engine protocol, which a model must implement to be served, and its result types."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeGuard
+from typing import Protocol
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from schemas.failures import ErrorCode
+from schemas.requests import ClipRequest
 from schemas.transcript import Word
 
-#: Mono audio, float32 in [-1, 1], shape [samples].
-Clip = npt.NDArray[np.float32]
+# part of the protocol: custom engines import it from here
+from serve_app.audio.clip import Clip as Clip
 
 
 class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine heard in one clip.
+    """What an engine recognised in one clip.
 
     Attributes:
         text: the words, as the model spells them.
-        confidence: 0 to 1; None where the engine has none.
-        words: with times in seconds from the start of the clip; None unless asked for.
-        phrases: how many of the clip's own phrases were listened for; None where it has none, or
-            the engine cannot.
+        confidence: 0 to 1; None if the engine has none. Numbers of NumPy are taken too.
+        words: with times in seconds from the start of the clip; None unless requested.
+        phrases: how many of the clip's own phrases recognition was biased towards; None if it has
+            none, or the engine does not support it.
     """
 
     text: str
@@ -34,25 +33,26 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an engine has no hypothesis for one clip; its neighbours in the batch have theirs."""
+    """Why an engine has no hypothesis for one clip; other clips of the batch are not affected.
+
+    Attributes:
+        code: the error code of the record.
+        message: the reason, for people.
+    """
 
     code: ErrorCode
     message: str
 
 
-#: What a clip is listened to for, beside what the model always listens for.
-Phrases = tuple[str, ...]
-
-
 class Engine(Protocol):
     """A loaded model. Used from one thread only.
 
-    An engine of your own is a class with this shape whose constructor takes the model's
+    A custom engine is a class with these members whose constructor takes the model's
     `schemas.settings.ModelSettings`; name it in the settings as ``package.module:Class``.
 
     Attributes:
-        sample_rate: hertz that the clips must have.
-        sha256: digest of the model file; empty where there is none.
+        sample_rate: sample rate that the clips must have, in hertz.
+        sha256: digest of the model file; empty if there is none.
         device: "cpu" or "cuda".
     """
 
@@ -61,36 +61,18 @@ class Engine(Protocol):
     device: str
 
     def transcribe(
-        self, clips: Sequence[Clip], *, words: bool = False
+        self, clips: Sequence[Clip], requests: Sequence[ClipRequest]
     ) -> list[Hypothesis | Rejection]:
         """One hypothesis or rejection per clip, in order.
 
-        Blocks. Raises only where the engine as a whole is broken; what is wrong with one clip is
-        its `Rejection`.
-        """
-        ...
-
-
-class PhraseEngine(Engine, Protocol):
-    """An engine that can listen for phrases of each clip.
-
-    Attributes:
-        takes_phrases: True; an engine without it, or with False, is never given any.
-    """
-
-    takes_phrases: bool
-
-    def transcribe(
-        self, clips: Sequence[Clip], *, words: bool = False, phrases: Sequence[Phrases] = ()
-    ) -> list[Hypothesis | Rejection]:
-        """See `Engine`.
+        Blocks. A clip that cannot be transcribed is its `Rejection`, which is final and the clip's
+        fault. If it raises, or a result is not what is described here, the batch is tried in
+        halves, and the clip that it happens with alone counts as a fault of the engine: tried
+        again, then given up (`MODEL_FAULT`). An engine that fails on any audio raises
+        `serve_app.engines.errors.EngineError`; its replica is replaced.
 
         Args:
-            phrases: of each clip, mostly none; empty where no clip has any.
+            clips: mono float32 audio at `sample_rate`.
+            requests: one per clip; the engine ignores what it does not support.
         """
         ...
-
-
-def takes_phrases(engine: Engine) -> TypeGuard[PhraseEngine]:
-    """Whether `engine` can listen for phrases of each clip."""
-    return bool(getattr(engine, "takes_phrases", False))

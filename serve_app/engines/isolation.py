@@ -1,4 +1,4 @@
-"""Run a batch so that one bad clip, or one batch too large for the memory, spoils nothing else."""
+"""Run a batch so that a bad clip, or too little memory for the batch, affects no other clip."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TypeVar
 
 from schemas.failures import ErrorCode
 from serve_app.engines.base import Rejection
-from serve_app.engines.errors import EngineError
+from serve_app.engines.errors import EngineError, cause_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: How torch says that memory ran out: CUDA's allocator, cuBLAS, the CPU's allocator, C++, oneDNN.
+#: Messages of torch when memory runs out: of CUDA's allocator, cuBLAS, the CPU's allocator, C++ and
+#: oneDNN.
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|STATUS_ALLOC_FAILED|can't allocate memory|bad_alloc"
     r"|could not create a primitive$"
@@ -21,7 +22,7 @@ _OUT_OF_MEMORY = re.compile(
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether `error` says that memory ran out, on a GPU or on the host."""
+    """Whether `error` means that memory ran out, on a GPU or on the host."""
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
@@ -31,23 +32,25 @@ def run_isolated(
     run: Callable[[Sequence[Item]], list[Result]],
     items: Sequence[Item],
     *,
+    who: str = "the model",
     on_out_of_memory: Callable[[Sequence[Item]], None] = lambda items: None,
 ) -> list[Result | Rejection]:
-    """`run` the items as one batch; where that raises, each half of it, down to single items.
+    """Run the items as one batch; if that raises, run each half, down to single items.
 
-    Out of memory is met by the same halving: what does not fit together fits apart.
+    The same halving helps if memory runs out: clips that do not fit together may fit separately.
 
     Args:
         run: turns a batch of items into their results, in order.
-        items: not empty.
+        items: the batch; not empty.
+        who: what `run` calls, for the message of a rejection.
         on_out_of_memory: called with each batch that did not fit.
 
     Returns:
         The result of each item, in order. One that makes `run` raise on its own has a
-        `Rejection`: `MODEL_OUT_OF_MEMORY` or `MODEL_REJECTED`.
+        `Rejection`: `MODEL_OUT_OF_MEMORY` or `MODEL_FAULT`.
 
     Raises:
-        EngineError: `run` raised it: not the items are at fault but the engine.
+        EngineError: `run` raised it: the engine is at fault, not the items.
     """
     try:
         return list(run(items))
@@ -62,15 +65,15 @@ def run_isolated(
             )
         else:
             rejection = Rejection(
-                code=ErrorCode.MODEL_REJECTED,
-                message=f"the model fails on this clip: {type(error).__name__}: {error}",
+                code=ErrorCode.MODEL_FAULT,
+                message=f"{who} fails on this clip: {cause_of(error)}",
             )
-    # on from here outside the handler, whose traceback keeps the failed batch's memory
+    # outside the handler, because its traceback keeps the memory of the failed batch
     if len(items) == 1:
         return [rejection]
     middle = len(items) // 2
     return [
         result
         for half in (items[:middle], items[middle:])
-        for result in run_isolated(run, half, on_out_of_memory=on_out_of_memory)
+        for result in run_isolated(run, half, who=who, on_out_of_memory=on_out_of_memory)
     ]

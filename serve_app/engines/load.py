@@ -1,59 +1,96 @@
-"""Load the engine that the settings name, and check that an engine works."""
+"""Load the engine of a model, and check that an engine works."""
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 
+from schemas.requests import ClipRequest
 from schemas.settings import ModelSettings
+from serve_app.engines.available import check_transcribe, engine_class
 from serve_app.engines.base import Engine, Rejection
-from serve_app.engines.errors import EngineError
+from serve_app.engines.errors import EngineError, cause_of
+from serve_app.engines.results import checked_results, engine_name
+
+#: The request of the check: what an engine does without words it does with them too.
+_WITH_WORDS = ClipRequest(words=True)
+#: Exact types: these values travel between processes and into JSON.
+_ATTRIBUTES = {"sample_rate": int, "sha256": str, "device": str}
+
+
+def import_engine(settings: ModelSettings) -> None:
+    """Import the libraries of an engine, which `load_engine` does too. Blocks for seconds.
+
+    Raises:
+        EngineError: there is no such engine.
+        ImportError: NeMo is not installed.
+    """
+    if settings.engine == "nemo":
+        from serve_app.engines.nemo.imports import import_nemo
+
+        import_nemo()
+    else:
+        engine_class(settings.engine)
 
 
 def load_engine(settings: ModelSettings) -> Engine:
-    """The engine of one model, loaded. Blocks for seconds.
+    """Load the engine of one model. Blocks for seconds.
 
     Args:
-        settings: `settings.engine` is "nemo", or ``package.module:Class`` of an engine of your
-            own, which is called with `settings`.
+        settings: of the model. `settings.engine` is "nemo", or ``package.module:Class`` of a
+            custom engine, which is called with `settings`.
 
     Raises:
-        EngineError: there is no such class, it lacks a part of the `Engine` protocol, or it
-            cannot load its model.
+        EngineError: the class does not exist, lacks a member of the `Engine` protocol, or cannot
+            load its model.
     """
     if settings.engine == "nemo":
-        from serve_app.engines.nemo import NemoEngine
+        from serve_app.engines.nemo.engine import NemoEngine
 
         return NemoEngine(settings)
-    module, _, name = settings.engine.partition(":")
+    make = engine_class(settings.engine)
     try:
-        engine: Engine = getattr(importlib.import_module(module), name)(settings)
+        engine = make(settings)
     except EngineError:
         raise
     except Exception as error:
-        raise EngineError(f"engine {settings.engine!r}: {type(error).__name__}: {error}") from error
-    for part in ("sample_rate", "sha256", "device", "transcribe"):
-        if not hasattr(engine, part):
-            raise EngineError(f"engine {settings.engine!r}: has no `{part}` (see `Engine`)")
+        raise EngineError(f"engine {settings.engine!r}: {cause_of(error)}") from error
+    if (fault := _fault(engine)) is not None:
+        raise EngineError(
+            f"engine {settings.engine!r}: {fault} (see serve_app.engines.base.Engine)"
+        )
+    check_transcribe(settings.engine, getattr(engine, "transcribe", None))
     return engine
+
+
+def _fault(engine: object) -> str | None:
+    """What is wrong with the attributes of `engine`."""
+    for name, kind in _ATTRIBUTES.items():
+        if not hasattr(engine, name):
+            return f"has no `{name}`"
+        value = getattr(engine, name)
+        if type(value) is not kind:
+            return f"its `{name}` is of the type {type(value).__name__}, not {kind.__name__}"
+    if engine.sample_rate <= 0:  # type: ignore[attr-defined]
+        return "its `sample_rate` is not above 0"
+    return None
 
 
 def check_engine(engine: Engine) -> None:
     """Transcribe a second of noise: the health check of any engine. Blocks while the model runs.
 
     Raises:
-        EngineError: the engine raises, rejects the clip, or gives another number of results.
+        EngineError: the engine raises, rejects the clip, or its result is not what the protocol
+            says.
     """
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.05, engine.sample_rate).astype(np.float32)
     try:
-        results = engine.transcribe([noise])
+        [result] = checked_results(engine.transcribe([noise], [_WITH_WORDS]), 1)
     except EngineError:
         raise
     except Exception as error:
-        raise EngineError(f"the engine fails: {type(error).__name__}: {error}") from error
-    if len(results) != 1:
-        raise EngineError(f"the engine gave {len(results)} results for one clip")
-    if isinstance(results[0], Rejection):
-        raise EngineError(f"the engine rejects a second of noise: {results[0].message}")
+        raise EngineError(f"the engine {engine_name(engine)} fails: {cause_of(error)}") from error
+    if isinstance(result, Rejection):
+        raise EngineError(
+            f"the engine {engine_name(engine)} rejects a second of noise: {result.message}"
+        )

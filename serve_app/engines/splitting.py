@@ -1,4 +1,4 @@
-"""Split long audio where it is quietest, so that each piece fits the model, and join the words."""
+"""Split long audio at silences, so that each piece fits the model, and join the hypotheses."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.transcript import Word
-from serve_app.engines.base import Clip, Hypothesis
+from serve_app.audio.clip import Clip
+from serve_app.engines.base import Hypothesis
 
-#: Loudness is taken over this span: long enough to bridge the closure of a stop consonant
+#: Loudness is averaged over this span: long enough to bridge the closure of a stop consonant
 #: (50-100 ms), short enough to fit between two words.
 PAUSE_SECONDS = 0.2
-#: Places for a cut lie this far apart.
+#: Distance between possible cuts.
 STEP_SECONDS = 0.01
-#: No piece is shorter (or than half the limit): a model hears little in a crumb.
+#: Shortest piece, or half the limit if that is shorter: models need some context.
 MIN_PIECE_SECONDS = 1.0
 
 
@@ -27,9 +28,14 @@ def split_at_silences(clip: Clip, sample_rate: int, max_seconds: float) -> list[
     limit: a minimum of energy, not a decision about speech, so that there always is one. Of
     equally quiet places the last is taken, which makes fewer pieces.
 
+    Args:
+        clip: mono samples.
+        sample_rate: in hertz.
+        max_seconds: longest piece.
+
     Returns:
         Half-open spans (first sample, end) that cover the clip without gap or overlap; a single
-        one where the clip fits.
+        one if the clip is short enough.
     """
     limit = int(max_seconds * sample_rate)
     shortest = min(int(MIN_PIECE_SECONDS * sample_rate), limit // 2)
@@ -45,7 +51,7 @@ def split_at_silences(clip: Clip, sample_rate: int, max_seconds: float) -> list[
 
 
 def _quietest(window: Clip, sample_rate: int) -> int:
-    """Offset of the middle of the quietest span of `window`; its end where it is too short."""
+    """Offset of the middle of the quietest span of `window`; its end if the window is too short."""
     step = max(1, int(STEP_SECONDS * sample_rate))
     span = round(PAUSE_SECONDS / STEP_SECONDS)
     steps = len(window) // step
@@ -59,10 +65,14 @@ def _quietest(window: Clip, sample_rate: int) -> int:
 
 
 def join_hypotheses(parts: Sequence[tuple[float, Hypothesis]]) -> Hypothesis:
-    """The pieces of one clip, each with its start in seconds, as the clip's hypothesis.
+    """Join the hypotheses of the pieces of one clip.
 
-    Texts are joined by a space, words moved to their place in the clip, confidences averaged by
-    words. Where a piece with text has no words (no confidence), the whole has none.
+    Texts are joined by a space, words are shifted to their place in the clip, and confidences are
+    averaged, weighted by the number of words. If a piece with text has no words (no confidence),
+    the result has none.
+
+    Args:
+        parts: for each piece, its start in seconds and its hypothesis.
     """
     if len(parts) == 1 and parts[0][0] == 0:
         return parts[0][1]

@@ -1,70 +1,113 @@
-"""The routes put together: an ASGI application."""
+"""The ASGI application: its routes, and how its errors are answered."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import re
 import time
 from contextlib import AsyncExitStack
-from typing import Any
-from uuid import uuid4
+from typing import Any, cast
 
 import msgspec
-from litestar import Litestar, Request, Response, get, post
-from litestar.config.cors import CORSConfig
+from litestar import Litestar, Request, Response, Router, get, post
+from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.enums import HttpMethod, ScopeType
 from litestar.exceptions import HTTPException
-from litestar.response import Stream
+from litestar.handlers import BaseRouteHandler
+from litestar.response import Redirect, Stream
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
-from schemas.settings import Settings
+from schemas.settings import Access, HttpSettings, Settings
 from schemas.transcription_api import ApiModel, ApiModels, Liveness, Readiness
-from serve_app.faults import log_where
 from serve_app.http import openapi
 from serve_app.http.errors import ApiError
+from serve_app.http.every_answer import REQUEST_ID, Cors, request_id_of
 from serve_app.http.manifests import read_lines, transcribe_lines
 from serve_app.http.metrics import Metrics
-from serve_app.http.service import Decoder, HeldStream, Service, make_service
-from serve_app.http.speech import Backend
+from serve_app.http.service import CleanupStream, Decoder, Service, WorkerFaults, make_service
 from serve_app.http.transcriptions import create_transcription
+from serve_app.router.protocol import Backend
+from serve_app.system.logs import log_location
 
 logger = logging.getLogger(__name__)
 
-#: What a client may call its request; anything else gets a name of ours.
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,100}")
-#: Counted for a request whose client went away before its answer; by nginx's example.
-_GONE = 499
-#: Seconds that the models have to answer a probe.
+#: Status in the metrics of a request whose client disconnected before the response, as in nginx.
+_CLIENT_GONE = 499
+#: Statuses of failed requests that are not logged.
+_UNLOGGED = (401, 429, _CLIENT_GONE)
+#: The route of an unknown path.
+_NO_ROUTE = "other"
+#: Time limit of the models' answers to a readiness probe, in seconds.
 PROBE_S = 3.0
 
 
-def make_api(settings: Settings, backend: Backend, decoder: Decoder) -> ASGIApp:
-    """The ASGI application.
+def make_api(
+    settings: Settings, backend: Backend, decoder: Decoder, worker_faults: WorkerFaults = dict
+) -> ASGIApp:
+    """Make the ASGI application.
+
+    Args:
+        settings: the whole file.
+        backend: the Router.
+        decoder: decodes uploads; it is closed when the application shuts down.
+        worker_faults: asks why stream workers beside the models do not run, by instance; blocks.
 
     Raises:
-        serve_app.http.gate.MissingKeyError: a key is not in the environment.
+        schemas.settings.SettingsError: a key is not in the environment, or is there twice.
     """
-    service = make_service(settings, backend, decoder)
-    origins = service.settings.allowed_origins
+    service = make_service(settings, backend, decoder, worker_faults)
+    http = service.settings
+    routes: list[Any] = [create_transcription, transcribe_manifest, list_models, show_model]
+    routes += [live, ready]
+    if http.metrics != "off":
+        routes.append(_router("/", [metrics], with_key=_with_key(http, http.metrics)))
+    if http.docs != "off":
+        routes.append(home)
+    docs = _router("/docs", [], with_key=_with_key(http, http.docs), described=False)
     api = Litestar(
-        [create_transcription, transcribe_manifest, list_models, show_model, live, ready, metrics],
+        routes,
         state=State({"service": service}),
         dependencies={"service": Provide(_service, sync_to_thread=False)},
-        cors_config=CORSConfig(allow_origins=origins) if origins else None,
         exception_handlers={
             ApiError: _answer_error,
             HTTPException: _answer_http_error,
-            Exception: _answer_fault,
+            Exception: _answer_internal_error,
         },
-        openapi_config=openapi.config(needs_key=bool(service.settings.keys)),
+        openapi_config=openapi.config(docs, needs_key=bool(http.keys))
+        if http.docs != "off"
+        else None,
         on_shutdown=[decoder.close],
-        request_max_body_size=None,  # ours are checked while they arrive
+        request_max_body_size=None,  # bodies are limited while they arrive, see `bodies`
         logging_config=None,
     )
-    openapi.add_models(api.openapi_schema, list(service.models))
-    # around all of it, so that what has no route is named and counted too
-    return _Observed(api, service.metrics)
+    if http.docs != "off":
+        openapi.complete(api.openapi_schema, list(service.models))
+    app: Any = Cors(cast(Any, api), http.allowed_origins) if http.allowed_origins else api
+    # outermost, so that requests without a route get an ID and are counted too
+    return _Observer(app, service.metrics)
+
+
+def _with_key(http: HttpSettings, access: Access) -> bool:
+    return access == "key" and bool(http.keys)
+
+
+def _router(path: str, handlers: list[Any], *, with_key: bool, described: bool = True) -> Router:
+    """Routes that need a key, or that everybody may use; the document may describe them."""
+    guards: list[Any] = [_need_key] if with_key else []
+    security = None if with_key else openapi.NO_KEY
+    return Router(
+        path=path,
+        route_handlers=handlers,
+        guards=guards,
+        security=security,
+        include_in_schema=described,
+    )
+
+
+def _need_key(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    _service(connection.app.state).client(connection)
 
 
 def _service(state: State) -> Service:
@@ -76,89 +119,133 @@ def _service(state: State) -> Service:
     "/v1/manifests",
     status_code=200,
     operation_class=openapi.ManifestOperation,
-    responses=openapi.failures(401, 408, 413, 422, 429, 500, 503),
+    responses=openapi.error_responses(400, 401, 408, 413, 415, 429, 500, 503),
 )
 async def transcribe_manifest(request: Request[Any, Any, Any], service: Service) -> Stream:
-    """Transcribe the records of a manifest: lines of JSON in, a line for each out, when ready."""
-    client = service.gate.client(request.headers.get("authorization"))
+    """Transcribe the records of a manifest.
+
+    The body has a record per line, as JSON; it may be compressed (gzip, zstd, bzip2, xz). The
+    response has a line per record, in the order in which they are finished: its transcript, or the
+    record with `processing_error`.
+    """
+    client = service.client(request)
 
     def charge(seconds: float) -> None:
         client.charge(seconds)
         service.metrics.audio_seconds.labels(client.name).inc(seconds)
 
-    async with AsyncExitStack() as held:
-        held.enter_context(service.admitted(client))
-        client.take(0.0)  # how long the audio is, is known only when it has been read
+    async with AsyncExitStack() as resources:
+        resources.enter_context(service.admitted(client))
+        client.take(0.0)  # the length of the audio is known only once it has been read
         file = await read_lines(
             request.stream(),
+            request.headers,
             max_bytes=service.settings.max_upload_bytes,
             timeout_s=service.settings.upload_timeout_s,
         )
-        held.enter_context(file)
-        lines = transcribe_lines(service.backend, file, charge)
-        return HeldStream(lines, held.pop_all(), media_type="application/x-ndjson")
+        resources.enter_context(file)
+        lines = transcribe_lines(service.router, file, charge)
+        return CleanupStream(lines, resources.pop_all(), media_type="application/x-ndjson")
 
 
-@get("/v1/models", responses=openapi.failures(401, 500))
+@get(
+    "/v1/models",
+    response_description="The models, plans and rules.",
+    responses=openapi.error_responses(401, 429, 500),
+)
 async def list_models(request: Request[Any, Any, Any], service: Service) -> ApiModels:
-    """What `model` of a transcription may be."""
-    service.gate.client(request.headers.get("authorization"))
+    """List everything that `model` of a transcription can name: models, plans and rules."""
+    service.client(request)
     return ApiModels(data=list(service.models.values()))
 
 
 @get(
-    "/v1/models/{name:str}",
+    "/v1/models/{name:path}",
     operation_class=openapi.ModelOperation,
-    responses=openapi.failures(401, 404, 500),
+    response_description="The model, plan or rules of that name.",
+    responses=openapi.error_responses(401, 404, 429, 500),
 )
 async def show_model(request: Request[Any, Any, Any], service: Service, name: str) -> ApiModel:
-    """One of them."""
-    service.gate.client(request.headers.get("authorization"))
+    """Describe one name of `/v1/models`."""
+    service.client(request)
+    name = name.removeprefix("/")  # Litestar's paths begin with one; names of others may have some
     if name not in service.models:
-        raise ApiError(404, "no such model; see /v1/models", param="model", code="model_not_found")
+        reason = "this model does not exist; GET /v1/models lists those that do"
+        raise ApiError(404, reason, param="model", code="model_not_found")
     return service.models[name]
 
 
-@get("/live", security=openapi.NO_KEY, sync_to_thread=False)
+@get(
+    "/live",
+    response_description="The process is running.",
+    security=openapi.NO_KEY,
+    sync_to_thread=False,
+)
 def live() -> Liveness:
-    """The API runs."""
+    """Report that the API process is running."""
     return Liveness()
 
 
-@get("/ready", security=openapi.NO_KEY, responses=openapi.not_ready())
+@get(
+    ["/ready", "/health"],
+    response_description="The Router and at least one model are up.",
+    security=openapi.NO_KEY,
+    responses=openapi.not_ready_response(),
+)
 async def ready(service: Service) -> Response[Readiness]:
-    """Which models are up; 503 unless the Router and at least one of them are."""
+    """Report which models are up; 503 unless the Router and at least one model are."""
     probe = await service.backend.probe(PROBE_S)
     models = {
-        name: probe.router and name not in probe.silent
+        name: probe.router and name not in (*probe.silent, *probe.missing)
         for name, each in service.models.items()
         if each.kind == "model"
     }
-    found = Readiness(ready=any(models.values()), router=probe.router, models=models)
+    found = Readiness(
+        ready=any(models.values()),
+        router=probe.router,
+        models=models,
+        worker_faults=dict(await asyncio.to_thread(service.worker_faults)),
+    )
     return Response(found, status_code=200 if found.ready else 503)
 
 
-@get("/metrics", security=openapi.NO_KEY, media_type="text/plain", sync_to_thread=False)
-def metrics(service: Service) -> bytes:
-    """For Prometheus."""
+@get("/", include_in_schema=False, sync_to_thread=False)
+def home() -> Redirect:
+    """Lead whoever opens the address in a browser to the documentation."""
+    return Redirect("/docs")
+
+
+@get(
+    "/metrics",
+    response_description="The metrics in Prometheus' text format.",
+    responses=openapi.error_responses(401, 429),
+    media_type="text/plain",
+)
+async def metrics(service: Service) -> bytes:
+    """Report the metrics of this API process, for Prometheus."""
+    faults = await asyncio.to_thread(service.worker_faults)
+    service.metrics.worker_faults.set(len(faults))
     return service.metrics.text()
 
 
-class _Observed:
-    """Names each request, and counts it."""
+class _Observer:
+    """Middleware that gives each request an ID, answers HEAD as GET, and records metrics."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # the start and the end
+        if scope["type"] != ScopeType.HTTP:  # start-up and shutdown
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(b"x-request-id", b"")
-        name = given if _REQUEST_ID.fullmatch(given) else uuid4().hex.encode()
-        scope.setdefault("state", {})["request_id"] = name.decode()
-        status = _GONE  # Serve cancels such a request
+        given = any(name == REQUEST_ID.encode() for name, _ in scope["headers"])
+        request_id = request_id_of(cast(Any, scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        is_head = scope["method"] == "HEAD"  # what many probes send
+        if is_head:
+            scope["method"] = HttpMethod.GET
+        status = _CLIENT_GONE  # Serve cancels such a request
         started = time.perf_counter()
         gone = False
 
@@ -172,23 +259,44 @@ class _Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if not given:  # Serve names a request in front of us, and says so itself
-                    message["headers"] = [*message["headers"], (b"x-request-id", name)]
+                if not given:  # Serve's proxy sets the ID of a request, and returns it itself
+                    own = (REQUEST_ID.encode(), request_id.encode())
+                    message["headers"] = [*message["headers"], own]
+            elif is_head and message["type"] == "http.response.body":
+                message["body"] = b""
             await send(message)
 
         self._metrics.under_way.inc()
         try:
             await self._app(scope, watch, observe)
         finally:
-            if gone and status == 500:  # Litestar's, over the rest of the body
-                status = _GONE
+            if gone and status == 500:  # Litestar fails on the rest of the body
+                status = _CLIENT_GONE
             self._metrics.under_way.dec()
-            route = str(scope.get("path_template") or "other")
+            route = str(scope.get("path_template") or _NO_ROUTE)
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
+            _log(scope, route, status)
+
+
+def _log(scope: Scope, route: str, status: int) -> None:
+    """Log a request that failed, by its ID.
+
+    Not what can be had for nothing and in any number: unknown paths, and requests that are refused
+    for their key or their number.
+    """
+    if status < 400 or status in _UNLOGGED or route == _NO_ROUTE:
+        return
+    level = logging.ERROR if status >= 500 else logging.WARNING
+    state = scope["state"]
+    request_id, code = state["request_id"], state.get("error_code", "")
+    logger.log(
+        level, "request %s: %s %s: %d %s", request_id, scope.get("method"), route, status, code
+    )
 
 
 def _answer_error(request: Request[Any, Any, Any], error: ApiError) -> Response[bytes]:
+    request.scope["state"]["error_code"] = error.code
     return Response(
         msgspec.json.encode(error.body),
         status_code=error.status,
@@ -198,15 +306,27 @@ def _answer_error(request: Request[Any, Any, Any], error: ApiError) -> Response[
 
 
 def _answer_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Litestar's own: no such route, no such method, a broken header."""
-    wrong = ApiError(error.status_code, error.detail or "not possible", code="http_error")
-    answer = _answer_error(request, wrong)
+    """Answer an error of Litestar: an unknown route or method, an invalid header."""
+    reason = error.detail or "the request is invalid"
+    if error.status_code == 404:
+        reason = "there is nothing at this path; " + (
+            "this API only transcribes, at /v1/audio/transcriptions and /v1/manifests"
+            if request.url.path.startswith("/v1/")
+            else "the paths of the API begin with /v1, so the base URL of a client ends in /v1"
+        )
+    elif error.status_code == 405 and (allowed := (error.headers or {}).get("allow")):
+        methods = ", ".join(sorted(allowed.split(", ")))
+        reason = f"this path takes {methods}, not {request.method}"
+    answer = _answer_error(request, ApiError(error.status_code, reason, code="http_error"))
     answer.headers.update(error.headers or {})
     return answer
 
 
-def _answer_fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    log_where(error)
-    name = request.scope.get("state", {}).get("request_id", "")
-    reason = f"Chorus itself failed ({type(error).__name__}); please report it with {name}"
+def _answer_internal_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    log_location(error)
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    reason = (
+        f"internal error ({type(error).__name__}); please report it with the request ID "
+        f"{request_id}"
+    )
     return _answer_error(request, ApiError(500, reason, code="internal_error"))

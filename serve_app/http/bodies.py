@@ -1,11 +1,16 @@
-"""The body of a request, bounded in bytes and in time while it arrives."""
+"""Receive the body of a request within limits on its size and its time, and store it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import errno
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from serve_app.http.errors import ApiError
+
+logger = logging.getLogger(__name__)
 
 
 async def receive(
@@ -15,16 +20,23 @@ async def receive(
     max_bytes: int,
     timeout_s: float,
     too_large: ApiError,
+    declared: int | None = None,
 ) -> None:
-    """Hand each chunk to `take`, as they arrive.
+    """Pass the chunks of a body to `take` as they arrive.
 
     Args:
-        max_bytes: of the body; `too_large` is raised over the chunk that exceeds it.
+        chunks: of the body.
+        take: called with each chunk that is not empty.
+        max_bytes: largest size of the body.
         timeout_s: longest time for the body to arrive.
+        too_large: the error to raise at the chunk that exceeds `max_bytes`.
+        declared: size in the request's headers: nothing is read of what will be too large.
 
     Raises:
         ApiError: 408, or `too_large`.
     """
+    if declared is not None and declared > max_bytes:
+        raise too_large
     received = 0
     try:
         async with asyncio.timeout(timeout_s):
@@ -36,5 +48,32 @@ async def receive(
                     await take(chunk)
     except TimeoutError:
         raise ApiError(
-            408, f"the body took more than {timeout_s:g} s to arrive", code="upload_timeout"
+            408,
+            f"the body took more than {timeout_s:g} s to arrive; send less, or try again",
+            code="upload_timeout",
         ) from None
+
+
+@contextmanager
+def storing() -> Iterator[None]:
+    """Within the block, a body is written to a temporary file.
+
+    Raises:
+        ApiError: 503 with the cause: the disk is full, or cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror
+        if error.errno == errno.ENOENT or reason is None:  # Python's message lists folders
+            reason = "there is no folder for temporary files that can be written"
+        logger.error("the body of a request cannot be stored: %s", reason)
+        raise ApiError(
+            503, f"the body cannot be stored just now: {reason}; try again", code="storage"
+        ) from None
+
+
+def declared_length(headers: Mapping[str, str]) -> int | None:
+    """The size of a body in the headers of its request; None if they do not have it."""
+    value = headers.get("content-length", "")
+    return int(value) if value.isascii() and value.isdigit() else None

@@ -1,28 +1,25 @@
-"""The API as a Serve application of its own, next to the models'.
+"""The HTTP API as a Ray Serve application, separate from the models' application.
 
-Apart from it, so that it can be scaled, changed and lost without them.
+It can be scaled, updated and restarted without them.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import serve_app.cluster  # noqa: F401  sets Ray's environment, so before ray.serve
-
-# isort: split
-
-from ray import serve
-
 from schemas.settings import HttpSettings, Settings
-from serve_app.app import wait_until_running
-from serve_app.audio.untrusted import MediaDecoder
+from serve_app.audio.clip import SAMPLE_RATE
+from serve_app.audio.sandbox import MediaDecoder
 from serve_app.http.api import make_api
-from serve_app.http.gathering import Gatherer
-from serve_app.reading import SAMPLE_RATE
-from serve_app.router_client import RouterClient
+from serve_app.http.coalescing import RequestCoalescer
+from serve_app.router.client import RouterClient
+from serve_app.system.memory import return_large_blocks
+from serve_app.system.ray_adapter import notes, serve, use_replica_log
+from serve_app.system.ray_environment import worker_notes
 
 _HEALTH_PERIOD_S = 2.0
-#: Requests that Serve hands to a replica beyond its own limit, which then refuses them in words.
+#: Requests that Serve passes to a replica beyond its limit, so that the API itself refuses them.
 _SPARE_REQUESTS = 64
 
 
@@ -32,10 +29,10 @@ def app_name(settings: Settings) -> str:
 
 
 def build(settings: Settings) -> serve.Application:
-    """The application: `http.replicas` replicas of the API."""
+    """Build the Serve application: `http.replicas` replicas of the API."""
     http = settings.http or HttpSettings()
 
-    def make() -> Any:  # Serve calls it in the replica; it knows a factory by its being a function
+    def make() -> Any:  # a function, so that Serve takes it for a factory, to call in the replica
         return _make(settings)
 
     ingress: Any = serve.ingress(make)()
@@ -46,32 +43,20 @@ def build(settings: Settings) -> serve.Application:
         max_ongoing_requests=http.max_requests + _SPARE_REQUESTS,
         health_check_period_s=_HEALTH_PERIOD_S,
         graceful_shutdown_timeout_s=http.timeout_s,
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
     return deployment.bind()
 
 
-def deploy_http(settings: Settings, *, timeout_s: float = 120.0) -> str:
-    """Start the API on the connected Ray cluster; returns its address.
-
-    Blocks until it can be asked. The models' application must have been started with the same
-    settings: Serve's proxy belongs to it.
-
-    Raises:
-        serve_app.app.StartError: it did not start in time.
-    """
+def address(settings: Settings) -> str:
+    """URL of the API."""
     http = settings.http or HttpSettings()
-    target = serve.RunTarget(build(settings), name=app_name(settings), route_prefix="/")
-    serve.run_many([target], wait_for_applications_running=False)
-    wait_until_running(app_name(settings), timeout_s)
     return f"http://{http.host}:{http.port}"
 
 
-def stop_http(settings: Settings) -> None:
-    """Take the API down; requests under way are answered first."""
-    serve.delete(app_name(settings))
-
-
 def _make(settings: Settings) -> Any:
+    use_replica_log()
+    return_large_blocks()
     http = settings.http or HttpSettings()
     decoder = MediaDecoder(
         settings.audio,
@@ -80,4 +65,5 @@ def _make(settings: Settings) -> Any:
         timeout_s=http.decode_timeout_s,
     )
     router = RouterClient(settings.serve.app, http.timeout_s)
-    return make_api(settings, Gatherer(router), decoder)
+    faults = partial(notes, worker_notes(settings.serve.app))
+    return make_api(settings, RequestCoalescer(router), decoder, faults)

@@ -1,11 +1,11 @@
-"""Errors as HTTP answers, in the shape that OpenAI's clients read."""
+"""HTTP error responses, in the shape that OpenAI's clients read."""
 
 from __future__ import annotations
 
 from schemas.failures import ErrorCode, FailureClass, RecordError
 from schemas.transcription_api import ErrorBody, ErrorDetails
 
-#: Seconds after which a client may try again while something is down.
+#: Seconds after which a client should try again while something is down.
 RETRY_AFTER_S = 5
 
 _STATUS = {
@@ -23,14 +23,14 @@ _TYPES = {
 
 
 class ApiError(Exception):
-    """What a client is told instead of an answer.
+    """A request that is answered with an error status.
 
     Args:
-        status: of HTTP.
-        message: for people: what is wrong, and what to do.
+        status: HTTP status code.
+        message: what is wrong and what to do, for people.
         param: name of the parameter at fault.
-        code: for programs.
-        retry_after_s: when to try again.
+        code: error code, for programs.
+        retry_after_s: seconds after which the client should try again; `RETRY_AFTER_S` by default.
     """
 
     def __init__(
@@ -51,32 +51,39 @@ class ApiError(Exception):
 
     @property
     def body(self) -> ErrorBody:
-        """As it is sent."""
+        """The body of the response."""
         kind = _TYPES.get(self.status, "invalid_request_error")
         return ErrorBody(ErrorDetails(self.message, kind, self.param, self.code))
 
     @property
     def headers(self) -> dict[str, str]:
-        """What to do: which key to show, how long to wait."""
+        """Headers that tell a client how to authenticate, or when to try again."""
         if self.status == 401:
             return {"www-authenticate": "Bearer"}
         if self.status == 408:
-            return {"connection": "close"}  # else the rest may go on arriving for ever
+            return {"connection": "close"}  # else the client may go on sending the rest
         if self.status not in (429, 503):
             return {}
         return {"retry-after": str(max(1, round(self.retry_after_s)))}
 
 
+#: Faults of Chorus or of a model's engine, not of the file.
+_OURS = frozenset({ErrorCode.ROUTER_FAULT, ErrorCode.MODEL_FAULT, ErrorCode.INTERNAL_FAULT})
+
+
 def invalid(message: str, param: str | None = None) -> ApiError:
-    """The client's fault: 422."""
-    return ApiError(422, message, param=param, code="invalid_request")
+    """An invalid parameter or body: status 400."""
+    return ApiError(400, message, param=param, code="invalid_request")
 
 
-def of_record(error: RecordError) -> ApiError:
-    """What became of a record, as an answer."""
+def record_error(error: RecordError) -> ApiError:
+    """The response for a record that was not transcribed, however often it was tried."""
     code = error.code.value
-    if error.failure is FailureClass.POISON:
-        if error.code is ErrorCode.ROUTER_FAULT:
-            return ApiError(500, error.message, code=code)
-        return ApiError(_STATUS.get(error.code, 422), error.message, param="file", code=code)
-    return ApiError(503, f"{error.message}; try again", code=code)
+    if error.failure is FailureClass.RETRYABLE:
+        return ApiError(503, f"{error.message}; try again", code=code)
+    if error.code in _OURS:
+        return ApiError(500, error.message, code=code)
+    if error.code is ErrorCode.MODEL_MISSING:  # why is for operators: it may name their files
+        reason = f"the model {error.model} is not available: it did not load"
+        return ApiError(503, reason, param="model", code=code)
+    return ApiError(_STATUS.get(error.code, 400), error.message, param="file", code=code)

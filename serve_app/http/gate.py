@@ -1,4 +1,4 @@
-"""Who may ask, and how much: API keys, requests at once, seconds of audio a minute."""
+"""API keys, and the limits of each: concurrent requests, seconds of audio per minute."""
 
 from __future__ import annotations
 
@@ -9,40 +9,44 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
 
-from schemas.settings import ApiKey, HttpSettings
+from schemas.settings import ApiKey, HttpSettings, api_key_digests
+from serve_app.http.brake import GuessBrake
 from serve_app.http.errors import ApiError
 
-#: The client's name where there are no keys.
+#: Name of the client where the settings have no keys.
 ANYBODY = "anybody"
 
 
-class MissingKeyError(ValueError):
-    """A key of the settings is not in the environment."""
-
-
 class Client:
-    """A client and what it uses. Belongs to one event loop."""
+    """A client and what it has used of its limits. Belongs to one event loop.
+
+    Args:
+        name: of its key in the settings.
+        limits: its limits.
+        clock: the time in seconds, from any start.
+    """
 
     def __init__(self, name: str, limits: ApiKey, clock: Callable[[], float] = monotonic) -> None:
         self.name = name
         self._limits = limits
         self._clock = clock
         self._at_once = 0
-        self._rate_s = (limits.audio_seconds_per_minute or 0.0) / 60  # seconds of audio a second
+        self._rate_s = (limits.audio_seconds_per_minute or 0.0) / 60  # seconds of audio per second
         self._credit_s = limits.audio_seconds_per_minute or 0.0
         self._seen = clock()
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """While it is worked on.
+        """Count a request as under way within the block.
 
         Raises:
-            ApiError: 429, too many requests at once.
+            ApiError: 429, too many concurrent requests.
         """
         if self._at_once >= self._limits.max_concurrent:
             raise ApiError(
                 429,
-                f"more than {self._limits.max_concurrent} requests at once; wait for one to end",
+                f"this client may have {self._limits.max_concurrent} concurrent requests; wait "
+                "for one to end",
                 code="too_many_requests",
                 retry_after_s=1,
             )
@@ -53,10 +57,11 @@ class Client:
             self._at_once -= 1
 
     def take(self, seconds: float) -> None:
-        """Charge `seconds` of audio: a bucket of a minute's worth that fills up steadily.
+        """Charge `seconds` of audio, unless the limit is used up.
 
-        One request may overdraw it, so that a file longer than that is possible at all; the next
-        one waits until it is positive again.
+        The limit is a token bucket that holds a minute's worth and fills steadily. One request may
+        overdraw it, so that a longer file is possible at all; the next one is refused until the
+        balance is positive again.
 
         Raises:
             ApiError: 429, the bucket is empty; nothing is charged.
@@ -70,61 +75,63 @@ class Client:
         if self._credit_s <= 0:
             raise ApiError(
                 429,
-                f"more than {limit:g} seconds of audio a minute",
+                f"this client may send {limit:g} seconds of audio per minute; try again later",
                 code="audio_rate_limit",
                 retry_after_s=-self._credit_s / self._rate_s + 1,
             )
         self._credit_s -= seconds
 
     def charge(self, seconds: float) -> None:
-        """Charge `seconds` of audio that have been worked on already; it may overdraw."""
+        """Charge `seconds` of audio that have been transcribed already; may overdraw the bucket."""
         self._credit_s -= seconds
 
 
 class Gate:
-    """All clients, by their keys.
+    """Finds the client of a request by its API key.
 
     Args:
-        environment: where keys are read that the settings name by a variable.
+        settings: the section `http` of the settings.
+        environment: holds the keys that the settings name by an environment variable.
 
     Raises:
-        MissingKeyError: a variable is not set or empty.
+        SettingsError: a variable is not set or empty, or two clients have the same key.
     """
 
     def __init__(self, settings: HttpSettings, environment: Mapping[str, str] = os.environ) -> None:
         self._by_digest = {
-            _digest(name, key, environment): Client(name, key)
-            for name, key in settings.keys.items()
+            digest: Client(name, settings.keys[name])
+            for digest, name in api_key_digests(settings, environment).items()
         }
+        self._brake = GuessBrake(settings.wrong_keys_per_minute)
         self._anybody = Client(ANYBODY, ApiKey(max_concurrent=settings.max_requests))
 
-    def client(self, authorization: str | None) -> Client:
-        """Who it is that sends this header, "Bearer KEY".
+    def client(self, authorization: str | None, address: str = "") -> Client:
+        """The client that a request belongs to.
+
+        Args:
+            authorization: the request's Authorization header, "Bearer KEY".
+            address: where the request comes from.
 
         Raises:
-            ApiError: 401.
+            ApiError: 401, the key is missing or invalid; 429, too many were from this address.
         """
         if not self._by_digest:
             return self._anybody
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise ApiError(
-                401, "send your API key as `Authorization: Bearer KEY`", code="missing_api_key"
+                401,
+                "the API key is missing; send it as `Authorization: Bearer KEY`",
+                code="missing_api_key",
             )
+        self._brake.check(address)
         given = hashlib.sha256(key.strip().encode()).digest()
         found = None
-        for digest, client in self._by_digest.items():  # all of them, so that time tells nothing
+        for digest, client in self._by_digest.items():  # all of them, against timing attacks
             if hmac.compare_digest(digest, given):
                 found = client
         if found is None:
-            raise ApiError(401, "this API key is not known", code="invalid_api_key")
+            self._brake.failed(address)
+            reason = "the API key is invalid; use one that the operator of this service gave you"
+            raise ApiError(401, reason, code="invalid_api_key")
         return found
-
-
-def _digest(name: str, key: ApiKey, environment: Mapping[str, str]) -> bytes:
-    if key.sha256 is not None:
-        return bytes.fromhex(key.sha256)
-    value = environment.get(key.env or "", "").strip()
-    if not value:
-        raise MissingKeyError(f"http.keys.{name}.env: the variable {key.env} is not set")
-    return hashlib.sha256(value.encode()).digest()

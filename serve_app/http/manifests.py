@@ -1,77 +1,172 @@
-"""Manifests over HTTP: JSON lines in, JSON lines out as they become ready."""
+"""Transcribe manifests over HTTP: JSON lines in, JSON lines out as soon as they are ready."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestError, ManifestRecord, decode_manifest
+from schemas.manifest_text import ManifestFileError, Peekable, plain_text
 from schemas.transcript import Transcript, encode_failure, encode_transcript
-from serve_app.http.bodies import receive
+from serve_app.http.bodies import declared_length, receive, storing
 from serve_app.http.errors import ApiError, invalid
-from serve_app.http.speech import Backend
+from serve_app.http.retries import PatientRouter, is_outage
+from serve_app.router.results import Result
 
-#: Records in one call of the Router, and calls at once: as the stream worker has them.
-RECORDS, CALLS = 128, 4
+#: Records in one call of the Router, and concurrent calls: the defaults of the stream worker.
+CALL_RECORDS, CALLS = 128, 4
 #: Longest line in bytes; see `schemas.manifest` for the longest keys.
 MAX_LINE_BYTES = 1 << 20
 
-Item = tuple[ManifestRecord | None, RecordError | None]
+#: What `Content-Encoding` may say; what a body is compressed with is seen in itself.
+_ENCODINGS = ("gzip", "x-gzip", "zstd", "bzip2", "x-bzip2", "xz", "x-xz", "identity", "")
+_CHUNK_BYTES = 1 << 20
+
+#: A record; or what a line says that is none, and why it is none.
+Item = tuple[ManifestRecord | Mapping[str, Any], RecordError | None]
 
 
-async def read_lines(chunks: AsyncIterator[bytes], *, max_bytes: int, timeout_s: float) -> BinaryIO:
-    """The body in an unnamed temporary file, at its start. The caller closes it.
+async def read_lines(
+    chunks: AsyncIterator[bytes],
+    headers: Mapping[str, str],
+    *,
+    max_bytes: int,
+    timeout_s: float,
+) -> BinaryIO:
+    """Write the manifest in a body, as UTF-8, to an unnamed temporary file; see `plain_text`.
+
+    Args:
+        chunks: of the body, as they arrive.
+        headers: of the request.
+        max_bytes: largest size of the body, and of the manifest in it.
+        timeout_s: longest time for the body to arrive.
+
+    Returns:
+        The file, at its start. The caller closes it.
 
     Raises:
-        ApiError: 408, 413 or 422.
+        ApiError: 400, 408, 413, 415 or 503.
     """
-    file = tempfile.TemporaryFile(prefix="chorus-manifest-")  # noqa: SIM115  it is handed on
-    too_large = ApiError(
-        413,
-        f"the body has more than {max_bytes} bytes; send the manifest in parts",
-        code="manifest_too_large",
-    )
+    _check(headers)
+    file = _temporary_file()
     try:
         await receive(
             chunks,
-            lambda chunk: asyncio.to_thread(file.write, chunk),
+            lambda chunk: asyncio.to_thread(_write, file, chunk),
             max_bytes=max_bytes,
             timeout_s=timeout_s,
-            too_large=too_large,
+            too_large=_too_large("the body", max_bytes),
+            declared=declared_length(headers),
         )
-        if not file.tell():
-            raise invalid("the body is empty; send JSON lines")
+        return await asyncio.to_thread(_plain, file, max_bytes)
     except BaseException:
-        file.close()
+        with suppress(OSError):  # the rest that cannot be written either
+            file.close()
         raise
-    file.seek(0, os.SEEK_SET)
-    return file
+
+
+def _check(headers: Mapping[str, str]) -> None:
+    encoding = headers.get("content-encoding", "").strip().lower()
+    if encoding not in _ENCODINGS:
+        raise ApiError(
+            415,
+            f"the body is encoded (`Content-Encoding: {encoding[:20]}`); a manifest may be "
+            "compressed with gzip, zstd, bzip2 or xz",
+            code="unsupported_encoding",
+        )
+    if headers.get("content-type", "").strip().lower().startswith("multipart/"):
+        raise ApiError(
+            415,
+            "the body is a form; the manifest itself is to be the body, as of "
+            "`curl --data-binary @manifest.jsonl`",
+            code="unsupported_media_type",
+        )
+
+
+def _too_large(what: str, max_bytes: int) -> ApiError:
+    reason = f"{what} has more than {max_bytes} bytes; send the manifest in parts"
+    return ApiError(413, reason, code="manifest_too_large")
+
+
+def _temporary_file() -> BinaryIO:
+    with storing():
+        file = tempfile.TemporaryFile(prefix="chorus-manifest-")  # noqa: SIM115  returned to the caller
+    return cast(BinaryIO, file)
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    with storing():
+        file.write(data)
+
+
+def _plain(file: BinaryIO, max_bytes: int) -> BinaryIO:
+    """The manifest in `file` as UTF-8, at its start: the same file if that is what it has."""
+    with storing():
+        file.seek(0)  # writes the rest
+    found = file
+    try:
+        with plain_text(cast(Peekable, file), "the body") as text:
+            if text is not file:
+                found = _copy(text, max_bytes)
+    except ManifestFileError as error:
+        raise invalid(str(error)) from None
+    if found is not file:
+        file.close()
+    with storing():
+        size = found.seek(0, os.SEEK_END)
+    if not size:
+        found.close()
+        raise invalid("the body is empty; send records as JSON, one per line")
+    found.seek(0)
+    return found
+
+
+def _copy(text: Peekable, max_bytes: int) -> BinaryIO:
+    """A temporary file with the rest of `text`, unless that is too large, as a bomb is."""
+    copy = _temporary_file()
+    try:
+        while chunk := text.read(_CHUNK_BYTES):
+            _write(copy, chunk)
+            if copy.tell() > max_bytes:
+                raise _too_large("the manifest, decompressed and in UTF-8,", max_bytes)
+    except BaseException:
+        with suppress(OSError):  # the rest that cannot be written either
+            copy.close()
+        raise
+    return copy
 
 
 async def transcribe_lines(
-    backend: Backend, file: BinaryIO, charge: Callable[[float], None]
+    router: PatientRouter, file: BinaryIO, charge: Callable[[float], None]
 ) -> AsyncGenerator[bytes, None]:
-    """A line for each record of `file`, in the order in which they become ready.
+    """Yield a line for each record of a manifest, in the order in which they are finished.
 
-    `charge` is told the seconds of audio of each that was transcribed.
+    Failures of the service are retried, see `PatientRouter`.
 
-    At most `CALLS` lists are under way, and none is begun before what is ready has been taken: a
-    slow reader slows this down.
+    At most `CALLS` calls of the Router are under way, and a new one starts only when the finished
+    lines have been consumed: a slow reader slows the work down.
+
+    Args:
+        router: the Router.
+        file: the manifest, at its start.
+        charge: called with the seconds of audio of each record that was transcribed.
     """
     items = _items(file)
+    service = _Service(router)
     under_way: set[asyncio.Task[list[bytes]]] = set()
     try:
         while True:
             while len(under_way) < CALLS:
-                some = await asyncio.to_thread(lambda: list(islice(items, RECORDS)))
+                some = await asyncio.to_thread(lambda: list(islice(items, CALL_RECORDS)))
                 if not some:
                     break
-                under_way.add(asyncio.create_task(_transcribe(backend, some, charge)))
+                under_way.add(asyncio.create_task(_transcribe(service, some, charge)))
             if not under_way:
                 return
             done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
@@ -83,14 +178,27 @@ async def transcribe_lines(
             task.cancel()
 
 
+class _Service:
+    """The Router, asked with patience until it has been used up once; then until it answers."""
+
+    def __init__(self, router: PatientRouter) -> None:
+        self._router = router
+        self._down = False
+
+    async def transcribe(self, records: list[ManifestRecord]) -> list[Result]:
+        results = await self._router.transcribe(records, retry_s=0.0 if self._down else None)
+        self._down = all(map(is_outage, results))
+        return results
+
+
 async def _transcribe(
-    backend: Backend, items: list[Item], charge: Callable[[float], None]
+    service: _Service, items: list[Item], charge: Callable[[float], None]
 ) -> list[bytes]:
-    records = [record for record, _ in items if record is not None]
-    results = iter(await backend.transcribe(records) if records else [])
+    records = [record for record, _ in items if isinstance(record, ManifestRecord)]
+    results = iter(await service.transcribe(records) if records else [])
     lines = []
     for record, error in items:
-        found = next(results) if record is not None else error
+        found = next(results) if error is None else error
         if isinstance(found, Transcript):
             charge(found.duration)
             lines.append(encode_transcript(found) + b"\n")
@@ -106,14 +214,16 @@ def _items(file: BinaryIO) -> Iterator[Item]:
         if len(line) > MAX_LINE_BYTES:
             while line and not line.endswith(b"\n"):
                 line = file.readline(MAX_LINE_BYTES)
-            reason = f"has more than {MAX_LINE_BYTES} bytes"
-            yield None, _refused(number, ManifestError(ErrorCode.RECORD_JSON, reason))
+            reason = f"has more than {MAX_LINE_BYTES} bytes; one line is one record"
+            yield {}, _refused(number, ManifestError(ErrorCode.RECORD_JSON, reason))
         elif line.strip():
             try:
                 yield decode_manifest(line, default_id=str(number)), None
             except ManifestError as error:
-                yield None, _refused(number, error)
+                yield error.keys, _refused(number, error)
 
 
 def _refused(number: int, error: ManifestError) -> RecordError:
-    return RecordError(id=str(number), code=error.code, message=f"line {number}: {error}")
+    return RecordError(
+        id=error.id or str(number), code=error.code, message=f"line {number}: {error}"
+    )

@@ -1,6 +1,8 @@
-"""What the API counts, for Prometheus. One replica counts its own requests."""
+"""The API's metrics for Prometheus. Each replica counts its own requests."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -11,15 +13,27 @@ from prometheus_client import (
     generate_latest,
 )
 
-#: Seconds; audio of an hour takes minutes on a CPU.
+#: The library does not annotate it.
+_disable_created_metrics: Callable[[], None] = disable_created_metrics
+
+#: Seconds; an hour of audio takes minutes on a CPU.
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class Metrics:
-    """The API's metrics, in a registry of their own."""
+    """The API's metrics, in a registry of their own.
+
+    Attributes:
+        requests: counter of answered requests, by route and status.
+        seconds: histogram of the time from a request's headers to the end of its response, by
+            route.
+        under_way: gauge of the requests that are being worked on.
+        audio_seconds: counter of the seconds of audio received, by client.
+        worker_faults: gauge of the stream workers beside the models that do not run.
+    """
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second time series for each, which nobody asks for
+        _disable_created_metrics()  # they would double the number of time series
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "chorus_http_requests",
@@ -29,21 +43,27 @@ class Metrics:
         )
         self.seconds = Histogram(
             "chorus_http_request_seconds",
-            "From a request's headers to the end of its answer.",
+            "Time from a request's headers to the end of its response.",
             ["route"],
             buckets=_BUCKETS,
             registry=self._registry,
         )
         self.under_way = Gauge(
-            "chorus_http_requests_under_way", "Requests now.", registry=self._registry
+            "chorus_http_requests_under_way", "Requests being worked on.", registry=self._registry
         )
         self.audio_seconds = Counter(
             "chorus_http_audio_seconds",
-            "Seconds of audio taken in, by client.",
+            "Seconds of audio received, by client.",
             ["client"],
             registry=self._registry,
         )
 
+        self.worker_faults = Gauge(
+            "chorus_stream_worker_faults",
+            "Stream workers beside the models that do not run.",
+            registry=self._registry,
+        )
+
     def text(self) -> bytes:
-        """In Prometheus' text format."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)

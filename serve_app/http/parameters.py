@@ -1,4 +1,8 @@
-"""What a form of OpenAI's transcription endpoint asks for; what cannot be done is refused."""
+"""The parameters of a transcription request: their description, and how they are read.
+
+A parameter that would change the text and cannot be honoured is refused; one that has no effect is
+accepted and named in the answer.
+"""
 
 from __future__ import annotations
 
@@ -6,72 +10,151 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar, get_args
 
+from litestar.openapi.spec import Schema
+from litestar.openapi.spec.enums import OpenAPIType
+
 from schemas.manifest import MAX_PHRASE_CHARS, MAX_PHRASES
-from schemas.transcription_api import Granularity, ResponseFormat, TranscriptionRequest
+from schemas.settings import AUTO
+from schemas.transcription_api import (
+    Granularity,
+    ResponseFormat,
+    SubtitleShape,
+    TranscriptionRequest,
+)
+from serve_app.http.compatibility import COMPATIBLE, FALSE, TRUE, number_of
 from serve_app.http.errors import ApiError, invalid
+from serve_app.http.prompts import phrases_of
 
 #: Pattern of a language tag.
 LANGUAGE = r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}"
+#: The language of clients that do not know it.
+ANY_LANGUAGE = "auto"
 
-_KNOWN = frozenset(
-    {
-        "model",
-        "language",
-        "prompt",
-        "keywords",
-        "response_format",
-        "timestamp_granularities",
-        "include",
-        "stream",
-        "temperature",
-        "chunking_strategy",
-    }
+
+def _string(description: str, choices: tuple[str, ...] | None = None) -> Schema:
+    return Schema(
+        type=OpenAPIType.STRING, description=description, enum=list(choices) if choices else None
+    )
+
+
+def _strings(description: str, choices: tuple[str, ...] | None = None) -> Schema:
+    items = Schema(type=OpenAPIType.STRING, enum=list(choices) if choices else None)
+    return Schema(type=OpenAPIType.ARRAY, items=items, description=description)
+
+
+#: Lowest and highest values of the measures of subtitles.
+_WIDTHS, _COUNTS, _SECONDS = (10, 200), (1, 10), (0, 7)
+_PROMPT = (
+    "Words and phrases to bias recognition towards: a list with commas, semicolons or lines "
+    "between them, or text, of which the names are taken."
 )
-_TRUE, _FALSE = ("true", "1"), ("false", "0")
+#: The OpenAPI schema of each parameter but `model`, whose values are in the settings.
+PARAMETERS = {
+    "language": Schema(
+        type=OpenAPIType.STRING,
+        description="A language tag, such as `en` or `en-US`, as a hint for the routing rules; or "
+        f"`{ANY_LANGUAGE}`.",
+        pattern=f"^({LANGUAGE}|{ANY_LANGUAGE})?$",
+    ),
+    "prompt": _string(_PROMPT),
+    "hotwords": _string(f"{_PROMPT} The same as `prompt`."),
+    "keywords[]": _strings("Words and phrases to bias recognition towards."),
+    "response_format": _string("Format of the response.", get_args(ResponseFormat)),
+    "timestamp_granularities[]": _strings(
+        "Which time stamps to return; `word` is for `verbose_json`.", get_args(Granularity)
+    ),
+    "include[]": _strings("What else to return; for `json`.", ("logprobs",)),
+    "stream": Schema(
+        type=OpenAPIType.BOOLEAN,
+        description="Whether to answer with server-sent events; for `json`.",
+    ),
+    "max_line_width": Schema(
+        type=OpenAPIType.INTEGER,
+        minimum=_WIDTHS[0],
+        maximum=_WIDTHS[1],
+        description="Most characters in a line of a subtitle, 42 by default; also for segments.",
+    ),
+    "max_line_count": Schema(
+        type=OpenAPIType.INTEGER,
+        minimum=_COUNTS[0],
+        maximum=_COUNTS[1],
+        description="Most lines of a subtitle, 2 by default; also for segments.",
+    ),
+    "min_cue_seconds": Schema(
+        type=OpenAPIType.NUMBER,
+        minimum=_SECONDS[0],
+        maximum=_SECONDS[1],
+        description="Seconds for which a subtitle is shown at least, 1 by default, where the next "
+        "one allows it.",
+    ),
+    "chunking_strategy": _string("Only `auto`: long audio is split at silences.", ("auto",)),
+    **{name: each.schema for name, each in COMPATIBLE.items()},
+}
+_KNOWN = frozenset({"model", *(name.removesuffix("[]") for name in PARAMETERS)})
+_PROMPTS = ("prompt", "hotwords")
+#: Control characters that are not white space.
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 Choice = TypeVar("Choice", bound=str)
+Values = Mapping[str, Sequence[str]]
 
 
-def read_parameters(
-    fields: Mapping[str, Sequence[str]], targets: Sequence[str]
-) -> TranscriptionRequest:
-    """The request that `fields` make; names of lists may end in "[]".
+def read_parameters(fields: Values, models: Sequence[str]) -> TranscriptionRequest:
+    """Read the parameters of a request from the fields of its form.
 
     Args:
-        targets: what `model` may be.
+        fields: the values of each field; the name of a list may end in "[]". An empty value is
+            none.
+        models: the values that `model` may have.
 
     Raises:
-        ApiError: 404 for an unknown model, 422 for anything else.
+        ApiError: 404 for an unknown model, 400 for any other fault.
     """
     values: dict[str, list[str]] = {}
     for name, given in fields.items():
-        values.setdefault(name.removesuffix("[]"), []).extend(given)
-    unknown = sorted(values.keys() - _KNOWN)
+        values.setdefault(name.removesuffix("[]"), []).extend(filter(None, given))
+    unknown = sorted(name for name, given in values.items() if given and name not in _KNOWN)
     if unknown:
-        raise invalid(f"`{unknown[0]}` is no parameter that is supported", unknown[0])
+        supported = ", ".join(["model", *PARAMETERS])
+        reason = f"the parameter `{unknown[0]}` is not supported; supported are: {supported}"
+        raise invalid(reason, unknown[0])
+    without_effect: dict[str, str] = {}
     form = _one(values, "response_format", "json")
     response_format = _among(form, get_args(ResponseFormat), "response_format")
     request = TranscriptionRequest(
-        model=_model(values, targets),
+        model=_model(values, models),
         language=_language(values),
-        phrases=_phrases(values),
+        phrases=_phrases(values, without_effect),
         response_format=response_format,
-        granularities=_granularities(values, response_format),
+        granularities=_granularities(values, response_format, without_effect),
         logprobs=_logprobs(values, response_format),
-        stream=_flag(values, "stream"),
+        stream=_among(_one(values, "stream", "false").lower(), [*TRUE, *FALSE], "stream") in TRUE,
+        subtitles=_subtitles(values, response_format, without_effect),
+        without_effect=without_effect,
     )
     if request.stream and response_format != "json":
-        raise invalid("only `json` can be streamed", "stream")
+        raise invalid("`stream` needs `response_format` to be `json`", "stream")
     if _one(values, "chunking_strategy", "auto") != "auto":
-        raise invalid("only `auto` is supported: audio is split at silences", "chunking_strategy")
-    if float(_number(values, "temperature")) != 0:
-        raise invalid("only 0 is supported: decoding is greedy", "temperature")
+        reason = "`chunking_strategy` must be `auto`: audio is split at silences"
+        raise invalid(reason, "chunking_strategy")
+    _check_compatible(values, without_effect)
     return request
 
 
-def _one(values: Mapping[str, Sequence[str]], name: str, default: str) -> str:
+def _check_compatible(values: Values, without_effect: dict[str, str]) -> None:
+    for name, field in COMPATIBLE.items():
+        value = _one(values, name, "")
+        if not value:
+            continue
+        if not field.accepts(value):
+            raise invalid(f"`{name}` must be {field.values}", name)
+        if not field.is_default(value):
+            without_effect[name] = field.reason
+
+
+def _one(values: Values, name: str, default: str) -> str:
     given = values.get(name, [])
     if len(given) > 1:
-        raise invalid("give it once", name)
+        raise invalid(f"`{name}` is given more than once", name)
     return given[0] if given else default
 
 
@@ -79,77 +162,112 @@ def _among(value: str, choices: Sequence[Choice], name: str) -> Choice:
     for choice in choices:
         if value == choice:
             return choice
-    raise invalid(f"must be one of {', '.join(choices)}", name)
+    raise invalid(f"`{name}` must be one of: {', '.join(choices)}", name)
 
 
-def _model(values: Mapping[str, Sequence[str]], targets: Sequence[str]) -> str:
-    name = _one(values, "model", "")
-    if not name:
-        raise invalid(f"give a model: one of {', '.join(targets)}", "model")
-    if name not in targets:
+def _model(values: Values, models: Sequence[str]) -> str:
+    name = _one(values, "model", AUTO)
+    if name not in models:
         raise ApiError(
             404,
-            f"no such model; there are: {', '.join(targets)}",
+            f"this model does not exist; available are: {', '.join(models)}",
             param="model",
             code="model_not_found",
         )
     return name
 
 
-def _language(values: Mapping[str, Sequence[str]]) -> str | None:
-    language = _one(values, "language", "")
-    if language and not re.fullmatch(LANGUAGE, language):
-        raise invalid("must be a language tag like `en` or `en-US`", "language")
-    return language or None
+def _language(values: Values) -> str | None:
+    language = _one(values, "language", ANY_LANGUAGE)
+    if language == ANY_LANGUAGE:
+        return None
+    if not re.fullmatch(LANGUAGE, language):
+        reason = f"`language` must be a language tag such as `en` or `en-US`, or `{ANY_LANGUAGE}`"
+        raise invalid(reason, "language")
+    return language
 
 
-def _phrases(values: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Those of `keywords`, and the lines, or what commas part, of `prompt`."""
+def _phrases(values: Values, without_effect: dict[str, str]) -> tuple[str, ...]:
+    """The distinct phrases of the prompts and of `keywords`."""
+    keywords = _keywords(values)
     found: dict[str, None] = {}
-    given = {
-        "prompt": re.split(r"[\n,;]", _one(values, "prompt", "")),
-        "keywords": values.get("keywords", []),
-    }
-    for name, phrases in given.items():
-        for phrase in filter(None, map(str.strip, phrases)):
-            if len(phrase) > MAX_PHRASE_CHARS:
-                reason = f"has a phrase of more than {MAX_PHRASE_CHARS} characters"
-                raise invalid(f"{reason}; part phrases by commas", name)
-            if any(ord(char) < 32 for char in phrase):
-                raise invalid("has a control character", name)
+    for name in _PROMPTS:
+        prompt = _one(values, name, "")
+        if _CONTROL.search(prompt):
+            raise invalid(f"`{name}` has a control character", name)
+        phrases, complete = phrases_of(prompt)
+        if not complete:
+            without_effect[name] = (
+                "only phrases can be listened for: the items of its lists and the names in its "
+                "sentences are, the rest is left"
+            )
+        for phrase in phrases:
+            if phrase not in found and len({**found, **keywords}) >= MAX_PHRASES:
+                reason = f"{MAX_PHRASES} phrases are listened for, the others are left"
+                without_effect[name] = reason
+                break
             found[phrase] = None
-        if len(found) > MAX_PHRASES:
-            raise invalid(f"makes more than {MAX_PHRASES} phrases", name)
-    return tuple(found)
+    return tuple({**found, **keywords})
+
+
+def _keywords(values: Values) -> dict[str, None]:
+    keywords = dict.fromkeys(filter(None, map(str.strip, values.get("keywords", []))))
+    for phrase in keywords:
+        if len(phrase) > MAX_PHRASE_CHARS:
+            reason = f"`keywords` has a phrase of more than {MAX_PHRASE_CHARS} characters"
+            raise invalid(f"{reason}; give each as a value of its own", "keywords")
+        if any(ord(char) < 32 for char in phrase):
+            raise invalid("`keywords` has a control character", "keywords")
+    if len(keywords) > MAX_PHRASES:
+        raise invalid(f"`keywords` has more than {MAX_PHRASES} phrases", "keywords")
+    return keywords
 
 
 def _granularities(
-    values: Mapping[str, Sequence[str]], response_format: str
+    values: Values, response_format: str, without_effect: dict[str, str]
 ) -> frozenset[Granularity]:
     name = "timestamp_granularities"
-    given = values.get(name)
-    if given is None:
+    choices = frozenset(_among(each, get_args(Granularity), name) for each in values.get(name, []))
+    if not choices:
         return frozenset({"segment"})
     if response_format != "verbose_json":
-        raise invalid("needs `response_format` to be `verbose_json`", name)
-    return frozenset(_among(each, get_args(Granularity), name) for each in given)
+        if "word" in choices:
+            reason = f"`word` in `{name}` needs `response_format` to be `verbose_json`"
+            raise invalid(reason, name)
+        if response_format in ("json", "text"):
+            without_effect[name] = f"a response in {response_format} has no time stamps"
+    return choices
 
 
-def _logprobs(values: Mapping[str, Sequence[str]], response_format: str) -> bool:
+def _subtitles(
+    values: Values, response_format: str, without_effect: dict[str, str]
+) -> SubtitleShape:
+    shape = SubtitleShape(
+        line_width=round(_measure(values, "max_line_width", _WIDTHS, 42)),
+        line_count=round(_measure(values, "max_line_count", _COUNTS, 2)),
+        shortest_s=_measure(values, "min_cue_seconds", _SECONDS, 1),
+    )
+    places = {"max_line_width": "verbose_json", "max_line_count": "verbose_json"}
+    for name in (*places, "min_cue_seconds"):
+        if values.get(name) and response_format not in ("srt", "vtt", places.get(name)):
+            without_effect[name] = f"a response in {response_format} has no subtitles"
+    return shape
+
+
+def _measure(values: Values, name: str, limits: tuple[int, int], default: float) -> float:
+    given = _one(values, name, str(default))
+    low, high = limits
+    found = number_of(given)
+    if not low <= found <= high or (limits != _SECONDS and not found.is_integer()):
+        kind = "a number" if limits == _SECONDS else "a whole number"
+        raise invalid(f"`{name}` must be {kind} from {low} to {high}", name)
+    return found
+
+
+def _logprobs(values: Values, response_format: str) -> bool:
     given = values.get("include", [])
     for each in given:
         _among(each, ["logprobs"], "include")
     if given and response_format != "json":
-        raise invalid("needs `response_format` to be `json`", "include")
+        raise invalid("`include` needs `response_format` to be `json`", "include")
     return bool(given)
-
-
-def _flag(values: Mapping[str, Sequence[str]], name: str) -> bool:
-    return _among(_one(values, name, "false").lower(), [*_TRUE, *_FALSE], name) in _TRUE
-
-
-def _number(values: Mapping[str, Sequence[str]], name: str) -> float:
-    try:
-        return float(_one(values, name, "0"))
-    except ValueError:
-        raise invalid("must be a number", name) from None

@@ -1,43 +1,64 @@
-"""What Serve's proxy does before and after the API: a middleware that it is told to load.
+"""A middleware in Ray Serve's HTTP proxy, in front of the API.
 
-The proxy takes in a body as fast as it comes, whatever the API makes of it, so the limit of its
-bytes must hold there too. It takes in headers without end, and fails where some are not UTF-8. And
-when a replica of the API dies over a request, the proxy ends it without an answer, which reaches
-the client as a bare 500.
+The proxy reads a body as fast as it arrives, whether or not the API consumes it, so the size limit
+must be enforced there too. It accepts headers of any size, and fails on some that are not UTF-8.
+While there is no API yet, it answers 404 in plain text. When a replica of the API dies during a
+request, it sends no response, which reaches the client as a bare 500. And its own answers have
+nothing of what web pages need to read them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from serve_app.http.every_answer import Cors, with_request_id
+from serve_app.system.ray_environment import MAX_BODY_VARIABLE, ORIGINS_VARIABLE
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-#: Status, message and code.
+#: Status, message and error code of a refused request.
 Fault = tuple[int, str, str]
 
-#: Bytes of a body, for the proxy: it does not see the settings. `serve_app.app.start` sets it.
-MAX_BODY_VARIABLE = "CHORUS_HTTP_MAX_BODY_BYTES"
-#: Bytes of a request's headers, their names too; uvicorn takes in any number.
+#: Largest total size of a request's headers, with their names; uvicorn has no limit.
 MAX_HEAD_BYTES = 64 << 10
+#: Seconds that the API has to answer a request whose body is too large.
+ANSWER_S = 5.0
+#: Paths of Serve's own answers: health, routes.
+_SERVES_OWN = "/-/"
 
 
 def middlewares() -> list[Any]:
-    """Called by Serve's proxy when it starts; see `serve_app.ray_environment`."""
+    """The middlewares of the proxy; Serve calls this at its start, see `ray_environment`."""
     from starlette.middleware import Middleware
+    from uvicorn.config import HTTP_PROTOCOLS
 
     from schemas.settings import HttpSettings
 
+    # Serve has no setting for uvicorn's parser.
+    HTTP_PROTOCOLS["auto"] = "serve_app.http.parser:Http11"
     limit = os.environ.get(MAX_BODY_VARIABLE) or HttpSettings().max_upload_bytes
-    return [Middleware(Guard, max_bytes=int(limit))]
+    found = [Middleware(Guard, max_bytes=int(limit))]
+    if origins := os.environ.get(ORIGINS_VARIABLE, "").split():
+        found.append(Middleware(Cors, origins=origins))
+    return found  # the last one is in front
 
 
 class Guard:
-    """Answers what is too long or would break the proxy, and what the application has no answer to.
+    """Refuses oversized or malformed requests, and answers those that the application does not.
 
-    With 431 or 400 a head, with 413 a body, with 503 a request whose replica is gone.
+    Each request has an ID behind it, and each answer has it too.
+
+    The statuses are 431 or 400 for the headers, 413 for the body, 404 for WebSockets, and 503 while
+    there is no application or where the replica died. A body that is too large is not passed on;
+    the application has `ANSWER_S` seconds to refuse it in its own way, with headers for browsers.
+
+    Args:
+        app: the application behind the middleware.
+        max_bytes: largest size of a body.
     """
 
     def __init__(
@@ -47,65 +68,142 @@ class Guard:
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if fault := self._head_fault(scope.get("headers", ())):
-            if scope["type"] == "http":
-                await _refuse(send, *fault)
-            else:
-                await send({"type": "websocket.close"})  # before it is open: 403
-            return
-        if scope["type"] != "http":
+        """Handle one connection, as the ASGI specification has it."""
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        answered = refused = False
-        received = 0
+        fault = _head_fault(scope.get("headers", ()))
+        send = with_request_id(scope, send)  # it may replace a header
+        if scope["type"] == "websocket":
+            await _refuse_websocket(scope, send)
+        elif fault is not None:
+            await _refuse(send, *fault)
+        else:
+            await self._pass(scope, receive, send)
 
-        async def bounded() -> Message:
-            nonlocal received, refused
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_bytes:
-                refused = True
-                return {"type": "http.disconnect"}  # which ends the work on it
-            return message
+    async def _pass(self, scope: Message, receive: Receive, send: Send) -> None:
+        body = _Body(receive, self._max_bytes, _declared(scope.get("headers", ())))
+        answer = _Answer(send, translate=not scope["path"].startswith(_SERVES_OWN))
+        await self._app(scope, body.receive, answer.send)
+        if answer.fault is not None:
+            await _refuse(send, *answer.fault)
+        elif not answer.started:
+            reason = "the process that worked on this request ended; try again"
+            too_large = f"the body has more than {self._max_bytes} bytes; compress or split it"
+            fault = (503, reason, "interrupted")
+            await _refuse(send, *((413, too_large, "too_large") if body.too_large else fault))
 
-        async def note(message: Message) -> None:
-            nonlocal answered
-            if refused and not answered:
-                return  # ours is the answer
-            answered = True
-            await send(message)
 
-        await self._app(scope, bounded, note)
-        if refused and not answered:
-            await _refuse(send, *self._body_fault())
-        elif not answered:
-            reason = "a part of the service ended over this request; try again"
-            await _refuse(send, 503, reason, "interrupted")
+class _Body:
+    """The body of a request, of which no more than the limit is passed on.
 
-    def _head_fault(self, headers: Sequence[tuple[bytes, bytes]]) -> Fault | None:
-        if sum(len(name) + len(value) for name, value in headers) > MAX_HEAD_BYTES:
-            return 431, f"the headers have more than {MAX_HEAD_BYTES} bytes", "headers_too_large"
-        for name, value in headers:
-            try:
-                value.decode()  # as Serve does with some of them, and breaks where it cannot
-            except UnicodeDecodeError:
-                return 400, f"the header `{name.decode()}` is not UTF-8", "invalid_header"
-            if name == b"content-length" and int(value) > self._max_bytes:
-                return self._body_fault()
+    Args:
+        receive: the next message from the client.
+        max_bytes: the limit.
+        declared: the size in the headers, 0 if there is none.
+
+    Attributes:
+        too_large: whether the body exceeds the limit.
+    """
+
+    def __init__(self, receive: Receive, max_bytes: int, declared: int) -> None:
+        self._receive = receive
+        self._left = max_bytes
+        self.too_large = declared > max_bytes
+
+    async def receive(self) -> Message:
+        if self.too_large:
+            return await self._disconnect()
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        self.too_large = self._left < 0
+        return message  # with what is too much, so that the application sees it and can say so
+
+    async def _disconnect(self) -> Message:
+        """Drop the rest of the body until the client disconnects, or the time is over."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                while (message := await self._receive())["type"] != "http.disconnect":
+                    pass
+                return message
+        except TimeoutError:
+            return {"type": "http.disconnect"}
+
+
+class _Answer:
+    """The response, unless it is one of Serve's own errors, which are plain text.
+
+    Args:
+        send: sends a message to the client.
+        translate: whether errors in plain text are held back.
+
+    Attributes:
+        started: whether the response has begun.
+        fault: what to answer instead of the error that was held back.
+    """
+
+    def __init__(self, send: Send, *, translate: bool) -> None:
+        self._send = send
+        self._translate = translate
+        self.started = False
+        self.fault: Fault | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and self._translate:
+            self.fault = _serve_fault(message)
+        if self.fault is None:
+            self.started = True
+            await self._send(message)
+
+
+def _serve_fault(start: Message) -> Fault | None:
+    """What to answer instead of an error of Serve's; None for the application's own response."""
+    status = start["status"]
+    kind = dict(start.get("headers", ())).get(b"content-type", b"")
+    if status < 400 or kind.startswith(b"application/json"):
         return None
+    if status == 404:
+        return 503, "the service is not up yet, or is being replaced; try again", "starting"
+    if status == 408:
+        return 408, "the time that the request itself allows is over", "timeout"
+    return 503, "the service cannot answer at the moment; try again", "unavailable"
 
-    def _body_fault(self) -> Fault:
-        return 413, f"the body has more than {self._max_bytes} bytes", "too_large"
+
+def _declared(headers: Sequence[tuple[bytes, bytes]]) -> int:
+    """The size of the body in the headers; 0 if there is none."""
+    return max((int(value) for name, value in headers if name == b"content-length"), default=0)
 
 
-async def _refuse(send: Send, status: int, message: str, code: str) -> None:
-    # imported here: the proxy has no other use for it
+def _head_fault(headers: Sequence[tuple[bytes, bytes]]) -> Fault | None:
+    if sum(len(name) + len(value) for name, value in headers) > MAX_HEAD_BYTES:
+        reason = f"the headers have more than {MAX_HEAD_BYTES} bytes; send fewer or shorter ones"
+        return 431, reason, "headers_too_large"
+    for name, value in headers:
+        try:
+            value.decode()  # Serve decodes some of them, and fails if they are not UTF-8
+        except UnicodeDecodeError:
+            return 400, f"the header `{name.decode()}` is not UTF-8", "invalid_header"
+    return None
+
+
+async def _refuse_websocket(scope: Message, send: Send) -> None:
+    """Answer an attempt to open a WebSocket, of which there are none, as any unknown path."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})  # before it is open: 403
+        return
+    reason = "there are no WebSockets here; send a file to POST /v1/audio/transcriptions"
+    await _refuse(send, 404, reason, "http_error", prefix="websocket.")
+
+
+async def _refuse(send: Send, status: int, message: str, code: str, *, prefix: str = "") -> None:
+    # imported only here: the proxy rarely needs it
     import msgspec
 
     from serve_app.http.errors import ApiError
 
     error = ApiError(status, message, code=code)
-    headers = {"content-type": "application/json", **error.headers}
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": msgspec.json.encode(error.body)})
+    body = msgspec.json.encode(error.body)
+    kind = {"content-type": "application/json", "content-length": str(len(body))}
+    raw = [(name.encode(), value.encode()) for name, value in {**kind, **error.headers}.items()]
+    await send({"type": f"{prefix}http.response.start", "status": status, "headers": raw})
+    await send({"type": f"{prefix}http.response.body", "body": body})

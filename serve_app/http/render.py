@@ -1,7 +1,8 @@
-"""From pieces of a transcript to an answer in the format that was asked for."""
+"""Render the pieces of a transcript as a response in the requested format."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -10,20 +11,23 @@ from msgspec.structs import replace
 from schemas.transcript import Word
 from schemas.transcription_api import (
     ApiWord,
+    InputTokens,
     LogProb,
     Segment,
+    SubtitleShape,
     TextDone,
+    TokenUsage,
     Transcription,
     TranscriptionRequest,
     Usage,
     VerboseTranscription,
 )
 from schemas.transcription_api import Piece as ApiPiece
-from serve_app.engines.base import Clip
-from serve_app.http.segments import log_confidence, make_segments, srt, vtt
-from serve_app.http.speech import Piece, silence, whole_text
+from serve_app.audio.clip import Clip
+from serve_app.http.segments import log_confidence, make_segments, shown, srt, vtt
+from serve_app.http.upload import UploadPart, join_texts, no_speech_probability, suppressed
 
-#: What a client is told of the language where it has not said it itself.
+#: The language in a response to a request without one.
 UNKNOWN_LANGUAGE = "unknown"
 
 MEDIA_TYPES = {
@@ -36,49 +40,76 @@ MEDIA_TYPES = {
 
 
 def render(
-    pieces: Sequence[Piece],
+    pieces: Sequence[UploadPart],
     request: TranscriptionRequest,
     *,
     seconds: float,
-    usage: Usage,
     speech: Clip | None,
 ) -> bytes:
-    """The body of the answer.
+    """Render the body of a response.
 
     Args:
-        seconds: of the file.
-        speech: probabilities of speech; needed for "verbose_json".
+        pieces: all pieces of the file, in order.
+        request: the parameters of the request.
+        seconds: length of the file.
+        speech: probabilities of speech by frame; needed for "verbose_json".
     """
     match request.response_format:
         case "text":
-            return (whole_text(pieces) + "\n").encode()
+            return (join_texts(pieces) + "\n").encode()
         case "srt":
-            return srt(segments_of(pieces)).encode()
+            return srt(_subtitles(pieces, request, seconds), request.subtitles).encode()
         case "vtt":
-            return vtt(segments_of(pieces)).encode()
+            return vtt(_subtitles(pieces, request, seconds), request.subtitles).encode()
         case "verbose_json":
-            return msgspec.json.encode(_verbose(pieces, request, seconds, usage, speech))
+            return msgspec.json.encode(_verbose(pieces, request, seconds, speech))
         case "json":
             probabilities = log_probs(pieces) if request.logprobs else None
-            text = whole_text(pieces)
+            text = join_texts(pieces)
             return msgspec.json.encode(
                 Transcription(
                     text=text,
-                    usage=usage,
+                    usage=_usage(seconds),
                     logprobs=probabilities,
                     phrases_used=phrases_used(pieces),
+                    without_effect=request.without_effect or None,
+                    suppressed=suppressed(pieces),
                 )
             )
 
 
-def done(pieces: Sequence[Piece], request: TranscriptionRequest, usage: Usage) -> TextDone:
-    """The last event of a stream."""
-    probabilities = log_probs(pieces) if request.logprobs else None
-    return TextDone(text=whole_text(pieces), usage=usage, logprobs=probabilities)
+def done_event(
+    pieces: Sequence[UploadPart], request: TranscriptionRequest, seconds: float
+) -> TextDone:
+    """The last event of a stream.
+
+    Args:
+        pieces: all pieces of the file, in order.
+        request: the parameters of the request.
+        seconds: length of the file.
+    """
+    text = join_texts(pieces)
+    audio, words = math.ceil(round(seconds * 10, 3)), len(text.split())
+    return TextDone(
+        text=text,
+        usage=TokenUsage(
+            input_tokens=audio,
+            output_tokens=words,
+            total_tokens=audio + words,
+            input_token_details=InputTokens(audio),
+        ),
+        logprobs=log_probs(pieces) if request.logprobs else None,
+        without_effect=request.without_effect or None,
+        suppressed=suppressed(pieces),
+    )
 
 
-def log_probs(pieces: Sequence[Piece]) -> list[LogProb]:
-    """Of every word that has a confidence."""
+def _usage(seconds: float) -> Usage:
+    return Usage(math.ceil(seconds))
+
+
+def log_probs(pieces: Sequence[UploadPart]) -> list[LogProb]:
+    """The log probability of every word that has a confidence."""
     return [
         LogProb(word.word, found, list(word.word.encode()))
         for word in _words(pieces)
@@ -86,8 +117,11 @@ def log_probs(pieces: Sequence[Piece]) -> list[LogProb]:
     ]
 
 
-def phrases_used(pieces: Sequence[Piece]) -> dict[str, int] | None:
-    """By model, in the piece where it listened for the fewest; None where none were asked for."""
+def phrases_used(pieces: Sequence[UploadPart]) -> dict[str, int] | None:
+    """How many phrases each model was biased towards, in the piece with the fewest.
+
+    None if the request has no phrases.
+    """
     fewest: dict[str, int] = {}
     for piece in pieces:
         for model, count in (piece.transcript.phrases_used or {}).items():
@@ -95,35 +129,42 @@ def phrases_used(pieces: Sequence[Piece]) -> dict[str, int] | None:
     return fewest or None
 
 
-def segments_of(pieces: Sequence[Piece]) -> list[Segment]:
-    """Segments by words; a piece whose model has no times is one of its own."""
-    segments: list[Segment] = []
+def segments_of(pieces: Sequence[UploadPart], shape: SubtitleShape) -> list[Segment]:
+    """Group the words into segments; a piece without word times becomes one segment."""
+    groups: list[list[Word]] = [[]]
     for piece in pieces:
-        words = piece.words
-        if words is None and piece.text:
-            words = [Word(piece.text, piece.start, piece.end, piece.transcript.confidence)]
-        for each in make_segments(words or []):
-            segments.append(replace(each, id=len(segments)))
-    return segments
+        if piece.words is not None:
+            groups[-1] += piece.words
+        elif piece.text:
+            whole = Word(piece.text, piece.start, piece.end, piece.transcript.confidence)
+            groups += [[whole], []]
+    found = [each for words in groups for each in make_segments(words, shape)]
+    return [replace(each, id=number) for number, each in enumerate(found)]
 
 
-def _words(pieces: Sequence[Piece]) -> list[Word]:
+def _subtitles(
+    pieces: Sequence[UploadPart], request: TranscriptionRequest, seconds: float
+) -> list[Segment]:
+    shape = request.subtitles
+    return shown(segments_of(pieces, shape), shape, seconds)
+
+
+def _words(pieces: Sequence[UploadPart]) -> list[Word]:
     return [word for piece in pieces for word in piece.words or ()]
 
 
 def _verbose(
-    pieces: Sequence[Piece],
+    pieces: Sequence[UploadPart],
     request: TranscriptionRequest,
     seconds: float,
-    usage: Usage,
     speech: Clip | None,
 ) -> VerboseTranscription:
     segments = None
     if "segment" in request.granularities:
-        segments = segments_of(pieces)
+        segments = segments_of(pieces, request.subtitles)
         if speech is not None:
             segments = [
-                replace(each, no_speech_prob=silence(speech, each.start, each.end))
+                replace(each, no_speech_prob=no_speech_probability(speech, each.start, each.end))
                 for each in segments
             ]
     words = None
@@ -133,15 +174,17 @@ def _verbose(
         task="transcribe",
         language=request.language or UNKNOWN_LANGUAGE,
         duration=round(seconds, 3),
-        text=whole_text(pieces),
-        usage=usage,
+        text=join_texts(pieces),
+        usage=_usage(seconds),
         segments=segments,
         words=words,
         pieces=[_piece(each) for each in pieces],
+        without_effect=request.without_effect or None,
+        suppressed=suppressed(pieces),
     )
 
 
-def _piece(piece: Piece) -> ApiPiece:
+def _piece(piece: UploadPart) -> ApiPiece:
     found = piece.transcript
     return ApiPiece(
         start=piece.start,
@@ -149,6 +192,7 @@ def _piece(piece: Piece) -> ApiPiece:
         rule=found.rule,
         selected_model=found.selected_model,
         model_sha256=found.model_sha256,
+        model_version=found.model_version,
         plan=found.plan,
         confidence=found.confidence,
         failed_models=found.failed_models,

@@ -1,117 +1,166 @@
-"""What the routes share."""
+"""The state that the routes share, and a streamed response that cleans up after itself."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
+from litestar.connection import ASGIConnection
 from litestar.response import Stream
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from schemas.settings import AUTO, HttpSettings, Settings
 from schemas.transcription_api import ApiModel
-from serve_app.engines.base import Clip
+from serve_app.audio.clip import Recording
 from serve_app.http.errors import ApiError
 from serve_app.http.gate import Client, Gate
 from serve_app.http.metrics import Metrics
-from serve_app.http.speech import Backend
-from serve_app.plans import Planner
+from serve_app.http.retries import PatientRouter
+from serve_app.registry.source import fixed_version
+from serve_app.router.protocol import Backend
+from serve_app.routing.plans import Planner
+
+WorkerFaults = Callable[[], Mapping[str, str]]
 
 
 class Decoder(Protocol):
-    """See `serve_app.audio.untrusted.MediaDecoder`."""
+    """Decodes uploaded audio; `serve_app.audio.sandbox.MediaDecoder` is one."""
 
-    async def decode(self, source: int, *, name: str = "the file") -> Clip: ...
+    async def decode(self, source: int, *, name: str = "the file") -> Recording:
+        """Decode a file.
 
-    async def close(self) -> None: ...
+        Args:
+            source: descriptor of the file, at its start.
+            name: what error messages call the file.
+
+        Raises:
+            serve_app.audio.AudioError: it cannot be decoded.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free the decoder's processes."""
+        ...
 
 
-class HeldStream(Stream):
-    """An answer bit by bit; `held` is closed when it has ended, however that is.
+class CleanupStream(Stream):
+    """A streamed response that frees its resources when it ends, whether it was sent or not.
 
-    The bits' own generator could not see to that: it has not even begun where a client goes away
-    before the first of them.
+    The generator of the chunks cannot do that itself: it has not even started if the client
+    disconnects before the first chunk.
+
+    Args:
+        chunks: of the body; the generator is closed too.
+        resources: closed when the response ends.
+        options: of `litestar.response.Stream`.
     """
 
     def __init__(
-        self, bits: AsyncGenerator[bytes, None], held: AsyncExitStack, **options: Any
+        self, chunks: AsyncGenerator[bytes, None], resources: AsyncExitStack, **options: Any
     ) -> None:
-        held.push_async_callback(bits.aclose)
-        super().__init__(_all_of(bits, held), **options)
-        self._held = held
+        resources.push_async_callback(chunks.aclose)
+        super().__init__(_with_cleanup(chunks, resources), **options)
+        self._resources = resources
 
     def to_asgi_response(self, *args: Any, **options: Any) -> ASGIApp:  # type: ignore[override]
+        """Wrap Litestar's ASGI response so that the resources are closed after it."""
         answer = super().to_asgi_response(*args, **options)
 
         async def send_all(scope: Scope, receive: Receive, send: Send) -> None:
-            async with self._held:
+            async with self._resources:
                 await answer(scope, receive, send)
 
         return send_all
 
 
-async def _all_of(
-    bits: AsyncGenerator[bytes, None], held: AsyncExitStack
+async def _with_cleanup(
+    chunks: AsyncGenerator[bytes, None], resources: AsyncExitStack
 ) -> AsyncGenerator[bytes, None]:
-    """The bits. After the last, `held` is closed at once: who has the whole answer may come again,
-    while the server takes a moment to say that it has been sent."""
-    async with held:
-        async for bit in bits:
-            yield bit
+    """Yield the chunks, then close `resources`.
+
+    Not only when the response has been sent, which the server notices a moment later: a client
+    with the complete response may already send its next request, which needs the place to be free.
+    """
+    async with resources:
+        async for chunk in chunks:
+            yield chunk
 
 
 @dataclass
 class Service:
-    """What the routes share. Belongs to one event loop.
+    """The state that the routes share. Belongs to one event loop.
 
     Attributes:
-        models: what `model` of a request may be, by name.
-        places: requests that may come in yet.
+        settings: the section `http` of the settings.
+        backend: the Router.
+        router: the same, asked again where it fails.
+        decoder: decodes uploads.
+        gate: checks API keys and limits.
+        metrics: of this API process.
+        models: what `model` of a request may name, by name.
+        free_places: how many more requests are admitted at the moment.
+        worker_faults: asks why stream workers beside the models do not run, by instance; blocks.
     """
 
     settings: HttpSettings
     backend: Backend
+    router: PatientRouter
     decoder: Decoder
     gate: Gate
     metrics: Metrics
     models: dict[str, ApiModel]
-    places: int
+    free_places: int
+    worker_faults: WorkerFaults = dict
+
+    def target(self, model: str) -> str | None:
+        """The model or plan that a name of `models` stands for; None for the routing rules."""
+        name = self.settings.models.get(model, model)
+        return None if name == AUTO else name.partition(":")[0]
+
+    def client(self, request: ASGIConnection[Any, Any, Any, Any]) -> Client:
+        """The client that `request` belongs to; see `Gate.client`."""
+        address = request.client.host if request.client is not None else ""
+        return self.gate.client(request.headers.get("authorization"), address)
 
     @contextmanager
     def admitted(self, client: Client) -> Iterator[None]:
-        """While a request of `client` is worked on.
+        """Hold a place for a request of `client` within the block.
 
         Raises:
-            ApiError: 429 or 503, too many at once.
+            ApiError: 429 or 503, too many concurrent requests.
         """
-        if self.places <= 0:
-            raise ApiError(503, "too many requests at once", code="overloaded", retry_after_s=1)
-        self.places -= 1
+        if self.free_places <= 0:
+            reason = "the service has reached its limit of concurrent requests; try again"
+            raise ApiError(503, reason, code="overloaded", retry_after_s=1)
+        self.free_places -= 1
         try:
             with client.request():
                 yield
         finally:
-            self.places += 1
+            self.free_places += 1
 
 
-def make_service(settings: Settings, backend: Backend, decoder: Decoder) -> Service:
-    """For the settings' models and plans.
+def make_service(
+    settings: Settings, backend: Backend, decoder: Decoder, worker_faults: WorkerFaults = dict
+) -> Service:
+    """Make the service for the settings' models and plans; see `Service`.
 
     Raises:
-        serve_app.http.gate.MissingKeyError: a key is not in the environment.
+        schemas.settings.SettingsError: a key is not in the environment, or is there twice.
     """
     http = settings.http or HttpSettings()
     return Service(
         settings=http,
         backend=backend,
+        router=PatientRouter(backend),
         decoder=decoder,
         gate=Gate(http),
         metrics=Metrics(),
         models=_models(settings),
-        places=http.max_requests,
+        free_places=http.max_requests,
+        worker_faults=worker_faults,
     )
 
 
@@ -125,10 +174,13 @@ def _models(settings: Settings) -> dict[str, ApiModel]:
         **dict.fromkeys(settings.models, "model"),
     }
     for name, model in settings.models.items():
-        version = Path(model.path).parent.name if model.path is not None else ""
-        if version.isdigit():  # a folder that `chorus finetune` made: .../NAME/2/model.nemo
+        version = fixed_version(model)
+        if version is not None:
             kinds[f"{name}:{version}"] = "version"
             members[f"{name}:{version}"] = (name,)
+    for alias, target in (settings.http or HttpSettings()).models.items():
+        kinds[alias] = "alias"
+        members[alias] = members[target]
     return {
         name: ApiModel(
             id=name,

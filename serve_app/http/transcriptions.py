@@ -1,8 +1,9 @@
-"""`POST /v1/audio/transcriptions`, as OpenAI's clients speak it."""
+"""`POST /v1/audio/transcriptions`, compatible with OpenAI's clients."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
@@ -11,19 +12,21 @@ import msgspec
 from litestar import Request, Response, post
 
 from schemas.failures import RecordError
-from schemas.transcription_api import TextDelta, TranscriptionRequest, Usage
+from schemas.transcription_api import TextDelta, TranscriptionRequest
 from serve_app.audio import AudioError
-from serve_app.audio.speech import speech_probabilities
-from serve_app.engines.base import Clip
+from serve_app.audio.clip import SAMPLE_RATE, Recording
+from serve_app.audio.voice_activity import speech_probabilities
 from serve_app.http import openapi
-from serve_app.http.errors import ApiError, invalid, of_record
+from serve_app.http.errors import ApiError, invalid, record_error
+from serve_app.http.every_answer import WITHOUT_EFFECT
 from serve_app.http.forms import read_form
 from serve_app.http.gate import Client
 from serve_app.http.parameters import read_parameters
-from serve_app.http.render import MEDIA_TYPES, done, render
-from serve_app.http.service import HeldStream, Service
-from serve_app.http.speech import Piece, speech_seconds, transcribe
-from serve_app.reading import SAMPLE_RATE
+from serve_app.http.render import MEDIA_TYPES, done_event, render
+from serve_app.http.service import CleanupStream, Service
+from serve_app.http.upload import UploadPart, transcribe
+
+logger = logging.getLogger(__name__)
 
 
 @post(
@@ -31,91 +34,108 @@ from serve_app.reading import SAMPLE_RATE
     status_code=200,
     operation_class=openapi.TranscriptionOperation,
     responses={
-        **openapi.transcribed(),
-        **openapi.failures(401, 404, 408, 413, 415, 422, 429, 500, 503),
+        **openapi.transcription_response(),
+        **openapi.error_responses(400, 401, 404, 408, 413, 415, 429, 500, 503),
     },
 )
 async def create_transcription(request: Request[Any, Any, Any], service: Service) -> Response[Any]:
-    """Transcribe a file."""
+    """Transcribe an audio or video file."""
     settings = service.settings
-    client = service.gate.client(request.headers.get("authorization"))
-    async with AsyncExitStack() as held:
-        held.enter_context(service.admitted(client))
+    client = service.client(request)
+    async with AsyncExitStack() as resources:
+        resources.enter_context(service.admitted(client))
         deadline = asyncio.get_running_loop().time() + settings.timeout_s
-        asked, clip = await _receive(request, service, client)
-        usage = Usage(speech_seconds(clip))
-        pieces = transcribe(service.backend, clip, asked, request.state.request_id, settings)
-        if asked.stream:
-            events = _events(pieces, asked, usage, deadline)
-            headers = {"cache-control": "no-cache"}
+        parameters, recording = await _receive(request, service, client)
+        clip = recording.clip
+        seconds, request_id = len(clip) / SAMPLE_RATE, request.state.request_id
+        pieces = transcribe(
+            service.router,
+            recording,
+            parameters,
+            service.target(parameters.model),
+            request_id,
+            settings,
+        )
+        headers = _notes(parameters)
+        if parameters.stream:
+            events = _events(pieces, parameters, seconds, deadline, request_id)
+            headers["cache-control"] = "no-cache"
             kind = "text/event-stream"
-            return HeldStream(events, held.pop_all(), media_type=kind, headers=headers)
+            return CleanupStream(events, resources.pop_all(), media_type=kind, headers=headers)
         async with aclosing(pieces):
             found = await _all(pieces, deadline)
         speech = None
-        if asked.response_format == "verbose_json":
+        if parameters.response_format == "verbose_json":
             speech = await asyncio.to_thread(speech_probabilities, clip)
-        seconds = len(clip) / SAMPLE_RATE
-        body = render(found, asked, seconds=seconds, usage=usage, speech=speech)
-        return Response(body, media_type=MEDIA_TYPES[asked.response_format])
+        body = render(found, parameters, seconds=seconds, speech=speech)
+        kind = MEDIA_TYPES[parameters.response_format]
+        return Response(body, media_type=kind, headers=headers)
+
+
+def _notes(parameters: TranscriptionRequest) -> dict[str, str]:
+    """The header that names the parameters without effect: some formats have no place for them."""
+    names = ", ".join(parameters.without_effect)
+    return {WITHOUT_EFFECT: names} if names else {}
 
 
 async def _receive(
     request: Request[Any, Any, Any], service: Service, client: Client
-) -> tuple[TranscriptionRequest, Clip]:
-    """What is asked for, and the audio, paid for."""
+) -> tuple[TranscriptionRequest, Recording]:
+    """Read the parameters and the audio, and charge the client for the audio."""
     settings = service.settings
     form = await read_form(
         request.stream(),
-        request.headers.get("content-type", ""),
+        request.headers,
         max_bytes=settings.max_upload_bytes,
         timeout_s=settings.upload_timeout_s,
     )
     try:
-        asked = read_parameters(form.fields, list(service.models))
+        parameters = read_parameters(form.fields, list(service.models))
         if form.file is None:
-            raise invalid("give the audio as `file`", "file")
-        client.take(0.0)  # who may not go on now need not wait for the decoding
-        clip = await service.decoder.decode(form.file.fd)
+            raise invalid("the form has no file; send the audio as `file`", "file")
+        client.take(0.0)  # a client over its limit is refused before the decoding
+        recording = await service.decoder.decode(form.file.fd)
     except AudioError as error:
-        raise of_record(RecordError(id="", code=error.code, message=str(error))) from None
+        raise record_error(RecordError(id="", code=error.code, message=str(error))) from None
     finally:
         form.close()
-    client.take(len(clip) / SAMPLE_RATE)
-    service.metrics.audio_seconds.labels(client.name).inc(len(clip) / SAMPLE_RATE)
-    return asked, clip
+    seconds = len(recording.clip) / SAMPLE_RATE
+    client.take(seconds)
+    service.metrics.audio_seconds.labels(client.name).inc(seconds)
+    return parameters, recording
 
 
-async def _all(pieces: AsyncGenerator[Piece, None], deadline: float) -> list[Piece]:
+async def _all(pieces: AsyncGenerator[UploadPart, None], deadline: float) -> list[UploadPart]:
     found = []
     while (piece := await _next(pieces, deadline)) is not None:
         found.append(piece)
     return found
 
 
-async def _next(pieces: AsyncGenerator[Piece, None], deadline: float) -> Piece | None:
-    """The next piece; None after the last.
+async def _next(pieces: AsyncGenerator[UploadPart, None], deadline: float) -> UploadPart | None:
+    """Wait for the next piece; None after the last.
 
-    The time limit ends before the piece is sent: a reader that is slow would be ended by it in the
-    middle of an answer.
+    The time limit does not include sending the piece: it would cut off the response to a slow
+    reader.
     """
     try:
         async with asyncio.timeout_at(deadline):
             return await anext(pieces, None)
     except TimeoutError:
         raise ApiError(
-            503, "the answer took too long; try again or send less", code="timeout"
+            503, "the transcription took too long; try again, or send less audio", code="timeout"
         ) from None
 
 
 async def _events(
-    pieces: AsyncGenerator[Piece, None],
-    asked: TranscriptionRequest,
-    usage: Usage,
+    pieces: AsyncGenerator[UploadPart, None],
+    parameters: TranscriptionRequest,
+    seconds: float,
     deadline: float,
+    request_id: str,
 ) -> AsyncGenerator[bytes, None]:
-    """Server-sent events: the text of each piece as soon as it is there, then all of it."""
-    found: list[Piece] = []
+    """Server-sent events: the text of each piece as soon as it is ready, then the whole text."""
+    found: list[UploadPart] = []
     async with aclosing(pieces):
         try:
             while (piece := await _next(pieces, deadline)) is not None:
@@ -123,8 +143,9 @@ async def _events(
                 found.append(piece)
                 if piece.text:
                     yield _event(TextDelta(delta))
-            yield _event(done(found, asked, usage))
-        except ApiError as error:  # too late for a status
+            yield _event(done_event(found, parameters, seconds))
+        except ApiError as error:  # too late for an error status
+            logger.error("request %s: the stream ended: %s", request_id, error.code)
             yield _event(error.body)
 
 

@@ -12,11 +12,11 @@ import yaml
 
 from deploy.local import ROOT
 from schemas.settings import KafkaSettings, Topics
-from workers.kafka.broker import Broker, new_cluster_id
-from workers.kafka.jars import fetch_jars
-from workers.kafka.java import find_java
-from workers.kafka.ports import HOST, free_ports
-from workers.kafka.properties import Node
+from workers.broker.broker import Broker, new_cluster_id
+from workers.broker.jars import fetch_jars
+from workers.broker.java import find_java
+from workers.broker.ports import HOST, free_ports
+from workers.broker.properties import Node
 
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())[
     "services"

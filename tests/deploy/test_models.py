@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from deploy.demo import MODELS
-from deploy.demo.train.recipes import SHIPPED
-from serve_app.engines.nemo_archive import open_archive
-from workers.finetune.versions import read_card
+from research.models.recipes import SHIPPED
+from serve_app.engines.nemo.archive import open_archive
+from serve_app.registry.versions import read_card
 
 MAX_BYTES = 4_000_000
 

@@ -1,4 +1,4 @@
-"""Audio files as bytes: sound ones, damaged ones, and ones that lie about themselves."""
+"""Audio files as bytes: valid ones, damaged ones, and ones whose headers are false."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from schemas.dead_letter import from_headers
 from schemas.manifest import decode_manifest
 from schemas.metrics import MetricsEvent
 from schemas.settings import KafkaSettings, Settings
-from workers.stream.clients import make_consumer
-from workers.topic_reader import read_topic
+from workers.kafka.clients import make_consumer
+from workers.kafka.reader import read_topic
 
 #: A committed transaction's last markers are written a moment after the commit is acknowledged.
 _MARKERS_S = 10.0

@@ -22,10 +22,12 @@ import msgspec
 from kafka.admin import ConfigResource, ConfigResourceType
 from rich.console import Console
 
+from deploy.demo import SPEECH
 from deploy.local import ChildDiedError, LocalStack
 from schemas.dead_letter import from_headers, original_headers
 from schemas.failures import FailureClass
 from schemas.manifest import decode_manifest, encode_manifest
+from schemas.requests import DEFAULT_REQUEST
 from schemas.settings import AudioSettings, Settings
 from schemas.transcript import Transcript, decode_transcript
 from serve_app.audio import AudioLoader
@@ -45,12 +47,12 @@ from tests.scenarios.bad_kinds import (
 from tests.scenarios.good_kinds import good_kinds
 from tests.scenarios.replicas import replicas
 from tests.scenarios.settings import BASE, EngineName, fault_settings
-from tests.scenarios.speech import SPEECH, many_records, shipped_records
+from tests.scenarios.speech import many_records, shipped_records
 from tests.scenarios.stream_watch import CommitWatch
 from workers import exit_codes
-from workers.stream.clients import make_admin, make_producer
-from workers.stream.messages import SOURCE_HEADER
-from workers.topic_reader import read_topic
+from workers.kafka.clients import make_admin, make_producer
+from workers.kafka.reader import read_topic
+from workers.stream.output_messages import SOURCE_HEADER
 
 Say = Callable[[str], None]
 Header = tuple[str, bytes]
@@ -135,8 +137,10 @@ def _make_site(folder: Path) -> Site:
 
 
 def _key(number: int, value: bytes | None, rng: random.Random) -> bytes | None:
-    """A key as producers give them: none, text, or bytes of their own (never none with no value:
-    Kafka's clients send no such message)."""
+    """A key as producers give them: none, text, or bytes of their own.
+
+    Never none with no value: Kafka's clients send no such message.
+    """
     choice = rng.choice([None, f"key-{number}".encode(), bytes([0, 255, number % 256])])
     return choice if value is not None else choice or b"tombstone"
 
@@ -177,7 +181,7 @@ def check(settings: Settings, sent: dict[str, Sent], faults: Faults) -> dict[str
             faults.add(item.kind.name, f"came out {len(outputs)} times")
         for output in outputs:
             if output.topic == topics.dead_letters:
-                _check_dead_letter(item, output, faults)
+                _check_dead_letter(item, output, place, faults)
             else:
                 _check_transcript(item, output, place, faults)
     for place in found:
@@ -194,10 +198,11 @@ def check(settings: Settings, sent: dict[str, Sent], faults: Faults) -> dict[str
 
 def _source(transcript: Any) -> str:
     """The ``topic-partition-offset`` of the record that it was made from."""
-    return dict(transcript.headers)[SOURCE_HEADER].decode()
+    source: bytes = dict(transcript.headers)[SOURCE_HEADER]
+    return source.decode()
 
 
-def _check_dead_letter(sent: Sent, output: Any, faults: Faults) -> None:
+def _check_dead_letter(sent: Sent, output: Any, place: str, faults: Faults) -> None:
     name, letter = sent.kind.name, from_headers(output.headers)
     if letter.code != sent.kind.code:
         expected = sent.kind.code or "a transcript"
@@ -205,7 +210,7 @@ def _check_dead_letter(sent: Sent, output: Any, faults: Faults) -> None:
     if letter.failure is not FailureClass.POISON:
         faults.add(name, f"class {letter.failure}, expected poison")
     for part, before, after in (
-        ("key", sent.key, output.key),
+        ("key", place.encode() if sent.key is None else sent.key, output.key),
         ("value", sent.value, output.value),
         ("headers", sent.headers, original_headers(output.headers)),
     ):
@@ -219,7 +224,7 @@ def _check_transcript(sent: Sent, output: Any, place: str, faults: Faults) -> No
         faults.add(name, f"was transcribed, expected {sent.kind.code}")
         return
     keys = json.loads(sent.value or b"")
-    if transcript.id != (keys.get("id") or place):
+    if transcript.id != str(keys.get("id") or place):
         faults.add(name, "another id")
     if transcript.extra != {key: keys[key] for key in keys if key not in _KNOWN}:
         faults.add(name, "its extra keys are not as they came")
@@ -248,7 +253,7 @@ def check_texts(
             continue  # told already
         record = decode_manifest(sent[place].value or b"", default_id=place)
         clip = loader.load(record.audio_filepath, offset=record.offset, duration=record.duration)
-        (alone,) = engine.transcribe([clip])
+        (alone,) = engine.transcribe([clip], [DEFAULT_REQUEST])
         expected = alone.text if isinstance(alone, Hypothesis) else f"rejected: {alone.message}"
         if texts[place].pred_text != expected:
             faults.add(name, f"text {texts[place].pred_text!r}, alone {expected!r}")

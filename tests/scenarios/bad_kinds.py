@@ -18,7 +18,7 @@ import numpy as np
 
 from schemas.failures import ErrorCode
 from schemas.manifest import MAX_EXTRA_DEPTH
-from serve_app.engines.base import Clip
+from serve_app.audio.clip import Clip
 from tests.scenarios import audio_files as files
 
 #: Seconds of audio that the scenario's settings allow.
@@ -96,7 +96,7 @@ NOT_JSON: Mapping[str, bytes | None] = {
     "json_in_json": json.dumps('{"audio_filepath": "speech.wav"}').encode(),
     "trailing_comma": b"{%s,}" % _PATH,
     "comment": b"{%s} // the first" % _PATH,
-    "byte_order_mark": b"\xef\xbb\xbf{%s}" % _PATH,
+    "byte_order_mark_at_the_end": b"{%s}\xef\xbb\xbf" % _PATH,
     "utf_16": "{}".encode("utf-16"),
     "latin_1": b'{"audio_filepath": "caf\xe9.wav"}',
     "overlong_utf_8": b'{"audio_filepath": "..\xc0\xafspeech.wav"}',
@@ -129,7 +129,7 @@ WRONG_KEYS: Mapping[str, bytes] = {
     "path_huge": record(audio_filepath="a/" * 2500),
     "path_with_nul": record(audio_filepath="speech.wav\0.txt"),
     "path_with_newline": record(audio_filepath="speech\n.wav"),
-    "id_number": record(audio_filepath="speech.wav", id=7),
+    "id_fraction": record(audio_filepath="speech.wav", id=7.5),
     "id_bool": record(audio_filepath="speech.wav", id=True),
     "id_list": record(audio_filepath="speech.wav", id=["a"]),
     "id_empty": record(audio_filepath="speech.wav", id=""),
@@ -137,18 +137,18 @@ WRONG_KEYS: Mapping[str, bytes] = {
     "id_of_a_megabyte": record(audio_filepath="speech.wav", id="x" * (1 << 20)),
     "id_with_control_character": record(audio_filepath="speech.wav", id="a\x1b[2Jb"),
     "id_with_nul": record(audio_filepath="speech.wav", id="a\0b"),
-    "offset_text": record(audio_filepath="speech.wav", offset="1.5"),
+    "offset_text": record(audio_filepath="speech.wav", offset="1,5"),
     "offset_negative": record(audio_filepath="speech.wav", offset=-1),
     "offset_bool": record(audio_filepath="speech.wav", offset=True),
     "offset_of_years": record(audio_filepath="speech.wav", offset=1e8),
     "duration_zero": record(audio_filepath="speech.wav", duration=0),
     "duration_negative": record(audio_filepath="speech.wav", duration=-2.5),
     "duration_huge": record(audio_filepath="speech.wav", duration=1e300),
-    "duration_text": record(audio_filepath="speech.wav", duration="2.5"),
+    "duration_text": record(audio_filepath="speech.wav", duration="two seconds"),
     "duration_list": record(audio_filepath="speech.wav", duration=[2.5]),
     "text_number": record(audio_filepath="speech.wav", text=7),
     "text_list": record(audio_filepath="speech.wav", text=["hello", "world"]),
-    "lang_list": record(audio_filepath="speech.wav", lang=["en"]),
+    "lang_list": record(audio_filepath="speech.wav", lang=["en", "de"]),
     "domain_object": record(audio_filepath="speech.wav", domain={"name": "legal"}),
     "conditions_number": record(audio_filepath="speech.wav", conditions=3),
     "five_megabytes": record(audio_filepath=7, note="x" * (5 << 20)),
@@ -357,6 +357,7 @@ AUDIO: Mapping[ErrorCode, Mapping[str, Content]] = {
         "wav_of_16_bit_floats": _wav_of(codec=3),
         "wav_of_4_ghz": _wav_of(rate=2**32 - 1),
         "wav_of_65535_channels": _wav_of(channels=65_535),
+        "wav_claims_half": lambda speech: files.wav(files.pcm16(speech), size=len(speech) // 2 * 2),
         "two_wavs_in_one": lambda speech: files.encode(speech) * 2,
         "wav_of_0_hz": _wav_of(rate=0),
         "wav_magic_alone": _of(b"RIFF"),
@@ -420,7 +421,6 @@ AUDIO: Mapping[ErrorCode, Mapping[str, Content]] = {
         "wav_of_no_samples": _of(files.encode(_ZEROS)),
         "flac_of_no_samples": _of(files.encode(_ZEROS, "FLAC")),
         "vorbis_of_no_samples": _of(files.encode(_ZEROS, "OGG", "VORBIS")),
-        "wav_claims_none": lambda speech: files.wav(files.pcm16(speech), size=0),
         "wav_of_one_sample": lambda speech: files.encode(speech[:1]),
         "wav_of_5_ms": lambda speech: files.encode(speech[:80]),
     },

@@ -12,8 +12,8 @@
 - `plan_cpu_ms`: CPU-ms a record of choosing a plan (measures and rules), and of a vote of five.
 - `cold_start_s`: from the command to the first committed transcript, five models, nothing running.
 
-The stream and the bare engines take turns of a few seconds, the ones stopped while the others
-work: shared machines change their speed from minute to minute, by more than what is measured here.
+The stream and the bare engines take turns of a few seconds, and only one of them runs at a time:
+shared machines change their speed from minute to minute, by more than what is measured here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -33,23 +34,17 @@ import soundfile
 import yaml
 from rich.console import Console
 
+from deploy.demo import FOLDER, MODELS, SPEECH
 from deploy.local import LocalStack
 from schemas.manifest import ManifestRecord, encode_manifest
 from schemas.settings import AudioSettings, Settings
 from serve_app.audio import AudioLoader
 from tests.scenarios.bench_engine import BareEngines, measure_over_transcribe
 from tests.scenarios.bench_plans import plan_cpu_ms
-from tests.scenarios.speech import (
-    DEMO,
-    MODEL,
-    SPEECH,
-    manifest_records,
-    repeated,
-    shipped_records,
-)
+from tests.scenarios.speech import manifest_records, repeated, shipped_records
 from tests.scenarios.stream_watch import Feed, committed_offsets
-from workers.stream.clients import make_admin
-from workers.topic_reader import read_topic
+from workers.kafka.clients import make_admin
+from workers.kafka.reader import read_topic
 
 #: Formats of `audio_cpu_ms`, as soundfile calls them: suffix, format, subtype.
 FORMATS = {
@@ -114,7 +109,7 @@ def stream_settings(speech: Path, replicas: int) -> dict[str, Any]:
 
 def model_settings() -> dict[str, Any]:
     """What suits a CPU: a thread a replica, as threads that wait for one another waste cores."""
-    return {"path": str(MODEL), "threads": 1, "batch_seconds": 30.0}
+    return {"path": str(MODELS / "general.nemo"), "threads": 1, "batch_seconds": 30.0}
 
 
 def measure_turns(
@@ -159,7 +154,7 @@ def measure_turns(
 
 
 def produce(settings: Settings, records: list[ManifestRecord]) -> None:
-    """Send `records` to the manifest topic and wait for the broker's word."""
+    """Send `records` to the manifest topic and wait until the broker has acknowledged them."""
     feed = Feed(settings.kafka, records)
     feed.finish()
     feed.close()
@@ -179,12 +174,12 @@ def wait_for_commit(stack: LocalStack, count: int) -> int:
         return done
 
 
-#: Parts of the system by what their command lines say; the first that fits.
+#: Parts of the system by what their command lines match; the first that does.
 PARTS = {
-    "broker": ("kafka.Kafka",),
-    "worker": ("workers.cli stream",),
-    "router": ("ray::ServeReplica:chorus:Router",),
-    "model": ("ray::ServeReplica:chorus:general",),
+    "broker": r"kafka\.Kafka",
+    "worker": r"workers\.cli stream|serve_app\.cluster\.router_process",
+    "router": r"ray::ServeReplica:[^:]+:Router",
+    "model": r"ray::ServeReplica:[^:]+:general",
 }
 
 
@@ -197,16 +192,16 @@ def cpu_by_part(stack: LocalStack) -> dict[str, float]:
             times = process.cpu_times()
         except psutil.Error:
             continue
-        part = next((name for name, marks in PARTS.items() if any(m in line for m in marks)), "ray")
+        part = next((name for name, mark in PARTS.items() if re.search(mark, line)), "ray")
         seconds[part] += times.user + times.system
     return seconds
 
 
 def measure_cold_start() -> float:
     """Seconds from the commands to the first committed transcript, with the demo's settings."""
-    settings = yaml.safe_load((DEMO / "chorus.yaml").read_text())
+    settings = yaml.safe_load((FOLDER / "chorus.yaml").read_text())
     begin = time.monotonic()
-    with LocalStack(settings, DEMO) as stack:
+    with LocalStack(settings, FOLDER) as stack:
         stack.start_serve()
         stack.start_broker()
         produce(stack.settings, shipped_records()[:10])

@@ -19,10 +19,14 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+from deploy.demo import MODELS
+from schemas.requests import DEFAULT_REQUEST
 from schemas.settings import AudioSettings, ModelSettings
 from serve_app.audio import AudioLoader
+from serve_app.audio.clip import Clip
+from serve_app.engines.base import Engine
 from serve_app.engines.load import load_engine
-from tests.scenarios.speech import MODEL, manifest_records
+from tests.scenarios.speech import manifest_records
 
 #: `transcribe()` takes lists of a size; ours cuts by seconds. The common choice for short clips.
 TRANSCRIBE_BATCH = 16
@@ -100,7 +104,7 @@ class BareEngines(contextlib.AbstractContextManager["BareEngines"]):
 
 def measure_over_transcribe(speech: Path, *, threads: int) -> float:
     """How many times faster the engine is than NeMo's `transcribe()` with the same threads."""
-    model = json.dumps({"path": str(MODEL), "threads": threads})
+    model = json.dumps({"path": str(MODELS / "general.nemo"), "threads": threads})
     command = [sys.executable, "-m", __spec__.name, str(speech), model, "--compare"]
     done = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -108,9 +112,13 @@ def measure_over_transcribe(speech: Path, *, threads: int) -> float:
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _work(engine: Any, audio: list[Any]) -> dict[str, float]:
+def _transcribe(engine: Engine, audio: list[Clip]) -> None:
+    engine.transcribe(audio, [DEFAULT_REQUEST] * len(audio))
+
+
+def _work(engine: Engine, audio: list[Clip]) -> dict[str, float]:
     wall, used = time.perf_counter(), time.process_time()
-    engine.transcribe(audio)
+    _transcribe(engine, audio)
     return {
         "audio_s": sum(len(clip) for clip in audio) / engine.sample_rate,
         "wall_s": time.perf_counter() - wall,
@@ -118,13 +126,13 @@ def _work(engine: Any, audio: list[Any]) -> dict[str, float]:
     }
 
 
-def _over_transcribe(engine: Any, audio: list[Any], threads: int) -> float:
+def _over_transcribe(engine: Engine, audio: list[Clip], threads: int) -> float:
     """Median over rounds in which the two take turns."""
     import torch
     from nemo.collections.asr.models import ASRModel
 
     torch.set_num_threads(threads)
-    model = ASRModel.restore_from(str(MODEL), map_location="cpu")
+    model = ASRModel.restore_from(str(MODELS / "general.nemo"), map_location="cpu")
     model.eval()
 
     def reference() -> None:
@@ -136,12 +144,12 @@ def _over_transcribe(engine: Any, audio: list[Any], threads: int) -> float:
         return time.perf_counter() - begin
 
     seconds(reference)
-    ratios = [seconds(reference) / seconds(lambda: engine.transcribe(audio)) for _ in range(5)]
+    ratios = [seconds(reference) / seconds(lambda: _transcribe(engine, audio)) for _ in range(5)]
     return statistics.median(ratios)
 
 
 def main() -> None:
-    """One process's part."""
+    """Load the engine, then transcribe as many clips as each line of standard input says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("speech", type=Path)
     parser.add_argument("model", type=json.loads)
@@ -152,7 +160,7 @@ def main() -> None:
     loader = AudioLoader(AudioSettings(roots=[str(options.speech)]))
     clips = [loader.load(record.audio_filepath) for record in manifest_records(options.speech)]
     endless = cycle(clips)
-    engine.transcribe(list(islice(endless, WARM_UP_CLIPS)))
+    _transcribe(engine, list(islice(endless, WARM_UP_CLIPS)))
     if options.compare:
         audio = list(islice(endless, COMPARED_CLIPS))
         print(json.dumps(_over_transcribe(engine, audio, settings.threads)))

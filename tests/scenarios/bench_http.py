@@ -28,19 +28,20 @@ import numpy as np
 import psutil
 from rich.console import Console
 
+from deploy.demo import FOLDER, SPEECH
 from deploy.local import LocalStack
-from schemas.how import How
 from schemas.manifest import ManifestRecord
+from schemas.requests import CallOptions
 from schemas.settings import AudioSettings
 from schemas.transcript import Transcript
-from serve_app import cluster
 from serve_app.audio import AudioLoader
-from serve_app.engines.base import Clip
-from serve_app.router_client import RouterClient
-from serve_app.wer import count_errors
+from serve_app.audio.clip import Clip
+from serve_app.cluster import ray_cluster
+from serve_app.router.client import RouterClient
+from serve_app.scoring.wer import count_errors
 from tests.scenarios.bench import cores, model_settings, produce, wait_for_commit
-from tests.scenarios.speech import DEMO, SPEECH, many_records, shipped_records
-from workers.kafka.ports import free_ports
+from tests.scenarios.speech import many_records, shipped_records
+from workers.broker.ports import free_ports
 
 #: Clients at once in the turns, and requests in each turn.
 CLIENTS, REQUESTS_A_TURN, TURNS = 16, 240, 4
@@ -66,8 +67,8 @@ Ask = Callable[[Speech], Awaitable[Any]]
 def main() -> int:
     """Measure everything, print a table and, last, the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clients", type=int, default=300, help="of the crowd")
-    parser.add_argument("--seconds", type=float, default=120.0, help="that the crowd stays")
+    parser.add_argument("--clients", type=int, default=300, help="clients at once in the last part")
+    parser.add_argument("--seconds", type=float, default=120.0, help="duration of the last part")
     options = parser.parse_args()
     model = {**model_settings(), "num_cpus": 0.1, "replicas": cores()}
     settings = {
@@ -77,7 +78,7 @@ def main() -> int:
         "serve": {"router_num_cpus": 0.1},
         "http": {"port": free_ports(1)[0], "num_cpus": 0.1},
     }
-    with LocalStack(settings, DEMO) as stack:
+    with LocalStack(settings, FOLDER) as stack:
         stack.start_serve()
         stack.start_broker()
         stack.wait_for_serve()
@@ -94,12 +95,14 @@ async def measure(stack: LocalStack, clients: int, seconds: float) -> dict[str, 
     http = stack.settings.http
     assert http is not None
     speech = read_speech()
-    cluster.connect(stack.address)
+    ray_cluster.connect(stack.address)
     router = RouterClient(stack.settings.serve.app)
 
     async def by_handle(one: Speech) -> None:
         record = ManifestRecord(id="handle", audio_filepath="clip")
-        [found] = await router.transcribe([record], How(words=True, interactive=True), [one.clip])
+        [found] = await router.transcribe(
+            [record], CallOptions(words=True, interactive=True), [one.clip]
+        )
         if not isinstance(found, Transcript):
             raise RuntimeError(found.message)
 
@@ -207,7 +210,7 @@ async def measure_crowd(
     clients: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """What becomes of everybody's requests."""
+    """The results of many clients at once: answers by status, losses, wrong texts, memory."""
     expected = [(await post(session, each))[1] for each in speech]
     statuses: Counter[int] = Counter()
     lost = wrong = 0

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy.demo import MODELS
-from serve_app.digest import sha256_of
-from serve_app.engines.nemo_archive import load_model, open_archive
-from serve_app.engines.nemo_import import import_nemo, without_librosa
-from tests.serve_app.engines.tiny_models import config_of, train_tokenizer
+from serve_app.engines.nemo.archive import load_model, open_archive
+from serve_app.engines.nemo.imports import import_nemo, without_librosa
+from serve_app.system.files import sha256_of
+from tests.serve_app.engines.nemo.tiny_models import config_of, train_tokenizer
 
 _TURNS = 7
 

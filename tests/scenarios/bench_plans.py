@@ -14,14 +14,15 @@ from numpy.random import default_rng
 from deploy.demo import CALIBRATION, PLANS, SPEECH
 from schemas.settings import load_settings
 from schemas.transcript import Word
+from serve_app.audio.clip import SAMPLE_RATE
 from serve_app.audio.measures import measure
-from serve_app.calibration import read_calibration
 from serve_app.engines.base import Hypothesis
-from serve_app.plans import Planner
-from serve_app.selection import Selector
+from serve_app.routing.calibration import read_calibration
+from serve_app.routing.plans import Planner
+from serve_app.routing.rules import Selector
 from tests.scenarios.speech import shipped_records
-from workers.evaluation.replay import replay
-from workers.speech import SAMPLE_RATE, check_manifest, read_audio
+from workers.evaluation.systems.replay import replay
+from workers.manifests.speech import check_manifest, read_audio
 
 #: Words of a clip of ten seconds.
 WORDS = 28
@@ -29,8 +30,11 @@ ROUNDS = 5
 
 
 def plan_cpu_ms() -> dict[str, float]:
-    """`select`: measuring and the rules, a clip of the shipped speech (3.5 s on average); `rover`:
-    a vote of five over ten seconds, a third of the words of each wrong."""
+    """CPU-ms a record, by what is done.
+
+    `select`: measuring and the rules, a clip of the shipped speech (3.5 s on average). `rover`: a
+    vote of five over ten seconds, a third of the words of each wrong.
+    """
     settings = load_settings(PLANS)
     selector = Selector(settings.routing)
     planner = Planner(settings, read_calibration(CALIBRATION))
@@ -41,7 +45,7 @@ def plan_cpu_ms() -> dict[str, float]:
 
     def select() -> None:
         for record, clip in pairs:
-            planner.course(selector.choose(record, measure(clip, SAMPLE_RATE)).target, record)
+            planner.run(selector.choose(record, measure(clip, SAMPLE_RATE)).target, record)
 
     heard = [_heard(seed) for seed in range(len(pairs))]
 

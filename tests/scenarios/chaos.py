@@ -9,7 +9,6 @@ names the seed and the folder with the logs.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import signal
 import sys
@@ -25,12 +24,13 @@ from rich.console import Console
 
 from deploy.local import ChildDiedError, LocalStack
 from tests.scenarios.audit import Audit, audit, uncommitted
+from tests.scenarios.outcome import exit_code_of
 from tests.scenarios.replicas import kill_one
 from tests.scenarios.settings import BASE, EngineName, ensemble_settings, fault_settings
 from tests.scenarios.speech import many_records
 from tests.scenarios.stream_watch import CommitWatch, Feed
 from workers import exit_codes
-from workers.kafka.broker import BrokerError
+from workers.broker.broker import BrokerError
 
 Victim = Literal["worker", "model", "router", "broker"]
 
@@ -50,7 +50,7 @@ _RESTARTABLE = (exit_codes.RESTART, exit_codes.UNREACHABLE)
 
 
 class StalledError(RuntimeError):
-    """Nothing goes on any more."""
+    """No record has been committed for too long."""
 
 
 #: What ends a run early: it is reported, not shown as a traceback.
@@ -331,30 +331,22 @@ def main() -> int:
     parser.add_argument("--ensemble", action="store_true", help="two models that vote")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs")
     given = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)  # so that the stack is stopped
     console = Console(highlight=False, soft_wrap=True)
     plan = make_plan(given.seed, given.records, {"worker": 7, "model": 5, "router": 3, "broker": 2})
     console.print(f"[bold]Chaos[/], seed {given.seed}: {len(plan.deaths)} deaths to come")
-    try:
-        figures, faults = run_chaos(
+    return exit_code_of(
+        lambda: run_chaos(
             plan,
             given.engine,
             given.brokers,
             console.print,
             ensemble=given.ensemble,
             keep=given.keep,
-        )
-    except KeyboardInterrupt:
-        return exit_codes.INTERRUPTED
-    except FAILURES as error:
-        reason = f"seed {given.seed} failed: {type(error).__name__}: {error}"
-        console.print(reason, style="red", markup=False)
-        return 1
-    for fault in faults:
-        console.print(f"wrong: {fault}", style="red", markup=False)
-    print(json.dumps(figures))
-    return 1 if faults else 0
+        ),
+        FAILURES,
+        console,
+        f"seed {given.seed}",
+    )
 
 
 if __name__ == "__main__":

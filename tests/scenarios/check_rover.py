@@ -29,15 +29,16 @@ import numpy as np
 import typer
 
 from deploy.demo import MODELS, SPEECH
+from schemas.requests import ClipRequest
 from schemas.settings import ModelSettings
-from serve_app.combining import network
-from serve_app.combining.hypotheses import candidate
-from serve_app.combining.network import Slot, build_network
-from serve_app.combining.vote import Confidence, vote
 from serve_app.engines.base import Hypothesis
 from serve_app.engines.load import load_engine
+from serve_app.routing.combining import network
+from serve_app.routing.combining.hypotheses import candidate
+from serve_app.routing.combining.network import Slot, build_network
+from serve_app.routing.combining.vote import Confidence, vote
 from workers.evaluation import read_test_set
-from workers.speech import read_audio
+from workers.manifests.speech import read_audio
 
 _ROVER = "/usr/lib/sctk/bin/rover"  # where Debian's package has it
 #: Rover's names for our methods.
@@ -54,7 +55,7 @@ _align = network._align  # ours, while it is replaced
 
 @dataclass(frozen=True)
 class Setting:
-    """How to vote."""
+    """The parameters of a vote."""
 
     method: Confidence
     alpha: float
@@ -86,7 +87,7 @@ def main(
     golden: Annotated[
         Path | None, typer.Option(help="Write 300 cases with rover's words to this file.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random cases.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the random cases.")] = 1,
 ) -> None:
     """Print what differs; the last line is one JSON object. Exits with 1 on any mismatch."""
     rover = shutil.which("rover") or _ROVER
@@ -101,7 +102,7 @@ def main(
             for case, theirs in zip(some, run_rover(rover, some, setting), strict=True):
                 figures["rover_cases"] += 1
                 figures["real_cases"] += case.real
-                ours = say(case, setting)
+                ours = our_words(case, setting)
                 if ours == theirs:
                     rows.append(_row(case, setting, theirs))
                 elif is_tie(case, setting, theirs):
@@ -115,9 +116,9 @@ def main(
     sys.exit(1 if figures["rover_mismatches"] else 0)
 
 
-def say(case: Case, setting: Setting) -> Words:
-    """The words that win."""
-    winners, _ = vote(
+def our_words(case: Case, setting: Setting) -> Words:
+    """The words that our vote chooses."""
+    winners = vote(
         build_network(case.words),
         case.words,
         case.confidences,
@@ -129,7 +130,7 @@ def say(case: Case, setting: Setting) -> Words:
 
 
 def run_rover(program: str, cases: Sequence[Case], setting: Setting) -> list[Words]:
-    """The words that win by rover; all cases have equally many hypotheses."""
+    """The words that rover chooses; all cases have equally many hypotheses."""
     systems = len(cases[0].words)
     # rover loses the last conversation of a file where it has one word
     last = Case(words=(("the", "end"),) * systems, confidences=((1.0, 1.0),) * systems)
@@ -161,20 +162,20 @@ def _ctm(cases: Sequence[Case], system: int) -> Iterator[str]:
 def is_tie(case: Case, setting: Setting, theirs: Words) -> bool:
     """Whether rover's words are as good as ours: see the module's description."""
     slots = build_network(case.words)
-    if not _may_say(slots, case, setting, say(case, setting)):
+    if not _can_win(slots, case, setting, our_words(case, setting)):
         return False
-    if _may_say(slots, case, setting, theirs):
+    if _can_win(slots, case, setting, theirs):
         return True
     try:
         with patch.object(network, "_align", _align_rounded):
             slots = build_network(case.words)
-    except _DearerError:
+    except _CostlierError:
         return False
-    return _may_say(slots, case, setting, theirs)
+    return _can_win(slots, case, setting, theirs)
 
 
-class _DearerError(Exception):
-    """What rover's rounding chooses is not as cheap as what we choose."""
+class _CostlierError(Exception):
+    """The alignment that rover's rounding chooses costs more than ours."""
 
 
 def _align_rounded(slots: Sequence[Slot], words: Sequence[str], apart: object = None) -> Alignment:
@@ -219,7 +220,7 @@ def _align_rounded(slots: Sequence[Slot], words: Sequence[str], apart: object = 
             arc = _cheapest(costs[row], place)
     path.reverse()
     if _exact_cost(path, words) != exact:
-        raise _DearerError
+        raise _CostlierError
     return path
 
 
@@ -228,7 +229,7 @@ def _cheapest(costs: Sequence[Sequence[np.float32]], place: int) -> int:
 
 
 def _exact_cost(path: Alignment, words: Sequence[str]) -> int:
-    """In thousandths."""
+    """The cost of an alignment, in thousandths."""
     cost = 0
     for slot, place in path:
         if slot is None:
@@ -240,8 +241,8 @@ def _exact_cost(path: Alignment, words: Sequence[str]) -> int:
     return cost
 
 
-def _may_say(slots: Sequence[Slot], case: Case, setting: Setting, theirs: Words) -> bool:
-    """Whether the vote may have these words, if any of equals may win."""
+def _can_win(slots: Sequence[Slot], case: Case, setting: Setting, theirs: Words) -> bool:
+    """Whether these words can win the vote, if any of the words with equal scores may win."""
     said = {0}  # how many of the words, after each slot
     for slot in slots:
         best = _best(slot, case, setting)
@@ -314,7 +315,11 @@ def _heard() -> list[Case]:
         engine = load_engine(ModelSettings(path=str(path)))
         clips = [read_audio(each, engine.sample_rate) for each in utterances]
         batches = [clips[start : start + _BATCH] for start in range(0, len(clips), _BATCH)]
-        results = [each for some in batches for each in engine.transcribe(some, words=True)]
+        results = [
+            each
+            for some in batches
+            for each in engine.transcribe(some, [ClipRequest(words=True)] * len(some))
+        ]
         heard.append(
             [candidate(path.stem, e) if isinstance(e, Hypothesis) else None for e in results]
         )

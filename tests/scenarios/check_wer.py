@@ -25,7 +25,7 @@ import jiwer
 import typer
 
 from deploy.demo import MODELS, SPEECH
-from serve_app.wer import ErrorCounts, count_edits, normalise
+from serve_app.scoring.wer import ErrorCounts, count_edits, normalise
 from workers.evaluation import compare
 
 _SCLITE = "/usr/lib/sctk/bin/sclite"  # where Debian's package has it
@@ -114,15 +114,15 @@ def _write_golden(
     path: Path, texts: Sequence[tuple[str, str]], words: list[Parts], letters: list[Parts]
 ) -> None:
     """The 500 pairs with the most errors on which sclite has the fewest edits for both units."""
-    rows = []
+    rows: list[tuple[int, dict[str, object]]] = []
     for (spoken, heard), by_word, by_letter in zip(texts, words, letters, strict=True):
         pair = normalise(spoken), normalise(heard)
         fewest = count_edits(*map(_letters, pair)).errors, count_edits(*pair).errors
         if (sum(by_letter), sum(by_word)) == fewest:
             row = {"reference": spoken, "hypothesis": heard}
-            rows.append({**row, "words": by_word, "characters": by_letter})
-    rows.sort(key=lambda row: -sum(row["words"]))
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows[:500]))
+            rows.append((sum(by_word), {**row, "words": by_word, "characters": by_letter}))
+    rows.sort(key=lambda each: -each[0])
+    path.write_text("".join(json.dumps(row) + "\n" for _, row in rows[:500]))
 
 
 if __name__ == "__main__":

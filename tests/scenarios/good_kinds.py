@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from schemas.manifest import MAX_EXTRA_DEPTH
-from serve_app.engines.base import Clip
+from serve_app.audio.clip import Clip
 from tests.scenarios import audio_files as files
 from tests.scenarios.bad_kinds import Content, Kind, Site, audio_kind, record
 
@@ -44,6 +44,10 @@ RECORDS: Mapping[str, Callable[[Site], bytes]] = {
     "extra_big_number": lambda site: record(audio_filepath="speech.wav", number=10**300),
     "extra_300_kb": lambda site: record(audio_filepath="speech.wav", note="x" * 300_000),
     "extra_deep": _deep,
+    "byte_order_mark": lambda site: b"\xef\xbb\xbf" + record(audio_filepath="speech.wav"),
+    "id_number": lambda site: record(audio_filepath="speech.wav", id=7),
+    "times_as_text": lambda site: record(audio_filepath="speech.wav", offset="0", duration="2.5"),
+    "one_tag_in_a_list": lambda site: record(audio_filepath="speech.wav", lang=["en"]),
     "integer_times": lambda site: record(audio_filepath="speech.wav", offset=0, duration=2),
     "segment": lambda site: record(audio_filepath="speech.wav", offset=0.3, duration=1.1),
     "duration_rounded_up": lambda site: record(
@@ -114,10 +118,15 @@ AUDIO: Mapping[str, Content] = {
     "wav_rf64": _encoded("RF64"),
     "flac": _encoded("FLAC"),
     "flac_of_unknown_length": lambda speech: files.flac_of_length(files.encode(speech, "FLAC"), 0),
+    "two_flacs_in_one": lambda speech: files.encode(speech, "FLAC") * 2,
     "mp3": _encoded("MP3"),
+    "mp3_behind_zeros": lambda speech: bytes(5000) + files.encode(speech, "MP3"),
+    "two_mp3s_in_one": lambda speech: files.encode(speech, "MP3") * 2,
+    "two_opus_files_in_one": lambda speech: files.encode(speech, "OGG", "OPUS") * 2,
     "vorbis": _encoded("OGG", "VORBIS"),
     "opus": _encoded("OGG", "OPUS"),
     "stereo": _channels(2),
+    "stereo_of_opposite_phase": lambda speech: files.encode(np.stack([speech, -speech], axis=1)),
     "8_channels": _channels(8),
     "4_khz": _at_rate(4000),
     "8_khz": _at_rate(8000),
@@ -125,6 +134,7 @@ AUDIO: Mapping[str, Content] = {
     "48_khz": _at_rate(48_000),
     "192_khz": _at_rate(192_000),
     "wav_of_unknown_length": lambda speech: files.wav(files.pcm16(speech), size=0xFFFFFFFF),
+    "wav_of_a_recorder_that_was_killed": lambda speech: files.wav(files.pcm16(speech), size=0),
     "wav_with_notes": _with_notes,
     "silence": _silence(3.0),
     "silence_of_a_minute": _silence(60.0),

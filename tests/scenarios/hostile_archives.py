@@ -1,8 +1,8 @@
 """Kinds of hostile model files, each made of a sound one.
 
-To add a kind, add a function with `@kind`. Where a kind brings code, it is code that leaves a mark:
-a file whose name it is told. `NEMO_RUNS` are those whose mark NeMo itself leaves when it is given
-the file, which shows that the marks are no blanks.
+To add a kind, add a function with `@kind`. If a kind contains code, that code leaves a mark: it
+creates the file `Site.mark`. `NEMO_RUNS` are the kinds whose code NeMo itself runs when it loads
+the file, which shows that the marks work.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tests.serve_app.engines.archives import (
+from tests.serve_app.engines.nemo.archives import (
     CONFIG,
     WEIGHTS,
     member,
@@ -52,7 +52,7 @@ class Site(NamedTuple):
 
 
 class Mark:
-    """Unpickled, it leaves a mark."""
+    """An object that creates the file `mark` when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self._mark = mark
@@ -63,7 +63,7 @@ class Mark:
 
 Make = Callable[[Site], bytes]
 KINDS: dict[str, Make] = {}
-#: Of these NeMo 3.0 runs the code.
+#: The kinds whose code NeMo 3.0 runs.
 NEMO_RUNS: set[str] = set()
 
 
@@ -366,11 +366,14 @@ def _old_sparse(site: Site) -> bytes:
 
 # -- members and names that lead elsewhere ------------------------------------------------------
 
+
+def _link(kind_: bytes) -> Callable[[Site], tuple[tarfile.TarInfo, bytes]]:
+    return lambda _: member("./secret", b"", kind=kind_, linkname="/etc/passwd")
+
+
 _LINKS = {"a symbolic link": tarfile.SYMTYPE, "a hard link": tarfile.LNKTYPE}
 for _name, _type in _LINKS.items():
-    kind(_name)(
-        beside(lambda _, kind_=_type: member("./secret", b"", kind=kind_, linkname="/etc/passwd"))
-    )
+    kind(_name)(beside(_link(_type)))
 kind("a pipe")(beside(lambda _: member("./pipe", b"", kind=tarfile.FIFOTYPE)))
 kind("a device")(beside(lambda _: member("./disk", b"", kind=tarfile.BLKTYPE)))
 kind("a member above the archive")(beside(lambda site: member(f"../{site.mark.name}", b"x")))

@@ -1,13 +1,14 @@
-"""The doors by which a model file comes into Chorus: each tries files and tells what it said.
+"""The entry points ("doors") by which a model file comes into Chorus, each with files to try.
 
-    python -m tests.scenarios.hostile_doors DOOR ANSWERS < files
+    python -m tests.scenarios.hostile_doors DOOR FILES ANSWERS
 
-Standard input names a file a line; for each, the file ANSWERS gets a line of JSON with the exit
-code and what was said.
+FILES has the path of one model file on each line; for each, a line of JSON with the exit code and
+the output is written to ANSWERS.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import tempfile
@@ -20,13 +21,14 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from deploy.demo import MODELS
+from deploy.demo import MODELS, SPEECH
 from deploy.local import LocalStack
 from schemas.manifest import ManifestRecord
 from tests.scenarios.settings import BASE, fault_settings
-from tests.scenarios.speech import SPEECH, shipped_records
+from tests.scenarios.speech import shipped_records
+from workers import exit_codes
 
-#: Tries one file; returns the exit code, and what was said.
+#: Tries one file; returns the exit code and the output.
 Try = Callable[[Path], tuple[int, str]]
 
 _SOUND = str(MODELS / "legal.nemo")
@@ -53,7 +55,7 @@ def _engine() -> Iterator[Try]:
 @contextmanager
 def _nemo() -> Iterator[Try]:
     """NeMo's own way to open a file."""
-    from serve_app.engines.nemo_import import import_nemo
+    from serve_app.engines.nemo.imports import import_nemo
 
     import_nemo()
     from nemo.collections.asr.models import ASRModel
@@ -71,7 +73,7 @@ def _nemo() -> Iterator[Try]:
 @contextmanager
 def _serve() -> Iterator[Try]:
     """What `chorus serve` does, for all files on the cluster of one that serves a sound model."""
-    from serve_app import app
+    from serve_app.cluster import application
 
     raw = fault_settings("nemo", replicas=1)
     with LocalStack(raw, BASE) as stack:
@@ -84,8 +86,8 @@ def _serve() -> Iterator[Try]:
         def attempt(model: Path) -> tuple[int, str]:
             settings.models["general"].path = str(model)
             try:
-                app.stop(app.start(settings))
-            except app.StartError as error:
+                application.stop(application.start(settings))
+            except application.StartError as error:
                 return REFUSED, str(error)
             return 0, ""
 
@@ -93,9 +95,49 @@ def _serve() -> Iterator[Try]:
         stack.check_all()
 
 
-def _command(*arguments: str) -> Callable[[], AbstractContextManager[Try]]:
-    """The command `chorus ARGUMENTS`, where MODEL is the file, MANIFEST two utterances, and OUTPUT
-    is not there yet."""
+@contextmanager
+def _swap() -> Iterator[Try]:
+    """What a replica does when its alias is moved to a version; a sound one serves before."""
+    from schemas.model_card import ModelCard
+    from schemas.settings import ModelSettings, RegistrySettings
+    from serve_app.model.swap import Swapper
+    from serve_app.registry.local_store import LocalStore
+    from serve_app.registry.registry import Registry
+    from serve_app.registry.source import VersionSource
+
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
+        registry = Registry(LocalStore(Path(folder)))
+
+        def promote(model: Path) -> str:
+            # without the checks of `chorus models register`: somebody else wrote it there
+            card = ModelCard(name="", version="", domain="d", made="2026-01-01T00:00:00+00:00")
+            version = registry.register("m", {"model.nemo": model}, card).version
+            registry.promote("m", version, "production")
+            return version
+
+        sound = promote(Path(_SOUND))
+        settings = ModelSettings(model="m@production", threads=1)
+        swapper = Swapper("m", VersionSource(settings, RegistrySettings(url=folder)))
+        runner.run(swapper.start())
+
+        def attempt(model: Path) -> tuple[int, str]:
+            version = promote(model)
+            runner.run(swapper.look())
+            if swapper.current.version.number != sound:
+                return 0, ""
+            swapper.current.check(60.0)
+            return REFUSED, f"{model.name}, as version {version}: {swapper.refused}"
+
+        yield attempt
+        swapper.close()
+
+
+def _command(*arguments: str, refused: int = REFUSED) -> Callable[[], AbstractContextManager[Try]]:
+    """The command `chorus ARGUMENTS`.
+
+    MODEL stands for the file, MANIFEST for two utterances, and OUTPUT for what is not there yet.
+    The exit code of a refusal is another one where the command's own answer is that nothing works.
+    """
 
     @contextmanager
     def door() -> Iterator[Try]:
@@ -113,7 +155,7 @@ def _command(*arguments: str) -> Callable[[], AbstractContextManager[Try]]:
             said = result.output
             if result.exception and not isinstance(result.exception, SystemExit):
                 said += "".join(traceback.format_exception(result.exception))
-            return result.exit_code, said
+            return REFUSED if result.exit_code == refused else result.exit_code, said
 
         yield attempt
 
@@ -138,6 +180,10 @@ DOORS = {
     "compare": _command("compare", "MODEL", _SOUND, "-m", "MANIFEST"),
     "validate": _command("validate", "MODEL", "-m", "MANIFEST"),
     "calibrate": _command("calibrate", "MODEL", _SOUND, "-m", "MANIFEST", "-o", "OUTPUT"),
+    "register": _command("models", "register", "evil", "MODEL", "--registry", "OUTPUT"),
+    "doctor": _command("doctor", "MODEL", refused=exit_codes.FAILURE),
+    "rollout": _command("rollout", "replay", _SOUND, "MODEL", "-m", "MANIFEST"),
+    "swap": _swap,
     "finetune": _command(
         *("finetune", "MODEL", "--domain", "evil", "--steps", "1", "--output", "OUTPUT"),
         *("--train", "MANIFEST", "--validation", "MANIFEST"),
@@ -147,15 +193,15 @@ DOORS = {
 #: No door of ours, but NeMo itself.
 CONTROL = "nemo"
 #: Doors where a trial takes seconds: each loads the file in a process that is started for it.
-SLOW = frozenset({"benchmark", "serve"})
+SLOW = frozenset({"benchmark", "doctor", "register", "serve", "swap"})
 
 
 def main() -> None:
-    door, answers = sys.argv[1:]
+    door, files, answers = sys.argv[1:]
     doors = {**DOORS, CONTROL: _nemo}
     with open(answers, "w", encoding="utf-8") as file, doors[door]() as attempt:
-        for line in sys.stdin:
-            code, said = attempt(Path(line.strip()))
+        for line in Path(files).read_text(encoding="utf-8").splitlines():
+            code, said = attempt(Path(line))
             print(json.dumps({"code": code, "said": said}), file=file, flush=True)
 
 

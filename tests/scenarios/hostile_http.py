@@ -21,6 +21,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from deploy.demo import SPEECH
 from deploy.local import ChildDiedError, LocalStack
 from schemas.settings import AudioSettings, HttpSettings
 from serve_app.audio import AudioLoader
@@ -42,8 +43,8 @@ from tests.scenarios.hostile_requests import (
 )
 from tests.scenarios.replicas import replicas
 from tests.scenarios.settings import BASE, EngineName, fault_settings
-from tests.scenarios.speech import SPEECH, shipped_records
-from workers.kafka.ports import free_ports
+from tests.scenarios.speech import shipped_records
+from workers.broker.ports import free_ports
 
 Say = Callable[[str], None]
 

@@ -1,7 +1,7 @@
-"""Hostile model files, through every door by which a model file comes in.
+"""Hostile model files at every entry point ("door") that Chorus has for a model file.
 
-Each must be refused, with a message that names the file, and no code that it brings may run: that
-code would leave a mark. Then NeMo itself is given those whose code it runs, which shows that the
+Each must be refused, with a message that names the file, and none of its code may run: that code
+would leave a mark, a file. Then NeMo itself is given those whose code it runs, which shows that the
 marks are real. Ends with code 1 if that is not so, and names the files.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,9 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.demo import MODELS
+from deploy.local import ROOT
+from tests.commands import Commands
 from tests.scenarios.hostile_archives import KINDS, NEMO_RUNS, Site
 from tests.scenarios.hostile_doors import CONTROL, DOORS, REFUSED, SLOW
-from tests.serve_app.engines.archives import read_members
+from tests.serve_app.engines.nemo.archives import read_members
 
 Say = Callable[[str], None]
 
@@ -88,26 +89,22 @@ class Files:
         return self._place(kind) / "mark"
 
 
-def try_door(door: str, kinds: Sequence[str], folder: Path) -> list[Trial]:
+def try_door(commands: Commands, door: str, kinds: Sequence[str], folder: Path) -> list[Trial]:
     """Bring files of `kinds`, made in `folder`, to a door, in a process of its own.
 
     Raises:
         RuntimeError: that process died of one of them.
     """
     files = Files(folder, kinds)
-    with tempfile.NamedTemporaryFile() as answers, tempfile.TemporaryFile() as log:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.scenarios.hostile_doors", door, answers.name],
-            input="".join(f"{files.model(kind)}\n" for kind in kinds).encode(),
-            stdout=log,
-            stderr=log,
-            timeout=_DOOR_TIMEOUT_S,
-        )
-        found = [json.loads(line) for line in answers]
-        if done.returncode or len(found) != len(kinds):
-            log.seek(0)
-            end = log.read()[-2000:].decode()
-            raise RuntimeError(f"the door {door} fell at file {len(found)} of {len(kinds)}: {end}")
+    names, answers = folder / "files", folder / "answers"
+    names.write_text("".join(f"{files.model(kind)}\n" for kind in kinds))
+    answers.touch()
+    arguments = ["tests.scenarios.hostile_doors", door, f"{names}", f"{answers}"]
+    done = commands.run(*arguments, cwd=ROOT, timeout=_DOOR_TIMEOUT_S)
+    found = [json.loads(line) for line in answers.read_text().splitlines()]
+    if done.returncode or len(found) != len(kinds):
+        end = (done.stdout + done.stderr)[-2000:]
+        raise RuntimeError(f"the door {door} fell at file {len(found)} of {len(kinds)}: {end}")
     return [
         Trial(door, kind, each["code"], each["said"], files.take_mark(kind))
         for kind, each in zip(kinds, found, strict=True)
@@ -126,11 +123,12 @@ def kinds_of(door: str) -> list[str]:
 
 
 def run_hostile_models(
-    doors: Mapping[str, Sequence[str]], say: Say
+    commands: Commands, doors: Mapping[str, Sequence[str]], say: Say
 ) -> tuple[dict[str, int], list[Trial], list[str]]:
     """Bring files to doors, two doors at a time.
 
     Args:
+        commands: runs the doors.
         doors: by door, the kinds to try.
 
     Returns:
@@ -142,7 +140,7 @@ def run_hostile_models(
         def try_one(door: str) -> list[Trial]:
             folder = Path(root, door)
             folder.mkdir()
-            tried = try_door(door, doors[door], folder)
+            tried = try_door(commands, door, doors[door], folder)
             say(f"{door}: {sum(each.refused for each in tried)} of {len(tried)} refused")
             return tried
 
@@ -152,7 +150,9 @@ def run_hostile_models(
         folder = Path(root, CONTROL)
         folder.mkdir()
         run = sorted(NEMO_RUNS.intersection(*doors.values()))
-        silent = [each.kind for each in try_door(CONTROL, run, folder) if not each.executed]
+        silent = [
+            each.kind for each in try_door(commands, CONTROL, run, folder) if not each.executed
+        ]
         say(f"control: NeMo itself runs the code of {len(run) - len(silent)} of {len(run)}")
     faults = [
         f"{each.kind} at {each.door}: {'its code ran' if each.executed else _end(each.said)}"
@@ -187,18 +187,20 @@ def make_table(trials: Sequence[Trial]) -> Table:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--door", choices=DOORS, action="append", help="only this one; repeatable")
-    parser.add_argument("--full", action="store_true", help="all kinds at the slow doors too")
+    parser.add_argument(
+        "--door", choices=DOORS, action="append", help="only this entry point; repeatable"
+    )
+    parser.add_argument("--full", action="store_true", help="all kinds at the slow ones too")
     given = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
     begin = time.monotonic()
-    figures, trials, faults = run_hostile_models(
-        {
-            door: list(KINDS) if given.full else kinds_of(door)
-            for door in given.door or sorted(DOORS, key=SLOW.__contains__, reverse=True)
-        },
-        lambda text: console.print(f"{time.monotonic() - begin:7.1f} s  {text}"),
-    )
+    doors = given.door or sorted(DOORS, key=SLOW.__contains__, reverse=True)
+    with Commands() as commands:
+        figures, trials, faults = run_hostile_models(
+            commands,
+            {door: list(KINDS) if given.full else kinds_of(door) for door in doors},
+            lambda text: console.print(f"{time.monotonic() - begin:7.1f} s  {text}"),
+        )
     console.print(make_table(trials))
     for fault in faults:
         console.print(f"wrong: {fault}", style="red", markup=False)

@@ -7,8 +7,6 @@ code 1 if it does not, and names the folder with the logs.
 from __future__ import annotations
 
 import argparse
-import json
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -20,12 +18,13 @@ from rich.console import Console
 
 from deploy.local import ChildDiedError, LocalStack
 from tests.scenarios.audit import Audit, audit, uncommitted
+from tests.scenarios.outcome import exit_code_of
 from tests.scenarios.replicas import kill_models
 from tests.scenarios.settings import BASE, EngineName, fault_settings
 from tests.scenarios.speech import many_records
 from tests.scenarios.stream_watch import CommitWatch, Feed
 from workers import exit_codes
-from workers.kafka.broker import BrokerError
+from workers.broker.broker import BrokerError
 
 #: Log lines of the worker that say that it pauses, and that it goes on.
 _PAUSES = "fetching rests until it answers again"
@@ -45,7 +44,7 @@ FAILURES = (NotRecoveredError, ChildDiedError, BrokerError, KafkaError, TimeoutE
 
 
 class Outage(msgspec.Struct, kw_only=True):
-    """What was seen.
+    """What happened in the outage.
 
     Attributes:
         kills: replicas that were killed.
@@ -78,7 +77,7 @@ def run_outage(
             stack.wait_for_serve()
             stack.start_worker()
             say(f"the stack is up: {engine} model, one worker")
-            seen, findings = _suffer(stack, records, outage_s, say)
+            seen, findings = _run_through(stack, records, outage_s, say)
         except Exception:
             stack.keep_folder = True
             say(f"logs are kept in {stack.folder}")
@@ -106,7 +105,7 @@ def run_outage(
     return figures, faults
 
 
-def _suffer(
+def _run_through(
     stack: LocalStack, count: int, outage_s: float, say: Callable[[str], None]
 ) -> tuple[Outage, Audit]:
     kafka = stack.settings.kafka
@@ -174,26 +173,18 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=600)
     parser.add_argument("--engine", choices=get_args(EngineName), default="nemo")
     given = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)  # so that the stack is stopped
     console = Console(highlight=False, soft_wrap=True)
     begin = time.monotonic()
-    try:
-        figures, faults = run_outage(
+    return exit_code_of(
+        lambda: run_outage(
             given.records,
             given.seconds,
             given.engine,
             lambda text: console.print(f"{time.monotonic() - begin:7.1f} s  {text}"),
-        )
-    except KeyboardInterrupt:
-        return exit_codes.INTERRUPTED
-    except FAILURES as error:
-        console.print(f"failed: {type(error).__name__}: {error}", style="red", markup=False)
-        return 1
-    for fault in faults:
-        console.print(f"wrong: {fault}", style="red", markup=False)
-    print(json.dumps(figures))
-    return 1 if faults else 0
+        ),
+        FAILURES,
+        console,
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from tests.scenarios.speech import SPEECH
+from deploy.demo import SPEECH
 
 EngineName = Literal["nemo", "stand-in"]
 #: Paths in the settings are relative to it.

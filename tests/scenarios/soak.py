@@ -47,7 +47,7 @@ PROCESSES = ("worker", "router", "model")
 
 
 class StalledError(RuntimeError):
-    """Nothing goes on any more."""
+    """No record has been committed for too long."""
 
 
 class Sample(NamedTuple):

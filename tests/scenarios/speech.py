@@ -8,12 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from deploy.demo import SPEECH
 from schemas.manifest import ManifestRecord
-from workers.manifest_file import read_manifest
-
-DEMO = Path(__file__).resolve().parents[2] / "deploy" / "demo"
-SPEECH = DEMO / "speech"
-MODEL = DEMO / "models" / "general.nemo"
+from workers.manifests.manifest_file import read_manifest
 
 
 def manifest_records(folder: Path) -> list[ManifestRecord]:

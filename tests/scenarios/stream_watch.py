@@ -12,7 +12,7 @@ from kafka.errors import KafkaError, RetriableError
 
 from schemas.manifest import ManifestRecord, encode_manifest
 from schemas.settings import KafkaSettings
-from workers.stream.clients import make_consumer, make_producer
+from workers.kafka.clients import make_consumer, make_producer
 
 #: How long a record may wait for a broker that is down before producing it fails.
 _PATIENCE_MS = 180_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.commands import Commands
 from tests.scenarios.hostile_archives import KINDS
 from tests.scenarios.hostile_doors import DOORS, SLOW
 from tests.scenarios.hostile_models import kinds_of, run_hostile_models
@@ -20,14 +21,15 @@ FEW = [
 @pytest.mark.parametrize(
     ("doors", "kinds"),
     [
-        (["engine", "compare"], list(KINDS)),
-        (["validate", "calibrate", "finetune"], list(KINDS)),
-        pytest.param(sorted(SLOW), FEW, marks=pytest.mark.ray),
+        (sorted(set(DOORS) - SLOW - {"rollout"}), list(KINDS)),
+        pytest.param(["rollout", *sorted(SLOW)], FEW, marks=pytest.mark.ray),
     ],
-    ids=["engine", "commands", "slow"],
+    ids=["quick", "slow"],
 )
-def test_every_hostile_file_is_refused_at_every_door(doors: list[str], kinds: list[str]) -> None:
-    figures, _, faults = run_hostile_models(dict.fromkeys(doors, kinds), say=print)
+def test_every_hostile_file_is_refused_at_every_door(
+    commands: Commands, doors: list[str], kinds: list[str]
+) -> None:
+    figures, _, faults = run_hostile_models(commands, dict.fromkeys(doors, kinds), say=print)
     assert faults == []
     tried = len(doors) * len(kinds)
     assert figures == {"doors": len(doors), "tried": tried, "refused": tried, "executed": 0}

@@ -7,7 +7,7 @@ import pytest
 from tests.scenarios.soak import Sample, growth_pct, run_soak
 
 
-def test_growth_is_that_of_the_medians_of_the_ends():
+def test_growth_is_that_of_the_medians_of_the_ends() -> None:
     flat = [Sample(n, n / 10, (1000,)) for n in range(100)]
     assert growth_pct(flat, 0) == 0
     leaking = [Sample(n, n / 10, (1000 + n,)) for n in range(100)]
@@ -19,7 +19,7 @@ def test_growth_is_that_of_the_medians_of_the_ends():
 @pytest.mark.kafka
 @pytest.mark.ray
 @pytest.mark.slow
-def test_memory_stays_flat_and_every_record_comes_out_once():
+def test_memory_stays_flat_and_every_record_comes_out_once() -> None:
     figures, faults = run_soak(4000, say=print)
     assert faults == []
     assert figures["transcribed"] == figures["records"] == 4000

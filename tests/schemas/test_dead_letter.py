@@ -20,13 +20,13 @@ LETTER = DeadLetter(
 )
 
 
-def test_headers_round_trip_beside_the_original_ones():
+def test_headers_round_trip_beside_the_original_ones() -> None:
     original = [("traceparent", b"00-ab"), ("x", b"\xff\x00")]
     headers = [*original, *to_headers(LETTER)]
     assert from_headers(headers) == LETTER
     assert original_headers(headers) == original
 
 
-def test_another_message_is_no_dead_letter():
+def test_another_message_is_no_dead_letter() -> None:
     with pytest.raises(msgspec.ValidationError):
         from_headers([("x", b"1")])

@@ -14,8 +14,27 @@ from tests.schemas.test_transcript import transcript
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
-def test_each_contract_has_a_valid_schema(name: str):
+def test_each_contract_has_a_valid_schema(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(json_schema(name))
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_every_property_has_a_description(name: str) -> None:
+    definitions = json_schema(name)["$defs"]
+    properties = [
+        (title, key, value.get("description"))
+        for title, definition in definitions.items()
+        for key, value in definition.get("properties", {}).items()
+    ]
+    assert properties
+    assert [each for each in properties if not each[2]] == []
+    assert not any("Attributes:" in each["description"] for each in definitions.values())
+
+
+def test_a_default_that_is_made_is_in_the_schema() -> None:
+    kafka = json_schema("settings")["$defs"]["KafkaSettings"]["properties"]
+    assert kafka["bootstrap_servers"]["default"] == ["127.0.0.1:9092"]
+    assert "default" not in kafka["topics"]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +50,7 @@ def test_each_contract_has_a_valid_schema(name: str):
         [],
     ],
 )
-def test_the_manifest_schema_agrees_with_the_decoder(record: object):
+def test_the_manifest_schema_agrees_with_the_decoder(record: object) -> None:
     try:
         decode_manifest(json.dumps(record).encode(), default_id="x")
         accepted = True
@@ -41,5 +60,5 @@ def test_the_manifest_schema_agrees_with_the_decoder(record: object):
     assert valid == accepted
 
 
-def test_a_written_transcript_is_valid():
+def test_a_written_transcript_is_valid() -> None:
     jsonschema.validate(json.loads(encode_transcript(transcript())), json_schema("transcript"))

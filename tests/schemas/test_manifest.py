@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import pickle
 
 import pytest
@@ -24,7 +25,7 @@ def decode(**keys: object) -> ManifestRecord:
     return decode_manifest(json.dumps(keys).encode(), default_id="topic-0-7")
 
 
-def test_keys_of_a_nemo_manifest():
+def test_keys_of_a_nemo_manifest() -> None:
     record = decode(
         id="a",
         audio_filepath="x.wav",
@@ -37,7 +38,7 @@ def test_keys_of_a_nemo_manifest():
     assert (record.id, record.offset, record.duration, record.text) == ("a", 1.5, 2.0, "hello")
 
 
-def test_a_record_without_an_id_is_named_after_its_source():
+def test_a_record_without_an_id_is_named_after_its_source() -> None:
     assert decode(audio_filepath="x.wav").id == "topic-0-7"
     assert decode(audio_filepath="x.wav", id=None).id == "topic-0-7"
 
@@ -51,9 +52,17 @@ def test_a_record_without_an_id_is_named_after_its_source():
         ({"audio_filepath": "a\0b"}, "audio_filepath"),
         ({"audio_filepath": "a" * 5000}, "audio_filepath"),
         ({"audio_filepath": "a", "id": "x" * 600}, "id"),
-        ({"audio_filepath": "a", "id": 7}, "id"),
+        ({"audio_filepath": "a", "id": 7.0}, "id"),
+        ({"audio_filepath": "a", "id": True}, "id"),
+        ({"audio_filepath": "a", "id": ["7"]}, "id"),
         ({"audio_filepath": "a", "offset": -1}, "offset"),
-        ({"audio_filepath": "a", "offset": "1"}, "offset"),
+        ({"audio_filepath": "a", "offset": "1,5"}, "offset"),
+        ({"audio_filepath": "a", "offset": "-1"}, "offset"),
+        ({"audio_filepath": "a", "offset": ""}, "offset"),
+        ({"audio_filepath": "a", "duration": "0.0"}, "duration"),
+        ({"audio_filepath": "a", "duration": "nan"}, "duration"),
+        ({"audio_filepath": "a", "domain": ["legal", "medical"]}, "domain"),
+        ({"audio_filepath": "a", "lang": [1]}, "lang"),
         ({"audio_filepath": "a", "duration": 0}, "duration"),
         ({"audio_filepath": "a", "duration": 1e9}, "duration"),
         ({"audio_filepath": "a", "text": ["hello"]}, "text"),
@@ -61,25 +70,61 @@ def test_a_record_without_an_id_is_named_after_its_source():
         ({"audio_filepath": "a", "phrases": ["jane doe"] * 101}, "phrases"),
     ],
 )
-def test_a_wrong_key_is_refused_by_name(keys: dict[str, object], named: str):
+def test_a_wrong_key_is_refused_by_name(keys: dict[str, object], named: str) -> None:
     with pytest.raises(ManifestError) as caught:
         decode(**keys)
     assert caught.value.code is ErrorCode.RECORD_SCHEMA
     assert f"`{named}`" in str(caught.value)
 
 
+def test_a_value_that_can_mean_one_thing_only_is_taken() -> None:
+    record = decode(
+        id=7,
+        audio_filepath="x.wav",
+        offset="1.5",
+        duration=" 2 ",
+        lang=["en"],
+        domain=["law"],
+        conditions=["noisy"],
+    )
+    assert record == decode(
+        id="7",
+        audio_filepath="x.wav",
+        offset=1.5,
+        duration=2.0,
+        lang="en",
+        domain="law",
+        conditions="noisy",
+    )
+
+
+def test_a_byte_order_mark_is_no_part_of_the_record() -> None:
+    data = json.dumps({"audio_filepath": "x.wav"}).encode("utf-8-sig")
+    assert decode_manifest(data, default_id="x").audio_filepath == "x.wav"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_in_json_is_named(value: float) -> None:
+    for keys in ({"duration": value}, {"note": [{"deep": value}], "text": "hello"}):
+        with pytest.raises(ManifestError) as caught:
+            decode(audio_filepath="x.wav", **keys)
+        assert caught.value.code is ErrorCode.RECORD_JSON
+        assert caught.value.key == next(iter(keys))
+        assert f"`{caught.value.key}`: is {json.dumps(value)}" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"[]", b'"text"', b"{", b"\xff\xfe", b"null", b"[" * 100_000, b'{"a":' * 100_000],
 )
-def test_what_is_no_json_object_is_refused_as_such(data: bytes):
+def test_what_is_no_json_object_is_refused_as_such(data: bytes) -> None:
     with pytest.raises(ManifestError) as caught:
         decode_manifest(data, default_id="x")
     assert caught.value.code is ErrorCode.RECORD_JSON
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
-def test_extra_keys_are_nested_no_deeper_than_can_travel(opening: str, closing: str):
+def test_extra_keys_are_nested_no_deeper_than_can_travel(opening: str, closing: str) -> None:
     def nested(depth: int) -> bytes:
         value = opening * depth + "1" + closing * depth
         return f'{{"audio_filepath": "x.wav", "note": {value}}}'.encode()
@@ -98,19 +143,19 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.text(min_size=1).map(lambda key: "x_" + key), json_values, max_size=5))
-def test_unknown_keys_pass_through_untouched(extra: dict[str, object]):
+def test_unknown_keys_pass_through_untouched(extra: dict[str, object]) -> None:
     record = decode(audio_filepath="x.wav", id="a", **extra)
     written = json.loads(encode_manifest(record))
     assert {key: written[key] for key in extra} == extra
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_record_or_a_manifest_error(data: bytes):
+def test_any_bytes_are_a_record_or_a_manifest_error(data: bytes) -> None:
     with contextlib.suppress(ManifestError):
         decode_manifest(data, default_id="x")
 
 
-def test_repr_shows_no_speech():
+def test_repr_shows_no_speech() -> None:
     record = decode(audio_filepath="patients/smith.wav", text="private", id="a")
     assert "private" not in repr(record)
     assert "smith" not in repr(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ audio:
 
 
 @pytest.fixture
-def write(tmp_path: Path):
+def write(tmp_path: Path) -> Callable[[str], Path]:
     (tmp_path / "speech").mkdir()
     (tmp_path / "general.nemo").touch()
 
@@ -38,7 +39,7 @@ def write(tmp_path: Path):
     return write
 
 
-def test_good_settings_have_absolute_paths(write, tmp_path):
+def test_good_settings_have_absolute_paths(write: Callable[[str], Path], tmp_path: Path) -> None:
     settings = load_settings(write(GOOD))
     assert settings.models["general"].path == str(tmp_path / "general.nemo")
     assert settings.audio.roots == [str(tmp_path / "speech")]
@@ -48,29 +49,49 @@ def test_good_settings_have_absolute_paths(write, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("gpu_fraction: 0.25", "gpu_fration: 0.25", ":4: models.medical: .*gpu_fration"),
+        (
+            "gpu_fraction: 0.25",
+            "gpu_fration: 0.25",
+            r":4: models\.medical\.gpu_fration: no such key; did you mean `gpu_fraction`\?",
+        ),
+        ("  roots: [speech]", "  root: [speech]", r":14: audio\.root: .* mean `roots`\?"),
+        (
+            "gpu_fraction: 0.25",
+            "dtype: fp16",
+            r":4: models\.medical\.dtype: no such value: 'fp16'; there are: auto, bfloat16",
+        ),
+        ("gpu_fraction: 0.25", "head: ctx", "no such value: 'ctx'; did you mean `ctc`"),
+        ("{field: domain, equals", "{fields: domain, equals", r"any\[0\]\.fields: .*`field`"),
+        ("  medical: {", "  1: {", r":4: models\.1: .* put the name in quotes"),
         ("gpu_fraction: 0.25", "gpu_fraction: many", ":4: models.medical.gpu_fraction: .*float"),
         ("default: general", "default: genral", ":6: routing.default: no plan or model `genral`"),
         ("model: medical", "model: legal", r":9: routing.rules\[0\].model: no model `legal`"),
         ("equals: medical", "equals: medical, below: 2", r"any\[0\]: give exactly one of"),
         ("field: domain", "field: audio.snr", "no measure `audio.snr`"),
         ("contains: [medical]", "matches: '('", "not a regular expression"),
-        ("name: medical", "name: default", "the name `default` is taken"),
+        ("name: medical", "name: default", r"\[0\].name: the name `default` is reserved: results"),
+        ("name: medical", "name: requested", "reserved: results have `default` where no rule hol"),
         ("roots: [speech]", "roots: [nowhere]", "no such folder: nowhere"),
         ("{path: general.nemo}", "{path: missing.nemo}", "no such file: missing.nemo"),
-        ("{path: general.nemo}", "{}", "give either `path`"),
+        ("{path: general.nemo}", "{}", "give one of `path`"),
         ("{path: general.nemo}", "{engine: wrong}", "neither `nemo` nor"),
+        ("{path: general.nemo}", "{model: general@x}", "add `registry: {url: FOLDER_OR_URL}`"),
+        ("{path: general.nemo}", "{model: 'general:x'}", r"models\.general\.model: .*NAME@ALIAS"),
+        ("  medical: {", "  Medical: {", ":4: models.Medical: a name has only lower-case letters"),
+        ("    - name: medical", "    - name: a b", r":8: routing.rules\[0\].name: a name has only"),
         ("  roots: [speech]", "  roots: [speech", "not valid YAML"),
         ("  roots: [speech]", "  roots: []", "audio.roots"),
     ],
 )
-def test_a_fault_is_named_with_its_line_and_key(write, old: str, new: str, said: str):
+def test_a_fault_is_named_with_its_line_and_key(
+    write: Callable[[str], Path], old: str, new: str, said: str
+) -> None:
     assert old in GOOD
     with pytest.raises(SettingsError, match=said):
         load_settings(write(GOOD.replace(old, new, 1)))
 
 
-def test_all_contradictions_are_named_at_once(write):
+def test_all_contradictions_are_named_at_once(write: Callable[[str], Path]) -> None:
     text = GOOD.replace("default: general", "default: a").replace("model: medical", "model: b", 1)
     with pytest.raises(SettingsError) as caught:
         load_settings(write(text))
@@ -78,18 +99,47 @@ def test_all_contradictions_are_named_at_once(write):
     assert "`b`" in str(caught.value)
 
 
+def test_what_needs_no_files_takes_settings_of_another_machine(
+    write: Callable[[str], Path],
+) -> None:
+    text = GOOD.replace("general.nemo", "elsewhere.nemo").replace("[speech]", "[elsewhere]")
+    text = text.replace("routing:", "routing:\n  calibration: elsewhere.json")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(write(text))
+    assert len(str(caught.value).splitlines()) == 4
+    load_settings(write(text), files=False)
+    with pytest.raises(SettingsError, match="no plan or model `genral`"):
+        load_settings(write(text.replace("default: general", "default: genral")), files=False)
+
+
+def test_a_path_may_be_the_folder_of_a_version(
+    write: Callable[[str], Path], tmp_path: Path
+) -> None:
+    version = tmp_path / "models" / "ward" / "2"
+    version.mkdir(parents=True)
+    text = GOOD.replace("{path: general.nemo}", "{path: models/ward/2}", 1)
+    with pytest.raises(SettingsError, match=r"the folder models/ward/2 has no model\.nemo$"):
+        load_settings(write(text))
+    (version / "model.nemo").touch()
+    assert load_settings(write(text)).models["general"].path == str(version / "model.nemo")
+    with pytest.raises(SettingsError, match=r"no model\.nemo; it has the versions 2: name"):
+        load_settings(write(text.replace("ward/2", "ward")))
+
+
 @pytest.mark.parametrize("text", ["", "[]", "just text", "models: {}"])
-def test_what_is_no_settings_file_is_refused(write, text: str):
+def test_what_is_no_settings_file_is_refused(write: Callable[[str], Path], text: str) -> None:
     with pytest.raises(SettingsError):
         load_settings(write(text))
 
 
-def test_a_missing_file_is_refused(tmp_path):
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         load_settings(tmp_path / "no.yaml")
 
 
-def test_secrets_come_from_the_environment(write, monkeypatch):
+def test_secrets_come_from_the_environment(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = GOOD + "kafka: {client: {security_protocol: SASL_SSL, sasl_plain_password: {env: PW}}}\n"
     kafka = load_settings(write(text)).kafka
     monkeypatch.delenv("PW", raising=False)
@@ -117,13 +167,32 @@ plans:
 ).replace("default: general", "default: two_steps")
 
 
-def test_plans_name_models_and_rules_name_plans(write):
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("weights: {medical: 2}", "weights: {B: 2}", "plans.both.combine.weights.B: a name has"),
+        ("method: weighted", "methods: weighted", "plans.both.combine.methods: .*`method`"),
+        ("alone: {model", "Alone: {model", "plans.Alone: a name has"),
+        ("{screen: general,", "{screens: general,", "plans.two_steps.tiers.screens: .*`screen`"),
+    ],
+)
+def test_a_fault_within_named_entries_has_their_names(
+    write: Callable[[str], Path], old: str, new: str, said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load_settings(write(PLANNED.replace(old, new, 1)))
+
+
+def test_plans_name_models_and_rules_name_plans(write: Callable[[str], Path]) -> None:
     text = PLANNED.replace("      model: medical\n", "      plan: alone\n")
     settings = load_settings(write(text))
     assert settings.routing.default == "two_steps"
     assert [rule.target for rule in settings.routing.rules] == ["alone"]
-    assert settings.plans["both"].combine.weights == {"medical": 2.0}
-    assert settings.plans["two_steps"].tiers.max_screening_wer == 40.0
+    combiner, tiers = settings.plans["both"].combine, settings.plans["two_steps"].tiers
+    assert combiner is not None
+    assert combiner.weights == {"medical": 2.0}
+    assert tiers is not None
+    assert tiers.max_screening_wer == 40.0
 
 
 @pytest.mark.parametrize(
@@ -140,7 +209,12 @@ def test_plans_name_models_and_rules_name_plans(write):
         ("[general, medical]", "[]", "name at least two models, each once"),
         ("weights: {medical", "weights: {x", "plans.both.combine.weights: no model `x`"),
         ("method: weighted", "method: majority", "combine.method: .*majority"),
-        ("method: weighted", "method: rover, alpha: 2", "combine.alpha: .*<= 1"),
+        ("method: weighted", "method: rover, alpha: 2", "plans.both.combine.alpha: .*<= 1"),
+        (
+            "weights: {medical",
+            "weights: {Medical",
+            r"plans.both.combine.weights.Medical: a name has",
+        ),
         ("screen: general", "screen: both", "plans.two_steps.tiers.screen: no model `both`"),
         ("high_quality: both", "high_quality: x", "tiers.high_quality: no plan or model `x`"),
         ("standard: medical", "standard: x", "tiers.standard: no plan or model `x`"),
@@ -153,10 +227,55 @@ def test_plans_name_models_and_rules_name_plans(write):
         ("default: two_steps", "default: both\n  calibration: no.json", "file: no.json"),
     ],
 )
-def test_a_fault_in_a_plan_is_named_with_its_key(write, old: str, new: str, said: str):
+def test_a_fault_in_a_plan_is_named_with_its_key(
+    write: Callable[[str], Path], old: str, new: str, said: str
+) -> None:
     assert old in PLANNED
     with pytest.raises(SettingsError, match=said):
         load_settings(write(PLANNED.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("{sha256: secret}", "http.keys.ward.sha256: .*regex"),
+        ("{}", "http.keys.ward: give either"),
+        ("{env: A}, other: {env: A}", "http.keys.other: has the same key as `ward`"),
+    ],
+)
+def test_a_fault_in_an_api_key_is_named_with_its_client(
+    write: Callable[[str], Path], key: str, said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load_settings(write(f"{GOOD}http:\n  keys: {{ward: {key}}}\n"))
+
+
+@pytest.mark.parametrize("origin", ["https://page/", "page", "https://Page", "https://a/b", ""])
+def test_an_origin_that_no_browser_sends_is_named(
+    write: Callable[[str], Path], origin: str
+) -> None:
+    known = "['*', 'null', 'https://page.example:8443', 'chrome-extension://abc', 'http://[::1]:1']"
+    load_settings(write(f"{GOOD}http:\n  allowed_origins: {known}\n"))
+    with pytest.raises(SettingsError, match=rf"allowed_origins\[0\]: `{origin}` is no origin"):
+        load_settings(write(f"{GOOD}http:\n  allowed_origins: ['{origin}']\n"))
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ("{whisper-1: large}", "models.whisper-1: no plan or model `large`; defined are: auto"),
+        ("{general: auto}", "http.models.general: this name is taken"),
+        ("{auto: general}", "http.models.auto: this name is taken"),
+        ("{'general:2': auto}", "http.models.general:2: this name is taken"),
+        ("{'a b': auto}", "http.models"),
+    ],
+)
+def test_an_alias_names_something_and_has_a_name_of_its_own(
+    write: Callable[[str], Path], models: str, said: str
+) -> None:
+    load_settings(write(f"{GOOD}http:\n  models: {{whisper-1: auto, Org/Name-v3: general}}\n"))
+    with pytest.raises(SettingsError, match=said):
+        load_settings(write(f"{GOOD}http:\n  models: {models}\n"))
 
 
 RULED = (
@@ -174,12 +293,14 @@ text_rules:
     ("old", "new", "said"),
     [
         ("written: my blood", "written: your blood", r"text_rules.ward.examples\[0\]: the rules"),
-        ("{find: bp", "{fnid: bp", "text_rules"),
+        ("{find: bp", "{fnid: bp", r"text_rules.ward.rules\[0\].fnid: .*`find`"),
         ("{find: bp", "{find: ''", r"text_rules.ward.rules\[0\]: `find` has no words"),
         ("text_rules: ward}", "text_rules: wrad}", "models.general.text_rules: no rules `wrad`"),
     ],
 )
-def test_text_rules_are_tried_on_their_examples(write, old: str, new: str, said: str):
+def test_text_rules_are_tried_on_their_examples(
+    write: Callable[[str], Path], old: str, new: str, said: str
+) -> None:
     load_settings(write(RULED))
     assert old in RULED
     with pytest.raises(SettingsError, match=said):

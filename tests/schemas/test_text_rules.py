@@ -82,14 +82,51 @@ def test_numbers_come_first_and_rules_last() -> None:
         (TextRule(find="a", matches="a", replace="x"), "give exactly one of"),
         (TextRule(find=" ", replace="x"), "`find` has no words"),
         (TextRule(find=[], replace="x"), "`find` has no words"),
-        (TextRule(matches="(", replace="x"), "is not right: .*unterminated"),
-        (TextRule(matches="a", replace=r"\1"), "is not right: invalid group"),
+        (TextRule(matches="(", replace="x"), "is not valid: missing \\)"),
+        (TextRule(matches="a", replace=r"\1"), "is not valid: invalid group"),
+        (TextRule(matches="(?x) a  # an a", replace=r"\1"), "is not valid: invalid group"),
+        (TextRule(matches="a\\", replace="x"), "is not valid: bad escape"),
     ],
 )
 def test_what_is_wrong_with_a_rule_is_told(rule: TextRule, reason: str) -> None:
     ((key, told),) = text_rule_faults(TextRules(rules=[BP, rule]))
     assert key == "rules[1]"
     assert re.search(reason, told)
+
+
+@pytest.mark.parametrize(
+    ("find", "text", "expected"),
+    [
+        ("\u0915\u0932", "\u0915\u0932\u093e \u0915\u0932", "\u0915\u0932\u093e X"),  # Hindi
+        ("\u0b95", "\u0b95\u0bbf \u0b95", "\u0b95\u0bbf X"),  # Tamil
+        ("caf\u00e9", "Cafe\u0301 caf\u00e9s", "X caf\u00e9s"),
+        ("cafe\u0301", "caf\u00e9", "X"),
+        ("cafe", "cafe\u0301", "caf\u00e9"),
+        ("bp", "bp\u2019s \u2018bp\u2019", "bp\u2019s \u2018X\u2019"),
+    ],
+)
+def test_whole_words_of_any_script(find: str, text: str, expected: str) -> None:
+    assert written(text, TextRule(find=find, replace="X")) == expected
+
+
+def test_boundaries_of_a_regular_expression_are_those_of_unicode() -> None:
+    rule = TextRule(matches="\\b\u0915\u0932\\b", replace="X")
+    assert written("\u0915\u0932\u093e \u0915\u0932", rule) == "\u0915\u0932\u093e X"
+
+
+def test_a_regular_expression_may_begin_with_flags() -> None:
+    rule = TextRule(matches=r"(?i)\b(b)p\b", replace=r"\1lood pressure")
+    assert list(text_rule_faults(TextRules(rules=[rule]))) == []
+    assert written("Bp", rule) == "Blood pressure"
+
+
+def test_letters_that_only_look_like_those_of_a_unit_are_left_alone() -> None:
+    write = compile_text_rules(TextRules(units=True))
+    for heard in (
+        "5 m\N{LATIN SMALL LETTER DOTLESS I}lligrams",
+        "5 gram\N{LATIN SMALL LETTER LONG S}",
+    ):
+        assert write(heard) == heard
 
 
 def test_an_example_that_does_not_come_out_is_told() -> None:

@@ -13,8 +13,8 @@ import soundfile
 
 from schemas.manifest import ManifestRecord
 from schemas.settings import Settings
-from serve_app.engines.base import Clip
-from workers.kafka.ports import free_ports
+from serve_app.audio.clip import Clip
+from workers.broker.ports import free_ports
 
 RATE = 16_000
 
@@ -64,8 +64,11 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def settings(audio_root: Path, gate: Path, events: Path) -> Settings:
-    """Models "general" (the default), "medical" and "fragile", each chosen by `domain`; and so are
-    the plans "together", all three, and "careful", "fragile" with "general" for a fallback."""
+    """Models and plans, each chosen by `domain`.
+
+    The models are "general" (the default), "medical" and "fragile"; the plans are "together", all
+    three, and "careful", "fragile" with "general" for a fallback.
+    """
     return msgspec.convert(
         {
             "models": {
@@ -106,11 +109,11 @@ def application(settings: Settings) -> Iterator[Any]:
     It ends with the last test of this package: a process has one Ray cluster at a time, and other
     packages start theirs.
     """
-    from serve_app import app
+    from serve_app.cluster.application import start, stop
 
-    running = app.start(settings, http=True, timeout_s=250)
+    running = start(settings, http=True, timeout_s=250)
     yield running
-    app.stop(running)
+    stop(running)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`python -m workers.cli` is `chorus`."""
+"""`python -m workers.cli` runs the `chorus` command."""
 
 from workers.cli import main
 

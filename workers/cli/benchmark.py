@@ -1,21 +1,24 @@
-"""`chorus benchmark`: how fast, how large, how accurate."""
+"""`chorus benchmark`: speed, memory and accuracy of models."""
 
 from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.cli.common import JsonOption, print_json
+from workers.cli.common import JsonOption, OptionalSettings, print_json
 from workers.cli.evaluation import (
+    DEFAULT_NORMALISER,
     MODEL_HELP,
-    OptionalSettings,
+    NormaliserOption,
+    OutputOption,
     SkipOption,
     WorkOption,
+    check_outputs,
     errors_for_people,
+    normaliser_named,
     percent,
     read_sets,
     settings_of,
@@ -24,63 +27,78 @@ from workers.cli.evaluation import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from workers.evaluation.benchmarking import Benchmark
+    from workers.evaluation.benchmarking.benchmark import Benchmark
 
 
-#: Passes on an idle machine differ by less, from the fastest to the slowest.
+#: Largest spread between the fastest and the slowest pass that is expected on an idle machine.
 QUIET_PERCENT = 5.0
 
 
-class Way(StrEnum):
-    """Ways to measure."""
+class MeasuredPath(StrEnum):
+    """What a benchmark measures: the engine alone, or the model as Ray Serve serves it."""
 
     ENGINE = "engine"
     SERVING = "serving"
 
 
 def benchmark(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help=MODEL_HELP)],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help=MODEL_HELP)],
     manifest: Annotated[
-        str, typer.Option("--manifest", "-m", help="Test set: a manifest, or NAME=PATH.")
+        str,
+        typer.Option(
+            "--manifest", "-m", help="Test set: a manifest, NAME=PATH, or - for standard input."
+        ),
     ],
     settings_file: OptionalSettings = None,
     path: Annotated[
-        list[Way] | None, typer.Option(help="Measure this way only; both if left out.")
+        list[MeasuredPath] | None,
+        typer.Option(help="Measure only this path; without it, both. Repeatable."),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Timed passes through the set.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed passes over the test set.")] = 5,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of a model; 1 for a file.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="CPU threads per model. Default: as in the settings; 1 for a .nemo file.",
+        ),
     ] = None,
     batch_seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Padded seconds of audio in a batch.")
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="Seconds of padded audio per batch. Default: as in the settings.",
+        ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write all results as JSON here.")
-    ] = None,
+    output: OutputOption = None,
     work: WorkOption = None,
     skip_faults: SkipOption = False,
+    normaliser: NormaliserOption = DEFAULT_NORMALISER,
     as_json: JsonOption = False,
 ) -> None:
-    """RTFx, latency, memory, load time and accuracy: of the engine alone, and when it serves.
+    """Measure RTFx, latency, memory, load time and accuracy, of the engine alone and when served.
 
-    Each measurement runs in a process of its own. Let nothing else run beside it. The last line
-    is one JSON object.
+    Each measurement runs in its own process; run nothing else on the machine meanwhile. The last
+    line of the output is one JSON object.
     """
+    settings = settings_of(settings_file, models)
     with errors_for_people():
         from workers.evaluation import benchmark as run
+        from workers.evaluation.systems.naming import as_systems
 
-        settings = settings_of(settings_file)
-        (test_set,) = read_sets([manifest], skip_faults)
+        check_outputs([output], [manifest])
+        systems = as_systems(models, settings)  # a wrong name is told before sets are read
+        (test_set,) = read_sets([manifest], skip_faults, settings)
         found = run(
-            models,
+            systems,
             test_set,
             settings=settings,
-            paths=[each.value for each in path or Way],
+            paths=[each.value for each in path or MeasuredPath],
             repeats=repeats,
             threads=threads,
             batch_seconds=batch_seconds,
             folder=work,
-            say=lambda doing: print(f"{doing} ...", file=sys.stderr),
+            normaliser=normaliser_named(normaliser),
+            say=lambda step: print(f"{step} ...", file=sys.stderr),
         )
         if output is not None:
             found.save(output)
@@ -110,7 +128,7 @@ def _show(found: Benchmark) -> None:
 
     console = Console(highlight=False)
     console.print(
-        f"{found.test_set}: {found.utterances} utterances, {found.seconds / 60:.1f} min, the "
+        f"{found.test_set}: {found.utterances} utterances, {found.seconds / 60:.1f} min, "
         f"longest {found.longest:.1f} s; {found.repeats} passes; {found.machine}"
     )
     speed = _table("RTFx", "± %", "utt/s", "p50 ms", "p99 ms", "load s", "host GB", "GPU GB")
@@ -135,23 +153,25 @@ def _show(found: Benchmark) -> None:
             accuracy.add_row(model.name, each.path, *rates, *map(str, counts), str(score.failed))
     console.print(speed)
     console.print(accuracy)
+    console.print(f"normaliser: {found.normaliser}")
     for model in found.models:
         console.print(
             f"{model.name}: batches of {model.batch_seconds:g} s, {model.threads} threads, "
             f"{model.dtype}; sha256 {model.sha256[:12]}"
+            + (f"; text rules {model.text_rules}" if model.text_rules else "")
         )
         for each in model.paths:
             if each.rtfx.spread > QUIET_PERCENT:
                 console.print(
-                    f"{model.name}, {each.path}: the passes differ by {each.rtfx.spread:.0f}%, so "
-                    "something else runs on this machine or beside it; take more --repeats",
+                    f"{model.name}, {each.path}: the passes differ by {each.rtfx.spread:.0f}%; "
+                    "something else may be using this machine. Stop it, or use more --repeats",
                     style="yellow",
                 )
     console.print(found.protocol)
 
 
 def _table(*columns: str) -> Table:
-    """For a row a model and path."""
+    """An empty table with one row for each model and path, and right-aligned `columns`."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

@@ -1,4 +1,4 @@
-"""`chorus broker`: a real Apache Kafka on this machine, with no set-up."""
+"""`chorus broker`: run Apache Kafka on this machine, without installing it first."""
 
 from __future__ import annotations
 
@@ -13,25 +13,30 @@ from workers.cli.common import fail
 
 def broker(
     port: Annotated[
-        int | None, typer.Option(help="Port of the first broker; a free one without it.")
+        int | None, typer.Option(help="Port of the first broker. Default: any free port.")
     ] = None,
-    brokers: Annotated[int, typer.Option(min=1, max=9, help="How many brokers.")] = 1,
+    brokers: Annotated[int, typer.Option(help="Number of brokers: 1, or 3 for replication.")] = 1,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Keep the data here; thrown away without it.")
+        Path | None,
+        typer.Option(help="Folder to keep the data in. Without it, data is deleted at the end."),
     ] = None,
     ready_file: Annotated[
-        Path | None, typer.Option(help="Write the address here as JSON when it is ready.")
+        Path | None,
+        typer.Option(help="Write the brokers' address to this file as JSON when they are ready."),
     ] = None,
     fetch_only: Annotated[
-        bool, typer.Option("--fetch-only", help="Fetch Kafka into the cache, then end.")
+        bool, typer.Option("--fetch-only", help="Download Kafka into the cache, then exit.")
     ] = False,
 ) -> None:
-    """Run Apache Kafka 4.4 on 127.0.0.1 until Ctrl-C. Its jars are fetched once, into a cache."""
-    from workers.kafka.broker import BrokerError
-    from workers.kafka.jars import JarError, fetch_jars
-    from workers.kafka.java import JavaError
-    from workers.kafka.run import run_broker
+    """Run Apache Kafka 4.4 on 127.0.0.1 until Ctrl-C. It is downloaded once, into a cache."""
+    from workers.broker.broker import BrokerError
+    from workers.broker.jars import fetch_jars
+    from workers.broker.java import JavaError
+    from workers.broker.pins import JarError
+    from workers.broker.run import run_broker
 
+    if brokers not in (1, 3):
+        fail(f"--brokers is {brokers}; a cluster has 1 or 3 brokers", exit_codes.SETTINGS)
     try:
         if fetch_only:
             fetch_jars()

@@ -1,4 +1,4 @@
-"""`chorus calibrate`: what models' confidences are worth, and how to combine the models."""
+"""`chorus calibrate`: calibrate models' confidences, and choose how to combine the models."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.common import print_json
+from workers.cli.common import OptionalSettings, print_json
 from workers.cli.evaluation import (
     MODEL_HELP,
-    OptionalSettings,
     SkipOption,
     WorkOption,
+    check_outputs,
     errors_for_people,
     progress_bars,
     read_sets,
@@ -24,40 +24,45 @@ from workers.cli.evaluation import (
 def calibrate(
     manifest: Annotated[
         list[str],
-        typer.Option("--manifest", "-m", help="Labelled speech; repeatable."),
+        typer.Option("--manifest", "-m", help="Manifest of labelled speech; repeatable."),
     ],
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL]...", help=f"{MODEL_HELP} All of the settings if left out."),
+        typer.Argument(metavar="MODEL", help=f"{MODEL_HELP} Default: all models of the settings."),
     ] = None,
     settings_file: OptionalSettings = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File of the calibration.")] = Path(
-        "calibration.json"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write the calibration to.")
+    ] = Path("calibration.json"),
     work: WorkOption = None,
     skip_faults: SkipOption = False,
 ) -> None:
-    """Learn what the models' confidences are worth from labelled speech that is like the traffic.
+    """Calibrate the models' confidences on labelled speech that resembles the real traffic.
 
-    Name the file as `routing.calibration` in the settings. The last line is one JSON object: the
-    calibration error before and after, and the WER of each way to combine, on folds left out.
+    Name the file that it writes as `routing.calibration` in the settings. The last line of the
+    output is one JSON object: the expected calibration error before and after, and the WER of each
+    way to combine the models, both by cross-validation.
     """
+    settings = settings_of(settings_file)
     with errors_for_people():
-        from workers.evaluation.calibrating import calibrate as run
+        from workers.evaluation.calibration.calibrate import calibrate as run
         from workers.evaluation.results import write_json
+        from workers.evaluation.systems.naming import as_systems
 
-        settings = settings_of(settings_file)
+        check_outputs([output], manifest)
         known = settings.models if settings is not None else {}
-        sets = read_sets(manifest, skip_faults)
+        # a wrong name is told before sets are read
+        systems = as_systems(models or list(known), known)
+        sets = read_sets(manifest, skip_faults, settings)
         with progress_bars() as bars:
             found = run(
-                models or list(known),
+                systems,
                 sets,
                 settings=known,
                 folder=work,
                 report=bars,
-                say=lambda doing: print(f"{doing} ...", file=sys.stderr),
+                say=lambda step: print(f"{step} ...", file=sys.stderr),
             )
         write_json(found, output)
-    print(f"{output}: {len(found.models)} models, from {found.utterances} utterances")
+    print(f"wrote {output}: {len(found.models)} models, from {found.utterances} utterances")
     print_json(found.figures)

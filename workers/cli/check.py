@@ -2,46 +2,102 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.cli.common import JsonOption, print_json
+from workers.cli.common import (
+    DEFAULT_SETTINGS,
+    JsonOption,
+    OptionalSettings,
+    existing_settings,
+    print_json,
+)
+from workers.cli.starting import open_door
+from workers.cli.tables import plan_text
 
 if TYPE_CHECKING:
-    from schemas.settings import Plan
+    from schemas.settings import Settings
 
 
 def check(
-    settings_file: Annotated[Path, typer.Argument(metavar="SETTINGS", help="Settings file.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="SETTINGS", help="Settings file, instead of --settings."),
+    ] = None,
+    settings_file: OptionalSettings = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a settings file without starting anything.
 
-    Exits with 0 when it is right, else with 2 and an error that names file, line and key.
+    Engines of your own are imported, and the names of pretrained models looked up in NeMo's list.
+    Secrets that it names are looked for in the environment. Exits with 0 when all is right, also
+    with warnings, else with 2 and an error that names file, line and key.
     """
-    from schemas.settings import client_options, load_settings
+    from schemas.settings import (
+        SettingsError,
+        api_key_faults,
+        client_options,
+        key_place,
+        load_settings,
+    )
 
-    settings = load_settings(settings_file)
+    named_by = "SETTINGS" if file is not None else "--settings"
+    path = existing_settings(file or settings_file or DEFAULT_SETTINGS, named_by)
+    settings = load_settings(path)
     client_options(settings.kafka)
+    if importlib.util.find_spec("kafka"):  # without it nothing here talks to Kafka
+        from workers.kafka.client_settings import checked_options
+
+        checked_options(settings.kafka)
+    faults = _model_faults(settings)
+    if settings.http is not None:
+        faults += api_key_faults(settings.http)
+    if faults:
+        lines = [f"{key_place(path, key)}: {reason}" for key, reason in faults]
+        raise SettingsError("\n".join(lines))
+    if settings.http is not None and (reason := open_door(settings.http)):
+        place = key_place(path, "http.host")
+        print(f"warning: {place}: `chorus serve` will refuse this: {reason}", file=sys.stderr)
     rules = [(rule.name, rule.target) for rule in settings.routing.rules]
     rules.append(("default", settings.routing.default))
     if as_json:
         plans = list(settings.plans)
         print_json({"models": list(settings.models), "plans": plans, "rules": dict(rules)})
         return
-    print(f"{settings_file}: right")
+    print(f"{path}: valid")
     parts = {name: model.engine for name, model in settings.models.items()}
-    parts |= {name: _told(plan) for name, plan in settings.plans.items()}
+    parts |= {name: plan_text(plan) for name, plan in settings.plans.items()}
     for name, part in parts.items():
         chosen = [rule for rule, target in rules if target == name]
         print(f"  {name:16} {part}, by rules: {', '.join(chosen) or 'none'}")
 
 
-def _told(plan: Plan) -> str:
-    if plan.ensemble is not None:
-        return f"ensemble of {', '.join(plan.ensemble)}"
-    if plan.tiers is not None:
-        return f"{plan.tiers.screen}, then {plan.tiers.high_quality}"
-    return str(plan.model)
+def _model_faults(settings: Settings) -> list[tuple[str, str]]:
+    from serve_app.engines.available import engine_faults, pretrained_faults
+
+    found = [*engine_faults(settings.models), *_registry_faults(settings)]
+    try:
+        found += pretrained_faults(settings.models)
+    except ModuleNotFoundError as error:
+        print(
+            f"the names of pretrained models were not checked: {error.name} is not installed",
+            file=sys.stderr,
+        )
+    return found
+
+
+def _registry_faults(settings: Settings) -> Iterator[tuple[str, str]]:
+    from serve_app.registry.errors import RegistryFaultError, UnknownModelError
+    from serve_app.registry.source import VersionSource
+
+    for name, model in settings.models.items():
+        if model.model is not None:
+            try:
+                VersionSource(model, settings.registry).card()
+            except (UnknownModelError, RegistryFaultError, OSError, ValueError) as error:
+                yield f"models.{name}.model", str(error)

@@ -1,4 +1,4 @@
-"""`chorus compare`: models side by side."""
+"""`chorus compare`: compare the accuracy and speed of models."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.cli.common import JsonOption, print_json
+from workers.cli.common import JsonOption, OptionalSettings, print_json
 from workers.cli.evaluation import (
+    DEFAULT_NORMALISER,
     SYSTEM_HELP,
-    OptionalSettings,
+    NormaliserOption,
+    OutputOption,
     SkipOption,
     SliceOption,
     WorkOption,
+    check_outputs,
     errors_for_people,
+    normaliser_named,
     percent,
     progress_bars,
     read_sets,
@@ -24,49 +28,60 @@ from workers.cli.evaluation import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from workers.evaluation.comparison_results import Comparison
-    from workers.evaluation.intervals import Difference
+    from workers.evaluation.comparison.results import Comparison
+    from workers.evaluation.statistics.intervals import Difference
 
 
 def compare(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help=SYSTEM_HELP)],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help=SYSTEM_HELP)],
     manifest: Annotated[
         list[str],
-        typer.Option("--manifest", "-m", help="Test set: a manifest, or NAME=PATH; repeatable."),
+        typer.Option(
+            "--manifest",
+            "-m",
+            help="Test set: a manifest, NAME=PATH, or - for standard input; repeatable.",
+        ),
     ],
     settings_file: OptionalSettings = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML report here.")] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write all results as JSON here.")
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
+    output: OutputOption = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write the table of results to this file, as CSV.")
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the table as CSV here.")] = None,
     slice_by: SliceOption = None,
     work: WorkOption = None,
     skip_faults: SkipOption = False,
+    normaliser: NormaliserOption = DEFAULT_NORMALISER,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare models on test sets: WER with intervals, speed, and which differences are real.
+    """Compare models on test sets: WER with intervals, speed, and significance of differences.
 
-    The last line is one JSON object with the pooled WER of each model on each set.
+    The last line of the output is one JSON object with the WER of each model on each set.
     """
+    settings = settings_of(settings_file, models)
     with errors_for_people():
+        from serve_app.system.files import named
         from workers.evaluation import compare as run
+        from workers.evaluation.systems.naming import as_systems
 
-        settings = settings_of(settings_file)
-        sets = read_sets(manifest, skip_faults)
+        check_outputs([output, csv, report], manifest)
+        systems = as_systems(models, settings)  # a wrong name is told before sets are read
+        sets = read_sets(manifest, skip_faults, settings)
         with progress_bars() as bars:
             found = run(
-                models,
+                systems,
                 sets,
                 settings=settings,
                 slice_by=slice_by,
                 folder=work,
+                normaliser=normaliser_named(normaliser),
                 report=bars,
             )
         if output is not None:
             found.save(output)
         if csv is not None:
-            found.frame().to_csv(csv, index=False)
+            with named(csv):
+                found.frame().to_csv(csv, index=False)
         if report is not None:
             from workers.evaluation.report import write_report
 
@@ -80,7 +95,8 @@ def _figures(found: Comparison) -> dict[str, object]:
     wer: dict[str, dict[str, float | None]] = {}
     for each in found.results:
         wer.setdefault(each.system, {})[each.test_set] = each.score.wer
-    return {"sets": {each.name: each.utterances for each in found.sets}, "wer": wer}
+    sets = {each.name: each.utterances for each in found.sets}
+    return {"sets": sets, "wer": wer, "normaliser": found.normaliser}
 
 
 def _show(found: Comparison) -> None:
@@ -119,14 +135,18 @@ def _show(found: Comparison) -> None:
         console.print()
     if found.overall:
         rates = {each.system: each.score.wer for each in found.overall}
-        told = ", ".join(f"{name} {percent(rate)}%" for name, rate in rates.items())
-        console.print(f"all sets: {told}")
+        listed = ", ".join(f"{name} {percent(rate)}%" for name, rate in rates.items())
+        console.print(f"WER over all sets: {listed}")
         for text in _differences(rates, found.overall_differences):
             console.print(f"  {text}")
+    console.print(f"normaliser: {found.normaliser}")
+    for system in found.systems:
+        if system.text_rules:
+            console.print(f"{system.name}: written by text rules {', '.join(system.text_rules)}")
 
 
 def _differences(rates: Mapping[str, float | None], pairs: Sequence[Difference]) -> list[str]:
-    """The best system against each of the others, in words."""
+    """Sentences that compare the best system with each of the others."""
     known = {name: rate for name, rate in rates.items() if rate is not None}
     if not pairs or not known:
         return []

@@ -1,82 +1,163 @@
-"""What `chorus benchmark`, `compare` and `validate` share: models, test sets, progress, errors."""
+"""Common options, errors and progress of `chorus benchmark`, `calibrate`, `compare`, `validate`."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from workers import exit_codes
-from workers.cli.common import DEFAULT_SETTINGS, fail
+from workers.cli.common import (
+    DEFAULT_SETTINGS,
+    existing_settings,
+    fail,
+    fault_of,
+    from_environment,
+)
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
-    from workers.evaluation.recognition import Report
+    from serve_app.scoring.wer import Normaliser
+    from workers.evaluation.systems.recognition import ProgressCallback
     from workers.evaluation.testset import TestSet
 
-MODEL_HELP = "A .nemo file, a version's folder, NAME=PATH, or a model of the settings."
-SYSTEM_HELP = f"{MODEL_HELP[:-1]}; or one of their plans, or `auto` for their rules."
-OptionalSettings = Annotated[
-    Path | None,
-    typer.Option(
-        "--settings",
-        "-s",
-        envvar="CHORUS_SETTINGS",
-        help="Settings file; chorus.yaml where there is one.",
-    ),
-]
+_KINDS_OF_MODEL = (
+    "A .nemo file, the folder of a fine-tuned version, NAME@ALIAS or NAME:VERSION of the registry, "
+    "pretrained:NAME, NAME= before any of them, "
+    "or the name of a model"
+)
+MODEL_HELP = f"{_KINDS_OF_MODEL} in the settings."
+SYSTEM_HELP = f"{_KINDS_OF_MODEL} or plan in the settings; `auto` follows their routing rules."
 SkipOption = Annotated[
-    bool, typer.Option("--skip-faults", help="Leave out lines of a manifest that are not right.")
+    bool, typer.Option("--skip-faults", help="Leave out invalid lines of a manifest.")
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write all results to this file, as JSON.")
 ]
 WorkOption = Annotated[
     Path | None,
     typer.Option(
-        "--work", help="Folder of finished work: the same command after a kill does what is left."
+        "--work",
+        help="Folder for intermediate results: after an interruption, the same command resumes.",
+    ),
+]
+#: `serve_app.scoring.wer.NORMALISER`, which is not imported for every command.
+DEFAULT_NORMALISER = "nfkc-lower-words-v2"
+NormaliserOption = Annotated[
+    str,
+    typer.Option(
+        help="How texts are made comparable before errors are counted: `nfkc-lower-words-v2` "
+        "(lower case, no punctuation), or `whisper-english` (also numbers, spellings and "
+        "contractions of English, as in published figures of many models)."
     ),
 ]
 SliceOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="KEY", help="Key of the manifest to slice by; repeatable."),
+    typer.Option(
+        metavar="KEY", help="Report results for each value of this manifest key; repeatable."
+    ),
 ]
 
 
-def settings_of(path: Path | None) -> Settings | None:
-    """The settings, if a file is named or there is one by the usual name."""
-    from schemas.settings import load_settings
+def normaliser_named(name: str) -> Normaliser:
+    """The normaliser of that name.
 
+    Raises:
+        ValueError: there is none.
+    """
+    from serve_app.scoring.wer import Normaliser
+
+    known = get_args(Normaliser)
+    if name not in known:
+        raise ValueError(f"no normaliser {name!r}; there are: {', '.join(known)}")
+    return cast("Normaliser", name)
+
+
+def settings_of(path: Path | None, models: Sequence[str] | None = None) -> Settings | None:
+    """Load the settings from `path`, else from chorus.yaml if it exists; None without either.
+
+    Ends the process if there is no file at `path`.
+
+    Args:
+        path: as the command line or the environment names it.
+        models: what is to be measured. Where all of it are files, only the option --settings makes
+            the settings necessary: any other fault in them is told, and they are left out.
+
+    Raises:
+        SettingsError: the settings are wrong.
+    """
+    from schemas.settings import SettingsError, load_settings
+
+    asked = path is not None and not from_environment(path)
     if path is None and DEFAULT_SETTINGS.exists():
         path = DEFAULT_SETTINGS
-    return load_settings(path) if path is not None else None
+    if path is None:
+        return None
+    if asked or models is None or not all(map(_is_file, models)):
+        return load_settings(existing_settings(path))
+    try:
+        return load_settings(path)
+    except SettingsError as error:
+        print(f"going on without settings, which no model here needs: {error}", file=sys.stderr)
+        return None
 
 
-def read_sets(manifests: list[str], skip_faults: bool) -> list[TestSet]:
-    """The test sets, read and measured; each text is ``path`` or ``name=path``."""
+def _is_file(model: str) -> bool:
+    """Whether a command-line argument names a file or a folder: ``PATH`` or ``NAME=PATH``."""
+    return Path(model).exists() or Path(model.partition("=")[2] or model).exists()
+
+
+def read_sets(manifests: list[str], skip_faults: bool, settings: Settings | None) -> list[TestSet]:
+    """Read and check test sets.
+
+    Args:
+        manifests: paths of manifests; each may have a name before it, as in ``name=path``.
+        skip_faults: leave out invalid lines instead of raising.
+        settings: relative audio paths are looked up under their roots too.
+
+    Raises:
+        ManifestFaultsError: lines of a manifest are invalid.
+        ManifestFileError: a file as a whole is no manifest.
+        OSError: a manifest cannot be read.
+    """
+    from workers.evaluation.systems.naming import roots_of, split_name
     from workers.evaluation.testset import read_test_set
+    from workers.manifests.source import name_of
 
+    roots = roots_of(settings)
     sets = []
-    for text in manifests:
-        name, equals, path = text.partition("=")
-        print(f"reading {Path(path if equals else text).name} ...", file=sys.stderr)
-        sets.append(
-            read_test_set(
-                path if equals else text, name if equals else None, skip_faults=skip_faults
-            )
-        )
+    for name, path in map(split_name, manifests):
+        print(f"reading {name_of(Path(path))} ...", file=sys.stderr)
+        sets.append(read_test_set(path, name, skip_faults=skip_faults, roots=roots))
     return sets
+
+
+def check_outputs(outputs: Iterable[Path | None], manifests: Iterable[str]) -> None:
+    """Refuse to write results over a test set.
+
+    Raises:
+        ValueError: one of `outputs` is the file of one of `manifests`, given as to `read_sets`.
+    """
+    from workers.evaluation.systems.naming import split_name
+
+    sets = [path for _, name in map(split_name, manifests) if (path := Path(name)).exists()]
+    for output in outputs:
+        if output is not None and output.exists() and any(map(output.samefile, sets)):
+            raise ValueError(f"{output}: is a test set; name another file for the results")
 
 
 @contextmanager
 def errors_for_people() -> Iterator[None]:
-    """What is wrong with the input ends the command with 2 and a message, not a traceback."""
-    warnings.filterwarnings("ignore")  # of libraries; none of them is for the user
+    """Turn errors in the user's input into a message and exit code 2, without a traceback."""
+    warnings.filterwarnings("ignore")  # warnings of libraries; none of them is for the user
     from serve_app.audio import AudioError
     from serve_app.engines.errors import EngineError
-    from workers.speech import ManifestFaultsError
+    from workers.manifests.speech import ManifestFaultsError
 
     try:
         yield
@@ -85,22 +166,22 @@ def errors_for_people() -> Iterator[None]:
             print(fault, file=sys.stderr)
         count = len(error.faults)
         fail(
-            f"{count} {'fault' if count == 1 else 'faults'}; correct the manifest, or leave such "
+            f"{count} {'fault' if count == 1 else 'faults'}; correct the manifest, or leave these "
             "lines out with --skip-faults",
             exit_codes.SETTINGS,
         )
     except (EngineError, AudioError, ValueError) as error:
         fail(str(error), exit_codes.SETTINGS)
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}", exit_codes.SETTINGS)
+        fail(fault_of(error), exit_codes.SETTINGS)
     except KeyboardInterrupt:
-        print("interrupted; with --work the same command does what is left", file=sys.stderr)
+        print("interrupted; if it had --work, the same command resumes", file=sys.stderr)
         raise
 
 
 @contextmanager
-def progress_bars() -> Iterator[Report]:
-    """A bar for each system in a terminal, a line for each elsewhere."""
+def progress_bars() -> Iterator[ProgressCallback]:
+    """Yield a callback that shows progress: a bar per system in a terminal, else one line each."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Left
@@ -121,5 +202,5 @@ def progress_bars() -> Iterator[Report]:
 
 
 def percent(value: float | None) -> str:
-    """`value` for people; a dash where there is none."""
+    """Format a percentage with one decimal; None becomes a dash."""
     return "-" if value is None else f"{value:.1f}"

@@ -1,4 +1,4 @@
-"""`chorus explain`: which plan or model would transcribe a record, and why."""
+"""`chorus explain`: show which plan or model would transcribe a record, and why."""
 
 from __future__ import annotations
 
@@ -10,40 +10,54 @@ import typer
 
 from workers import exit_codes
 from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, fail, print_json
+from workers.cli.tables import RuleSummary, people_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from schemas.settings import Condition
-    from workers.explanation import Explanation
+    from workers.manifests.explanation import Explanation
 
 
 def explain(
     records: Annotated[
-        Path, typer.Argument(metavar="RECORD", help="A record as JSON, or a manifest.")
+        Path,
+        typer.Argument(
+            metavar="RECORDS",
+            help="File with one record as JSON, or a manifest; - for standard input.",
+        ),
     ],
     settings_file: SettingsOption = DEFAULT_SETTINGS,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the rules make of records, without transcribing: measures, conditions, choice.
+    """Show how the routing rules treat records: audio measures, conditions, and the chosen plan.
 
-    Exits with 3 if a record or its audio is not right. With --json a line for each record.
+    Nothing is transcribed. Ends with a summary by rule. Exits with 3 if a record or its audio is
+    invalid. With --json, prints one line for each record, and no summary.
     """
     from schemas.settings import load_settings
-    from workers.explanation import explain_file
+    from workers.manifests.explanation import explain_file
 
     settings = load_settings(settings_file)
-    settings.audio.roots.append(str(records.resolve().parent))
     faulty = False
+    console, summary = people_console(), RuleSummary()
     try:
         for each in explain_file(records, settings):
             faulty |= each.error is not None
             if as_json:
                 print_json(_figures(each))
+                continue
+            _show(each, console)
+            if each.choice is not None:
+                summary.add(each.choice.rule, each.choice.target)
             else:
-                _show(each)
+                summary.add("none", "error")
     except BrokenPipeError:
         raise
     except OSError as error:
         fail(f"{records}: {error.strerror}", exit_codes.SETTINGS)
+    if not as_json:
+        console.print(summary.table(settings, console))
     if faulty:
         sys.exit(exit_codes.PARTIAL)
 
@@ -60,21 +74,41 @@ def _figures(each: Explanation) -> dict[str, Any]:
     }
 
 
-def _show(each: Explanation) -> None:
+def _show(each: Explanation, console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     if each.choice is None:
-        print(f"{each.id}: {each.error}\n")
+        console.print(Text.assemble((each.id, "bold"), "  ", (str(each.error), "red"), "\n"))
         return
-    print(f"{each.id}: {each.choice.target}, by rule {each.choice.rule}")
-    print("  " + ", ".join(f"{name} {value:g}" for name, value in each.measures.items()))
+    console.print(
+        Text.assemble(
+            (each.id, "bold"),
+            "  ",
+            (each.choice.target, "cyan"),
+            f", by rule {each.choice.rule}",
+        )
+    )
+    measures = (f"{name.removeprefix('audio.')} {value:g}" for name, value in each.measures.items())
+    console.print(Text("  " + "   ".join(measures), "dim"))
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for tried in each.tried:
-        held = "holds" if tried.holds else "does not hold"
-        value = "there is none" if tried.value is None else repr(tried.value)
-        print(f"  {tried.rule}: {_told(tried.condition)} {held}: {value}")
-    print()
+        value = "no value" if tried.value is None else repr(tried.value)
+        table.add_row(
+            Text("  holds" if tried.holds else "  not", "green" if tried.holds else "dim"),
+            Text(tried.rule),
+            Text(_describe(tried.condition)),
+            Text(value, "" if tried.holds else "dim"),
+        )
+    if each.tried:
+        console.print(table)
+    console.print()
 
 
-def _told(condition: Condition) -> str:
+def _describe(condition: Condition) -> str:
     from schemas.settings import TESTS
 
     test = next(test for test in TESTS if getattr(condition, test) is not None)
-    return f"{condition.field} {test} {getattr(condition, test)!r}"
+    limit = getattr(condition, test)
+    shown = f"{limit:g}" if isinstance(limit, float) else repr(limit)
+    return f"{condition.field} {test.replace('_', ' ')} {shown}"

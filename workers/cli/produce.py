@@ -1,40 +1,49 @@
-"""`chorus produce`: a manifest file onto the manifest topic."""
+"""`chorus produce`: send the records of a manifest file to the manifest topic."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from workers import exit_codes
-from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, fail, print_json
+from workers.cli.common import (
+    DEFAULT_SETTINGS,
+    JsonOption,
+    ManifestArgument,
+    SettingsOption,
+    fail,
+    print_json,
+)
 
 #: Faults listed in an error message; the rest are counted.
 MAX_LISTED = 20
 
 
 def produce(
-    manifest: Annotated[Path, typer.Argument(help="NeMo manifest, one JSON object a line.")],
+    manifest: ManifestArgument,
     settings_file: SettingsOption = DEFAULT_SETTINGS,
-    topic: Annotated[str | None, typer.Option(help="Topic, if not the settings' one.")] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="Topic to send to. Default: the manifest topic.")
+    ] = None,
     skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Send the good lines of a manifest with faults.")
+        bool, typer.Option("--skip-invalid", help="Send the valid lines, leave out the others.")
     ] = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Send every line as it stands, without a check.")
+        bool, typer.Option("--raw", help="Send every line unchanged, without checking it.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send the records of a manifest to the manifest topic, keyed by their ids.
+    """Send the records of a manifest to the manifest topic, keyed by record id.
 
-    A manifest with faults is refused whole, with a list of them, before anything is sent.
+    If a line is invalid, nothing is sent and the faults are listed.
     """
     from schemas.settings import load_settings
-    from workers.manifest_file import read_manifest
-    from workers.stream.clients import make_producer
+    from workers.kafka.clients import make_producer
+    from workers.kafka.topic_state import topic_states
+    from workers.manifests.manifest_file import read_manifest
 
-    settings = load_settings(settings_file)
+    settings = load_settings(settings_file, files=False)
     topic = topic or settings.kafka.topics.manifests
     try:
         faults = [] if raw else [line for line in read_manifest(manifest) if line.error]
@@ -44,9 +53,14 @@ def produce(
         listed = [f"{manifest}:{line.number}: {line.error}" for line in faults[:MAX_LISTED]]
         if len(faults) > MAX_LISTED:
             listed.append(f"... and {len(faults) - MAX_LISTED} more")
-        hint = "nothing was sent; mend the lines, or leave them out with --skip-invalid"
+        hint = "nothing was sent; correct these lines, or leave them out with --skip-invalid"
         fail("\n".join([*listed, hint]), exit_codes.SETTINGS)
 
+    if topic_states(settings.kafka, [topic])[topic] is None:
+        fail(
+            f"there is no topic `{topic}`; `chorus topics` creates those of the settings",
+            exit_codes.SETTINGS,
+        )
     producer = make_producer(settings.kafka, linger_ms=20)
     sent = []
     for line in read_manifest(manifest):
@@ -57,9 +71,13 @@ def produce(
     failed = [future for future in sent if future.failed()]
     producer.close()
     if failed:
-        fail(f"{len(failed)} of {len(sent)} records were not accepted", exit_codes.UNREACHABLE)
+        fail(
+            f"{len(failed)} of {len(sent)} records were not accepted by the broker: "
+            f"{failed[0].exception}",
+            exit_codes.UNREACHABLE,
+        )
     if as_json:
         print_json({"sent": len(sent), "skipped": 0 if raw else len(faults), "topic": topic})
     else:
-        skipped = f", {len(faults)} lines with faults left out" if faults else ""
+        skipped = f", {len(faults)} invalid lines left out" if faults else ""
         print(f"sent {len(sent)} records to {topic}{skipped}")

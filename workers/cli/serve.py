@@ -1,11 +1,14 @@
-"""`chorus serve`: the models and the Router on Ray Serve."""
+"""`chorus serve`: run the models, the Router and the HTTP API on Ray Serve."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,97 +16,168 @@ import typer
 
 from workers import exit_codes
 from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, fail, set_up_logging
+from workers.cli.starting import (
+    StartProgress,
+    open_door,
+    refuse_absent_engines,
+    refuse_absent_secrets,
+)
 
 if TYPE_CHECKING:
-    from schemas.settings import HttpSettings, Settings
+    from schemas.settings import Settings
+    from serve_app.cluster.application import Running
 
 
-#: Addresses that only this machine reaches.
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+#: How often it is looked whether everything is still there, in seconds.
+_LOOK_S = 0.5
 
 
 def serve(
     settings_file: SettingsOption = DEFAULT_SETTINGS,
     address: Annotated[
         str | None,
-        typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster; starts one without it."),
+        typer.Option(
+            envvar="RAY_ADDRESS", help="Address of a Ray cluster. Without it, one is started here."
+        ),
     ] = None,
     worker: Annotated[
-        bool, typer.Option("--worker", help="Run the stream worker too, as a Serve app.")
+        bool,
+        typer.Option("--worker", help="Run the stream worker too, as a Ray Serve application."),
     ] = False,
     open_: Annotated[
         bool,
-        typer.Option("--open", help="Answer HTTP without API keys at an address others reach."),
+        typer.Option(
+            "--open", help="Allow HTTP without API keys on an address that others can reach."
+        ),
     ] = False,
     ready_file: Annotated[
-        Path | None, typer.Option(help="Write the cluster's address here as JSON when ready.")
+        Path | None,
+        typer.Option(
+            help="Write the cluster's address to this file as JSON when ready; removed at the end."
+        ),
     ] = None,
 ) -> None:
-    """Serve the models of the settings file until Ctrl-C."""
+    """Serve the models of the settings with Ray Serve, and the HTTP API if set, until Ctrl-C."""
     from schemas.settings import load_settings
 
     settings = load_settings(settings_file)
     if address is not None:
         settings.serve.address = address
-    if settings.http is not None and not open_:
-        _check_closed(settings.http)
+    if settings.http is not None and not open_ and (reason := open_door(settings.http)):
+        fail(reason, exit_codes.SETTINGS)
+    if settings.serve.address is None:
+        refuse_absent_engines(settings, settings_file)
+        refuse_absent_secrets(settings, settings_file, kafka=worker)
     set_up_logging()
-    from serve_app import app
+    progress = StartProgress()
+    progress.say(f"starting Ray with the Router and {len(settings.models)} models")
 
-    stopped = threading.Event()
+    from serve_app.cluster.application import StartError
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # interrupts a start that takes long
     try:
-        running = app.start(settings, http=settings.http is not None)
-    except app.StartError as error:
-        fail(str(error), exit_codes.FAILURE)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    try:
-        if worker:
-            from workers.stream.deployment import deploy_worker
-
-            deploy_worker(settings)
-        print(f"serving {', '.join(settings.models)} on Ray at {running.address}", flush=True)
-        if settings.http is not None:
-            print(f"HTTP API at {_deploy_http(settings)}, described at /docs", flush=True)
-        if ready_file is not None:
-            write_ready_file(ready_file, {"address": running.address, "pid": os.getpid()})
-        stopped.wait()
-    finally:
-        if settings.http is not None:
-            _stop_http(settings)
-        app.stop(running)
-
-
-def _deploy_http(settings: Settings) -> str:
-    from serve_app.app import StartError
-    from serve_app.http.deployment import deploy_http
-
-    try:
-        return deploy_http(settings)
+        _run(settings, progress, worker=worker, open_=open_, ready_file=ready_file)
     except StartError as error:
         fail(str(error), exit_codes.FAILURE)
 
 
-def _stop_http(settings: Settings) -> None:
-    from serve_app.http.deployment import stop_http
+def _run(
+    settings: Settings,
+    progress: StartProgress,
+    *,
+    worker: bool,
+    open_: bool,
+    ready_file: Path | None,
+) -> None:
+    """Start everything, look after it until a signal comes, and stop it again."""
+    from schemas.settings import settings_digest
+    from serve_app.cluster import application
+    from serve_app.cluster.announcements import announced
 
-    stop_http(settings)
+    stopped, at_once = threading.Event(), threading.Event()
+    running = application.start(
+        settings, http=settings.http is not None, on_progress=progress.deployment
+    )
+    code = exit_codes.FAILURE
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: (at_once if stopped.is_set() else stopped).set())
+        if worker:
+            from workers.stream.serve_application import deploy_worker
+
+            deploy_worker(running, settings)
+        url = _start_http(running, settings, open_=open_)
+        print(f"serving {', '.join(settings.models)} on Ray at {running.address}", flush=True)
+        if running.logs is not None:
+            print(f"the logs of what runs there are in {running.logs}", flush=True)
+        if url is not None:
+            print(f"HTTP API at {url}, documented at /docs", flush=True)
+        with (
+            announced(settings.serve.app, settings_digest(settings), running.address),
+            _ready_file(ready_file, {"address": running.address, "pid": os.getpid()}),
+        ):
+            code = _look_after(running, stopped)
+            if code != exit_codes.OK:
+                at_once.set()
+    except application.StartError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+    finally:
+        in_order = application.stop(running, give_up=at_once.is_set)
+        if not in_order:  # Ray would hold up the exit of this process
+            sys.stdout.flush()
+            os._exit(code)
+    if code != exit_codes.OK:
+        sys.exit(code)
 
 
-def _check_closed(http: HttpSettings) -> None:
-    """An API that others can reach has keys, unless it is meant to be open."""
-    if not http.keys and http.host not in LOOPBACK:
-        fail(
-            f"`http.host` is {http.host} and there are no `http.keys`: everybody could transcribe. "
-            "Make a key with `chorus key`, or say --open",
-            exit_codes.SETTINGS,
-        )
+def _look_after(running: Running, stopped: threading.Event) -> int:
+    """Wait for `stopped`, or until what runs is gone; say what fails. Returns the exit code."""
+    from serve_app.cluster.watch import Watch
+
+    watch = Watch(running.apps, running.app)
+    try:
+        while not stopped.wait(_LOOK_S):
+            for line in watch.news():
+                print(line, flush=True)
+            if (reason := watch.lost()) is not None:
+                print(f"error: {reason}; start `chorus serve` again", file=sys.stderr, flush=True)
+                return exit_codes.RESTART
+        return exit_codes.OK
+    finally:
+        watch.close()
 
 
-def write_ready_file(path: Path, content: dict[str, object]) -> None:
-    """Write `content` so that a reader sees all of it or nothing."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content))
-    temporary.replace(path)
+def _start_http(running: Running, settings: Settings, *, open_: bool) -> str | None:
+    """Start the HTTP API beside the models, if there is to be one.
+
+    Returns:
+        Its URL. A running cluster decides it, whatever the settings say.
+    """
+    if settings.http is None:
+        return None
+    from serve_app.cluster.application import StartError, add_application
+    from serve_app.http import deployment
+    from serve_app.system.ray_adapter import proxy_address
+
+    host, port = proxy_address()
+    if not open_ and (reason := open_door(settings.http, host)):
+        raise StartError(reason)
+    name = deployment.app_name(settings)
+    add_application(running, deployment.build(settings), name, route_prefix="/")
+    return f"http://{host}:{port}"
+
+
+@contextmanager
+def _ready_file(path: Path | None, content: dict[str, object]) -> Iterator[None]:
+    """Keep `content` in a file as JSON within the block: a reader sees all of it or nothing."""
+    from serve_app.system.files import atomic_write
+
+    if path is None:
+        yield
+        return
+    atomic_write(path, json.dumps(content))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

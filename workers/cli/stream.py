@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, set_up_logging
+from workers import exit_codes
+from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, fail, set_up_logging
 
 
 def stream(
@@ -17,28 +18,37 @@ def stream(
         str,
         typer.Option(
             envvar="CHORUS_INSTANCE",
-            help="Name of this instance: unique among those that run, the same after a restart.",
+            help="Name of this instance: unique among those running, the same after a restart.",
         ),
     ] = "0",
     address: Annotated[
-        str | None, typer.Option(envvar="RAY_ADDRESS", help="Ray cluster of `chorus serve`.")
+        str | None,
+        typer.Option(
+            envvar="RAY_ADDRESS",
+            help="Address of the Ray cluster of `chorus serve`. Without it, the `chorus serve` "
+            "with these settings on this machine is used.",
+        ),
     ] = None,
 ) -> None:
-    """Stream records from the manifest topic through the served models, until Ctrl-C.
+    """Transcribe the records of the manifest topic with the served models, until Ctrl-C.
 
-    Any number of instances share the topic. Ctrl-C or SIGTERM commits what is done and ends; a
-    second one ends at once.
+    The application must run with the same models, plans and rules as these settings.
+    Several instances share the topic's partitions. Ctrl-C or SIGTERM commits finished records and
+    exits; a second one exits at once.
     """
     from schemas.settings import load_settings
 
     settings = load_settings(settings_file)
     set_up_logging()
-    from serve_app import cluster
-    from serve_app.router_client import RouterClient
+    from serve_app.cluster.announcements import OtherSettingsError
+    from serve_app.cluster.router_link import RouterLink
     from workers.stream.worker import StreamWorker
 
-    cluster.connect(address or settings.serve.address or "auto")
-    router = RouterClient(settings.serve.app, settings.stream.call_timeout_s)
+    router = RouterLink(settings, address or settings.serve.address)
+    try:
+        router.open()
+    except OtherSettingsError as error:
+        fail(str(error), exit_codes.SETTINGS)
     worker = StreamWorker(settings, router, instance=instance)
 
     def stop(signum: int, frame: object) -> None:
@@ -47,4 +57,7 @@ def stream(
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    sys.exit(worker.run())
+    try:
+        sys.exit(worker.run())
+    finally:
+        router.close()

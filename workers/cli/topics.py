@@ -1,4 +1,4 @@
-"""`chorus topics`: make the topics that the settings name."""
+"""`chorus topics`: create the Kafka topics that the settings name."""
 
 from __future__ import annotations
 
@@ -12,18 +12,25 @@ from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, pri
 def topics(
     settings_file: SettingsOption = DEFAULT_SETTINGS,
     partitions: Annotated[
-        int, typer.Option(min=1, help="Of manifests and transcripts: the most workers at once.")
+        int,
+        typer.Option(
+            min=1,
+            help="Partitions of the manifest and transcript topics: the most workers at a time.",
+        ),
     ] = 6,
     replication: Annotated[
-        int | None, typer.Option(min=1, help="Copies of each; the broker's default without it.")
+        int | None,
+        typer.Option(min=1, help="Replicas of each topic. Default: the broker's default."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create the topics that do not exist yet; those that do are left as they are."""
+    """Create the topics that the settings name; existing topics are left unchanged."""
     from schemas.settings import load_settings
     from workers.kafka.topics import ensure_settings_topics
 
-    found = ensure_settings_topics(load_settings(settings_file).kafka, partitions, replication)
+    found = ensure_settings_topics(
+        load_settings(settings_file, files=False).kafka, partitions, replication
+    )
     if as_json:
         print_json(found)
     else:

@@ -1,86 +1,168 @@
-"""`chorus transcribe`: file to file, through the same Router as the stream."""
+"""`chorus transcribe`: transcribe a manifest file into another, through the stream's Router."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from workers import exit_codes
-from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, fail, print_json
+from workers.cli.common import (
+    DEFAULT_SETTINGS,
+    JsonOption,
+    ManifestArgument,
+    SettingsOption,
+    exit_on_sigterm,
+    fail,
+    fault_of,
+)
+from workers.cli.starting import StartProgress, refuse_absent_engines
+from workers.manifests.source import folder_of, is_standard_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from schemas.settings import Settings
-    from workers.file_job import Progress
-    from workers.stream.backend import Backend
+    from serve_app.router.protocol import Backend
+    from workers.manifests.file_job import Progress
+
+
+_INTERRUPTED = "interrupted; the same command resumes"
 
 
 def transcribe(
-    manifest: Annotated[Path, typer.Argument(help="NeMo manifest, one JSON object a line.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Manifest of transcripts.")],
+    manifest: ManifestArgument,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Manifest to write the transcripts to; - for standard output, which cannot be "
+            "resumed.",
+        ),
+    ],
     settings_file: SettingsOption = DEFAULT_SETTINGS,
     address: Annotated[
         str | None,
-        typer.Option(envvar="RAY_ADDRESS", help="Use a running `chorus serve`; else start one."),
+        typer.Option(
+            envvar="RAY_ADDRESS",
+            help="Address of the Ray cluster of a running `chorus serve`. Without it, a "
+            "`chorus serve` with these settings on this machine is used, if the "
+            "manifest's folder is one of its `audio.roots`; otherwise the models are started for "
+            "this command.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Transcribe a manifest file. Run it again after a kill and it goes on where it was.
+    """Transcribe a manifest file; run again, the same command does what is left.
 
-    Relative audio paths are looked up beside the manifest too. Exits with 3 if some records have
-    no transcript; each of those has its reason as `processing_error` in the output.
+    That is, after an interruption, the rest; records that failed; and records that the manifest did
+    not have before. Relative audio paths are looked up in the manifest's folder, then under
+    `audio.roots`. Exits with 3 as long as records have no transcript; their lines in the output
+    give the reason as `processing_error`.
     """
     from schemas.settings import load_settings
-    from workers.file_job import ResumeError, transcribe_file
+    from serve_app.registry.identity import transcription_digest
+    from workers.manifests.file_job import FileJob
+    from workers.manifests.output_file import ResumeError
 
     settings = load_settings(settings_file)
-    try:
-        total = sum(1 for line in manifest.open("rb") if line.strip())
-    except OSError as error:
-        fail(f"{manifest}: {error.strerror}", exit_codes.SETTINGS)
-    settings.audio.roots.append(str(manifest.resolve().parent))
-    begin = time.monotonic()
-    with _router(settings, address) as router, _progress_bar(total) as report:
-        begin = time.monotonic()
+    exit_on_sigterm(_INTERRUPTED)
+    with ExitStack() as stack:
         try:
-            progress = transcribe_file(manifest, output, router, settings.stream, report)
+            digest = transcription_digest(settings)
+            job = stack.enter_context(FileJob(manifest, output, digest))
         except ResumeError as error:
             fail(str(error), exit_codes.SETTINGS)
         except OSError as error:
-            fail(f"{error.filename}: {error.strerror}", exit_codes.FAILURE)
+            fail(fault_of(error), exit_codes.SETTINGS)
+        if job.dropped:
+            print(f"{job.dropped} transcripts left out: not in the manifest", file=sys.stderr)
+        router = stack.enter_context(
+            _router(settings, settings_file, address, folder_of(manifest), needed=job.left > 0)
+        )
+        report = stack.enter_context(_progress_bar(job.total))
+        begin = time.monotonic()
+        try:
+            progress = job.run(router, settings.stream, report)
+        except OSError as error:
+            fail(fault_of(error), exit_codes.FAILURE)
+        except KeyboardInterrupt:
+            print(_INTERRUPTED, file=sys.stderr)
+            raise
         wall = time.monotonic() - begin
-    _summary(progress, wall, as_json)
+    _summary(progress, wall, as_json, sys.stderr if is_standard_output(output) else sys.stdout)
     if progress.failed:
         sys.exit(exit_codes.PARTIAL)
 
 
 @contextmanager
-def _router(settings: Settings, address: str | None) -> Iterator[Backend]:
-    from serve_app import app, cluster
-    from serve_app.router_client import RouterClient
+def _router(
+    settings: Settings, settings_file: Path, address: str | None, folder: Path, *, needed: bool
+) -> Iterator[Backend]:
+    """The Router of a running application with these settings, or one that is started here.
 
-    router = RouterClient(settings.serve.app, settings.stream.call_timeout_s)
-    address = address or settings.serve.address
+    Args:
+        settings: as read from `settings_file`.
+        settings_file: named where it is at fault.
+        address: of a Ray cluster; None for one that is found, or started.
+        folder: of the manifest.
+        needed: whether there is anything to transcribe: otherwise, nothing is started or
+            connected to.
+    """
+    from schemas.settings import settings_digest
+    from serve_app.cluster import application, ray_cluster
+    from serve_app.router.client import RouterClient
+
+    app, digest = settings.serve.app, settings_digest(settings)
+    if not needed:
+        yield RouterClient(app, settings.stream.call_timeout_s)
+        return
+    address = address or settings.serve.address or _announced(settings, folder)
     if address is not None:
-        cluster.connect(address)
+        ray_cluster.connect(address)
+        router = RouterClient(app, settings.stream.call_timeout_s, digest)
+        if asyncio.run(router.identity()).settings != digest:
+            fail(
+                f"the application `{app}` at {address} runs with other models, plans, rules or "
+                "limits than these settings; use its settings, or another address",
+                exit_codes.SETTINGS,
+            )
+        print(f"using the application {app} at {address}", file=sys.stderr)
         yield router
         return
-    print("starting the models ...", file=sys.stderr)
+    refuse_absent_engines(settings, settings_file)
+    progress = StartProgress()
+    progress.say(f"starting Ray with the Router and {len(settings.models)} models")
+    settings.audio.roots.append(str(folder))
     try:
-        running = app.start(settings)
-    except app.StartError as error:
+        running = application.start(settings, on_progress=progress.deployment)
+    except application.StartError as error:
         fail(str(error), exit_codes.FAILURE)
     try:
-        yield router
+        yield RouterClient(app, settings.stream.call_timeout_s)
     finally:
-        app.stop(running)
+        application.stop(running)
+
+
+def _announced(settings: Settings, folder: Path) -> str | None:
+    """The address of an application with these settings on this machine that may read `folder`."""
+    from schemas.settings import settings_digest
+    from serve_app.cluster.announcements import OtherSettingsError, find
+
+    if not any(Path(root).resolve() == folder for root in settings.audio.roots):
+        return None
+    try:
+        return find(settings.serve.app, settings_digest(settings))
+    except (ConnectionError, OtherSettingsError):
+        return None
 
 
 @contextmanager
@@ -106,26 +188,27 @@ def _progress_bar(total: int) -> Iterator[Callable[[Progress], None]]:
         yield report
 
 
-def _summary(progress: Progress, wall: float, as_json: bool) -> None:
+def _summary(progress: Progress, wall: float, as_json: bool, to: TextIO) -> None:
     rtfx = progress.audio_seconds / wall if wall else 0.0
     words = progress.reference_words
     wer = 100 * progress.word_errors / words if words else None
     if as_json:
-        print_json(
-            {
-                "resumed": progress.resumed,
-                "transcribed": progress.transcribed,
-                "failed": progress.failed,
-                "audio_seconds": round(progress.audio_seconds, 3),
-                "rtfx": round(rtfx, 1),
-                "wer": None if wer is None else round(wer, 2),
-            }
-        )
+        figures = {
+            "resumed": progress.resumed,
+            "transcribed": progress.transcribed,
+            "failed": progress.failed,
+            "audio_seconds": round(progress.audio_seconds, 3),
+            "rtfx": round(rtfx, 1),
+            "wer": None if wer is None else round(wer, 2),
+        }
+        print(json.dumps(figures), file=to)
         return
     parts = [f"{progress.transcribed} transcribed", f"{progress.failed} failed"]
     if progress.resumed:
-        parts.append(f"{progress.resumed} were there already")
-    parts.append(f"RTFx {rtfx:.0f}")
+        parts.append(f"{progress.resumed} done before")
+    if progress.transcribed:
+        parts.append(f"RTFx {rtfx:.0f}")
     if wer is not None:
-        parts.append(f"WER {wer:.1f}%")
-    print(", ".join(parts))
+        lost = ", failures as deletions" if progress.failed else ""
+        parts.append(f"WER {wer:.1f}%{lost}")
+    print(", ".join(parts), file=to)

@@ -1,22 +1,25 @@
-"""`chorus validate`: may this model go on?"""
+"""`chorus validate`: check a model against the thresholds of the settings."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workers import exit_codes
-from workers.cli.common import JsonOption, print_json
+from workers.cli.common import JsonOption, OptionalSettings, print_json
 from workers.cli.evaluation import (
+    DEFAULT_NORMALISER,
     SYSTEM_HELP,
-    OptionalSettings,
+    NormaliserOption,
+    OutputOption,
     SkipOption,
     SliceOption,
     WorkOption,
+    check_outputs,
     errors_for_people,
+    normaliser_named,
     percent,
     progress_bars,
     read_sets,
@@ -24,54 +27,78 @@ from workers.cli.evaluation import (
 )
 
 if TYPE_CHECKING:
-    from workers.evaluation.validation import Validation
+    from workers.evaluation.validation.validate import Validation
 
 
 def validate(
     model: Annotated[str, typer.Argument(help=SYSTEM_HELP)],
     manifest: Annotated[
-        str, typer.Option("--manifest", "-m", help="Test set: a manifest, or NAME=PATH.")
+        str,
+        typer.Option(
+            "--manifest", "-m", help="Test set: a manifest, NAME=PATH, or - for standard input."
+        ),
     ],
     settings_file: OptionalSettings = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write all results as JSON here.")
-    ] = None,
+    output: OutputOption = None,
     max_wer: Annotated[
-        float | None, typer.Option(help="Fail above this WER in percent; beside the settings.")
+        float | None,
+        typer.Option(
+            help="Fail above this WER in percent; overrides `validation.max_wer` of the settings."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Another model, named as MODEL is. Fail if the WER is more than "
+            "`validation.max_wer_increase` points above that model's (5 unless set), or the speed "
+            "below `validation.min_speed_ratio` of its speed (0.5 unless set).",
+        ),
     ] = None,
     stressed: Annotated[
-        int, typer.Option(help="Utterances to make harder, drawn at random; 0 for none.")
+        int,
+        typer.Option(
+            help="Number of utterances, drawn at random, for the stress tests: added noise, "
+            "telephone band, and so on. 0 for none."
+        ),
     ] = 200,
     slice_by: SliceOption = None,
     work: WorkOption = None,
     skip_faults: SkipOption = False,
+    normaliser: NormaliserOption = DEFAULT_NORMALISER,
     as_json: JsonOption = False,
 ) -> None:
-    """Accuracy, weak spots and stress of a model, what to do, and whether it passes.
+    """Measure a model's accuracy, weak slices and robustness, and check it against thresholds.
 
-    Exits with 7 when a threshold of `validation` in the settings is not met, or cannot be shown to
-    be met by the test set. The last line is one JSON object.
+    Exits with 7 when a threshold of `validation` in the settings is not met, when the test set
+    cannot show that it is met, or when the model is worse than that of --baseline. The last line of
+    the output is one JSON object.
     """
+    settings = settings_of(settings_file)
     with errors_for_people():
         from msgspec.structs import replace
 
         from schemas.settings import ValidationSettings
         from workers.evaluation import validate as run
+        from workers.evaluation.systems.naming import as_systems
 
-        settings = settings_of(settings_file)
+        check_outputs([output], [manifest])
+        (system,) = as_systems([model], settings)  # a wrong name is told before sets are read
         thresholds = settings.validation if settings is not None else ValidationSettings()
         if max_wer is not None:
             thresholds = replace(thresholds, max_wer=max_wer)
-        (test_set,) = read_sets([manifest], skip_faults)
+        (test_set,) = read_sets([manifest], skip_faults, settings)
         with progress_bars() as bars:
             found = run(
-                model,
+                system,
                 test_set,
+                baseline=baseline,
                 thresholds=thresholds,
                 settings=settings,
                 slice_by=slice_by,
                 stressed=stressed,
                 folder=work,
+                normaliser=normaliser_named(normaliser),
                 report=bars,
             )
         if output is not None:
@@ -82,6 +109,8 @@ def validate(
         {
             "passed": found.passed,
             "wer": found.findings.score.wer,
+            "baseline_wer": found.findings.baseline and found.findings.baseline.score.wer,
+            "normaliser": found.normaliser,
             "failed_checks": [each.key for each in found.checks if not each.passed],
             "recommendations": [each.code for each in found.recommendations],
         }
@@ -105,12 +134,22 @@ def _show(found: Validation) -> None:
         f"{words.insertions} insertions in {words.reference} words; by utterance: "
         f"mean {percent(score.mean_wer)}%, median {percent(score.median_wer)}%, "
         f"standard deviation {percent(score.wer_std)}\n"
-        f"{score.without_reference} without a reference, {score.empty_references} where nothing "
-        f"is said, {score.failed} failed; normaliser {found.normaliser}\n"
+        f"{score.without_reference} without a reference, {score.empty_references} with an empty "
+        f"reference, {score.failed} failed; normaliser {found.normaliser}"
+        + (f"; text rules {', '.join(found.system.text_rules)}" * bool(found.system.text_rules))
+        + "\n"
     )
+    if (other := found.findings.baseline) is not None:
+        inside = other.interval
+        spread = f" (95%: {inside.low:+.1f} to {inside.high:+.1f})" if inside else ""
+        ratio = "-" if other.speed_ratio is None else f"{other.speed_ratio:.2f}"
+        console.print(
+            f"baseline {other.name}: WER {percent(other.score.wer)}%; {found.system.name} has "
+            f"{_points(other.increase)} points{spread} and {ratio} times its speed\n"
+        )
     table = Table(box=None, pad_edge=False)
-    table.add_column("part")
-    for name in ("utterances", "WER %", "against the whole"):
+    table.add_column("slice")
+    for name in ("utterances", "WER %", "vs. all"):
         table.add_column(name, justify="right")
     for each in found.findings.slices:
         count = each.score.utterances
@@ -119,8 +158,8 @@ def _show(found: Validation) -> None:
     console.print()
     if found.findings.stresses:
         table = Table(box=None, pad_edge=False)
-        table.add_column("stress")
-        for name in ("utterances", "WER %", "against clean", "95%"):
+        table.add_column("stress test")
+        for name in ("utterances", "WER %", "vs. clean", "95%"):
             table.add_column(name, justify="right")
         for stress in found.findings.stresses:
             inside = stress.interval
@@ -140,7 +179,7 @@ def _show(found: Validation) -> None:
     for number, advice in enumerate(found.recommendations, 1):
         console.print(f"{number}. {advice.message}")
     if not found.recommendations:
-        console.print("nothing to recommend")
+        console.print("no recommendations")
 
 
 def _points(value: float | None) -> str:

@@ -1,14 +1,14 @@
-"""Measuring models: `benchmark`, `compare`, `validate`, each with a typed result."""
+"""Measure ASR models: `benchmark`, `compare` and `validate`, each returning a typed result."""
 
 from __future__ import annotations
 
-from workers.evaluation.benchmarking import Benchmark, benchmark
-from workers.evaluation.comparison import compare
-from workers.evaluation.comparison_results import Comparison
-from workers.evaluation.plan_system import PlanSystem
-from workers.evaluation.systems import FunctionSystem, ModelSystem
+from workers.evaluation.benchmarking.benchmark import Benchmark, benchmark
+from workers.evaluation.comparison.compare import compare
+from workers.evaluation.comparison.results import Comparison
+from workers.evaluation.systems.base import FunctionSystem, ModelSystem
+from workers.evaluation.systems.plans import PlanSystem
 from workers.evaluation.testset import TestSet, read_test_set
-from workers.evaluation.validation import Validation, validate
+from workers.evaluation.validation.validate import Validation, validate
 
 __all__ = [
     "Benchmark",

@@ -1,31 +1,33 @@
-"""A test set: a manifest, checked, its audio measured."""
+"""Test sets: manifests that have been checked, with measures of their audio."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
+from serve_app.audio.clip import SAMPLE_RATE
 from serve_app.audio.measures import measure
-from serve_app.digest import sha256_of
-from workers.speech import SAMPLE_RATE, Fault, ManifestFaultsError, Utterance, check_manifest
+from workers.manifests.source import manifest_sha256, name_of
+from workers.manifests.speech import Fault, ManifestFaultsError, Utterance, check_manifest
 
-#: Longest utterance, in seconds. The engines split what is longer than they can take.
+#: Longest utterance, in seconds. Engines split clips that are longer than they can process.
 MAX_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """Utterances to measure on.
+    """Utterances on which systems are measured.
 
     Attributes:
-        name: of the set, as it is shown.
+        name: display name of the set.
         utterances: in the order of the manifest, with `measures` of their audio.
-        sha256: of the manifest file.
-        left_out: lines that were not fit to be used, where that was asked for.
+        sha256: digest of the manifest, as it is stored or was sent.
+        left_out: number of invalid lines that were left out (`skip_faults`).
     """
 
-    __test__ = False  # it is no class of tests, whatever pytest thinks
+    __test__ = False  # keeps pytest from collecting it as a class of tests
 
     name: str
     utterances: Sequence[Utterance]
@@ -34,36 +36,52 @@ class TestSet:
 
     @property
     def seconds(self) -> float:
-        """Of audio, in all."""
+        """Total duration of the utterances, in seconds."""
         return sum(each.duration for each in self.utterances)
 
     @property
+    def identity(self) -> list[str]:
+        """What is recognised: the digests of the manifest and of the paths of its recordings.
+
+        Intermediate results are only reused for a set with the same identity: manifests with the
+        same lines in two folders are of different recordings.
+        """
+        paths = "\0".join(each.path for each in self.utterances)
+        return [self.sha256, sha256(paths.encode(errors="surrogateescape")).hexdigest()]
+
+    @property
     def speakers(self) -> list[str]:
-        """Of each utterance; empty where unknown."""
+        """The speaker of each utterance; empty where unknown."""
         return [each.speaker for each in self.utterances]
 
     @property
     def scored(self) -> list[bool]:
-        """Which utterances have a reference."""
+        """Whether each utterance has a reference."""
         return [each.has_text for each in self.utterances]
 
 
 def read_test_set(
-    manifest: str | Path, name: str | None = None, *, skip_faults: bool = False
+    manifest: str | Path,
+    name: str | None = None,
+    *,
+    skip_faults: bool = False,
+    roots: Sequence[str] = (),
 ) -> TestSet:
-    """Read a NeMo manifest and all its audio; blocks for about a millisecond a second of audio.
+    """Read a NeMo manifest and all its audio; takes about a millisecond per second of audio.
 
-    A line may lack `text`: it is transcribed and not scored. An empty `text` says that nothing is
+    A line without `text` is transcribed but not scored. An empty `text` means that nothing is
     spoken.
 
     Args:
-        manifest: JSON lines of `audio_filepath`, `text`, and what else there is; relative paths
-            are relative to the manifest.
-        name: the file's name without its ending, unless given.
-        skip_faults: leave out the lines that are not right, instead of refusing them all.
+        manifest: JSON lines with `audio_filepath`, `text`, and any other keys; ``-`` for standard
+            input. Relative audio paths are relative to its folder.
+        name: display name of the set; the file's name without its suffix, unless given.
+        skip_faults: leave out invalid lines, instead of raising.
+        roots: where relative audio paths are looked up after the manifest's folder.
 
     Raises:
-        ManifestFaultsError: lines cannot be used, or two have the same id; it lists them all.
+        ManifestFaultsError: lines are invalid, or two have the same id; it lists them all.
+        ManifestFileError: the file as a whole is no manifest.
         OSError: the manifest cannot be read.
     """
     path = Path(manifest)
@@ -72,14 +90,17 @@ def read_test_set(
         MAX_SECONDS,
         needs_text=False,
         measure=lambda clip: measure(clip, SAMPLE_RATE),
+        roots=roots,
     )
     first: dict[str, Utterance] = {}
     for each in utterances:
         if each.id in first:
-            reason = f"has the id of line {first[each.id].line}; results are told apart by it"
-            faults.append(Fault(path.name, each.line, reason))
+            reason = f"has the same id as line {first[each.id].line}; ids must be unique"
+            faults.append(Fault(name_of(path), each.line, reason))
         else:
             first[each.id] = each
     if faults and not (skip_faults and first):
         raise ManifestFaultsError(faults)
-    return TestSet(name or path.stem, list(first.values()), sha256_of(path), len(faults))
+    return TestSet(
+        name or Path(name_of(path)).stem, list(first.values()), manifest_sha256(path), len(faults)
+    )

@@ -1,7 +1,8 @@
-"""Fine-tuning a NeMo model for a domain: `job.finetune` is the door, `chorus finetune` its face.
+"""Fine-tuning of NeMo models for a domain, by `job.finetune` or the command `chorus finetune`.
 
-`plan` says what to train on what, `speech` reads and checks manifests, `vocabulary` knows what a
-model can write, `batches` makes an endless stream of batches, `budget` ends it, `fit` trains with
-`callbacks` beside it, `scoring` measures, `models` makes, opens and stores models, `card` and
-`versions` keep what came out; `job` puts them together.
+`recipe` defines all options, `plan` reads and checks the manifests of a recipe, `vocabulary` finds
+what a model can write, `batches` makes an endless stream of batches with `augmentation`, `budget`
+limits it, `fit` trains with `callbacks` and with `checkpoints` to resume from, `scoring` computes
+the WER, `models` creates, opens and stores models, and `card` and `record` document the training;
+`job` combines them.
 """

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from workers.finetune.augmentation import Augmentation
-from workers.speech import SAMPLE_RATE, Utterance, read_audio
+from serve_app.audio.clip import SAMPLE_RATE
+from workers.finetune.augmentation import augment
+from workers.finetune.recipe import Augmentation, Recipe
+from workers.manifests.speech import Utterance, read_audio
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class BatchStream(Sampler[list[Draw]]):
     def pass_batches(self) -> int:
         """Batches that a pass through the first source takes, about."""
         total = len(self._durations[0]) / self._shares[0]
-        mean = np.mean([np.mean(source) for source in self._durations if len(source)])
+        mean = float(np.mean([np.mean(source) for source in self._durations if len(source)]))
         return max(1, round(total * mean / self._batch_seconds))
 
     def _stream(self) -> Iterator[list[Draw]]:
@@ -125,7 +127,7 @@ class BatchStream(Sampler[list[Draw]]):
 
 
 def _place() -> tuple[int, int]:
-    """This process's number among those that train together, and how many those are."""
+    """The rank of this process among those that train together, and their number."""
     if not torch.distributed.is_initialized():
         return 0, 1
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -171,10 +173,30 @@ class BatchDataset(Dataset[Batch]):
 
     def _clip(self, draw: Draw) -> NDArray[np.float32]:
         samples = read_audio(self._utterances[draw.clip], self._sample_rate)
-        return self._augmentation(samples, self._sample_rate, default_rng(draw.seed))
+        return augment(samples, self._sample_rate, default_rng(draw.seed), self._augmentation)
 
 
 def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Rows of different lengths as [rows, longest], filled up with zeros, and their lengths."""
     padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
     return padded, torch.tensor([len(row) for row in rows])
+
+
+@dataclass(frozen=True)
+class Source:
+    """A share of the training data: `share` of the utterances of a pass."""
+
+    utterances: Sequence[Utterance]
+    share: float = 1.0
+
+
+def batch_stream(sources: Sequence[Source], recipe: Recipe) -> BatchStream:
+    """The batches that a training on `sources` goes through."""
+    return BatchStream(
+        [[each.duration for each in source.utterances] for source in sources],
+        [source.share for source in sources],
+        seed=recipe.seed,
+        batch_seconds=recipe.batch_seconds,
+        round_steps=recipe.check_every,
+        short_steps=recipe.short_first,
+    )

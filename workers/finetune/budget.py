@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-#: What the learning rate ends at.
+#: The learning rate at the end of a training.
 FINAL_RATE = 1e-5
 
 
@@ -34,6 +34,7 @@ def learning_rate(peak: float, progress: float, warm_up: float) -> float:
     The schedule of SGDR (Loshchilov and Hutter, 2017) without restarts, after a linear warm-up.
 
     Args:
+        peak: the highest learning rate.
         progress: part of the budget that is used up, 0 to 1.
         warm_up: part of the budget that the rise takes, 0 to less than 1.
     """

@@ -1,4 +1,4 @@
-"""What happens beside the training steps: learning rate, augmentation, checks of the WER."""
+"""Callbacks of the training: learning rate, SpecAugment, and the WER of each round."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from serve_app.system.files import atomic_path
 from workers.finetune.budget import Budget, learning_rate
-from workers.finetune.hyperparameters import Hyperparameters
+from workers.finetune.recipe import Recipe
 from workers.finetune.scoring import word_errors
-from workers.speech import Utterance
+from workers.manifests.speech import Utterance
 
 BEST = "best.pt"
 PROGRESS = "progress.jsonl"
@@ -23,7 +24,7 @@ PROGRESS = "progress.jsonl"
 
 @dataclass(frozen=True)
 class Round:
-    """How it went since the last checkpoint.
+    """The figures of a round: the steps from one checkpoint to the next.
 
     Attributes:
         step: optimizer steps so far.
@@ -44,8 +45,13 @@ class Round:
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a training ended: `stopped` is "budget" or "early"; `best` is the round whose weights
-    the model has now; `last` is the last one."""
+    """How a training ended.
+
+    Attributes:
+        stopped: "budget" or "early".
+        best: the round whose weights the model has now.
+        last: the last round.
+    """
 
     stopped: str
     best: Round
@@ -53,13 +59,13 @@ class Fitted:
 
 
 class Watcher(Protocol):
-    """Told how a training goes."""
+    """An observer of a training."""
 
     def step(self, progress: float, loss: float) -> None:
-        """After each step: the part of the budget used up, and the step's loss."""
+        """Called after each step with the used part of the budget, 0 to 1, and the loss."""
 
     def round(self, result: Round) -> None:
-        """After each round."""
+        """Called after each round."""
 
 
 class LearningRate(Callback):
@@ -70,37 +76,43 @@ class LearningRate(Callback):
         progress: part of the budget used up after the last step; the same in all processes.
     """
 
-    def __init__(self, budget: Budget, hyper: Hyperparameters) -> None:
+    def __init__(self, budget: Budget, recipe: Recipe) -> None:
         self._budget = budget
-        self._hyper = hyper
+        self._recipe = recipe
         self._since: float | None = None
         self._before = 0.0
         self.progress = 0.0
 
     @property
     def seconds(self) -> float:
+        """Time spent training, earlier runs included."""
         return self._before + (time.monotonic() - self._since if self._since else 0.0)
 
     def state_dict(self) -> dict[str, Any]:
+        """State for the checkpoint."""
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
         self._before = state["seconds"]
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Start the clock."""
         self._since = time.monotonic()
         self._advance(trainer)
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        rate = learning_rate(self._hyper.learning_rate, self.progress, self._hyper.warm_up)
+        """Set the learning rate of this step."""
+        rate = learning_rate(self._recipe.learning_rate, self.progress, self._recipe.warm_up)
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = rate
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Update the progress, and end the training when the budget is used up."""
         self._advance(trainer)
         if self.progress >= 1:
             trainer.should_stop = True
@@ -113,7 +125,10 @@ class LearningRate(Callback):
 
 
 class SpecAugment(Callback):
-    """Off for the first steps, and after a resume the same as without a break."""
+    """Switches SpecAugment off for the first steps, and seeds it for each round.
+
+    So a training that is resumed goes on as it would have without a break.
+    """
 
     def __init__(self, off_steps: int, seed: int) -> None:
         self._off_steps = off_steps
@@ -121,23 +136,27 @@ class SpecAugment(Callback):
         self._masks: Any = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Remember the model's own SpecAugment."""
         self._masks = module.spec_augmentation
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Seed the random masks of this round."""
         number = trainer.current_epoch * trainer.world_size + trainer.global_rank
         torch.manual_seed(self._seed + number)
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        """Switch SpecAugment off for the first steps."""
         module.spec_augmentation = None if trainer.global_step < self._off_steps else self._masks
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Restore the model's own SpecAugment."""
         module.spec_augmentation = self._masks
 
 
 class Rounds(Callback):
-    """Measures after each round, keeps the best weights, loses patience."""
+    """Measures the WER after each round, keeps the best weights, and stops without progress."""
 
     def __init__(
         self,
@@ -156,15 +175,19 @@ class Rounds(Callback):
         self._rounds: list[Round] = []
 
     def state_dict(self) -> dict[str, Any]:
+        """State for the checkpoint."""
         return {"rounds": [asdict(each) for each in self._rounds]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
         self._rounds = [Round(**each) for each in state["rounds"]]
 
     def fitted(self) -> Fitted:
+        """The result of the training."""
         return Fitted("early" if self._is_over() else "budget", self._best(), self._rounds[-1])
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Begin a round, unless patience is used up."""
         self._losses = []
         if self._rounds and self._is_over():
             trainer.should_stop = True
@@ -172,11 +195,13 @@ class Rounds(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Collect the loss of the step."""
         self._losses.append(float(outputs["loss"]))
         if self._watcher:
             self._watcher.step(self._rate.progress, self._losses[-1])
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Measure the WER, and keep the weights if it is the best."""
         if not self._losses:
             return  # a resumed run ends the round of its checkpoint once more
         errors = word_errors(module, self._validation) if trainer.is_global_zero else None
@@ -192,7 +217,8 @@ class Rounds(Callback):
         self._rounds.append(result)
         if trainer.is_global_zero:
             if self._best() is result:
-                _save(module.state_dict(), self._folder / BEST)
+                with atomic_path(self._folder / BEST) as unfinished:
+                    torch.save(module.state_dict(), unfinished)
             with (self._folder / PROGRESS).open("a") as file:
                 file.write(json.dumps(asdict(result)) + "\n")
             if self._watcher:
@@ -201,18 +227,12 @@ class Rounds(Callback):
             trainer.should_stop = True
 
     def _best(self) -> Round:
-        """The last one of the best: the learning rate has fallen further."""
+        """The round with the best WER, of several the last: its learning rate is lower."""
         return min(reversed(self._rounds), key=lambda each: each.wer)
 
     def _is_over(self) -> bool:
-        """Whether the last `patience` rounds have brought nothing."""
+        """Whether the last `patience` rounds have not improved the WER."""
         if self._patience is None or len(self._rounds) <= self._patience:
             return False
         lately = min(each.wer for each in self._rounds[-self._patience :])
         return lately >= min(each.wer for each in self._rounds[: -self._patience])
-
-
-def _save(weights: Any, path: Path) -> None:
-    unfinished = path.with_suffix(".partial")
-    torch.save(weights, unfinished)
-    unfinished.rename(path)

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
 from schemas.model_card import DataFacts, ModelCard, Wer
-from serve_app.digest import sha256_of
-from serve_app.wer import NORMALISER
+from serve_app.scoring.wer import NORMALISER
+from serve_app.system.files import sha256_of
 from workers.finetune.callbacks import Fitted
-from workers.finetune.plan import Job, Speech
-from workers.finetune.versions import version_of
-from workers.speech import Utterance
+from workers.finetune.plan import Speech
+from workers.finetune.recipe import Recipe
+from workers.finetune.record import hyperparameters_of
+from workers.manifests.source import manifest_sha256, name_of
+from workers.manifests.speech import Utterance
 
 _LIBRARIES = ("chorus-asr", "nemo_toolkit", "torch", "lightning")
 
 
 def make_card(
-    job: Job,
+    recipe: Recipe,
     speech: Speech,
     model: Any,
-    path: Path,
     fitted: Fitted,
     measured: Sequence[tuple[float | None, float | None]],
 ) -> ModelCard:
-    manifests = [job.validation, *job.tests]
+    """The card of a new version, without what its registration adds."""
+    manifests = [recipe.validation, *recipe.test]
     heard = [speech.validation, *speech.tests]
     wers = [
         Wer(
@@ -39,33 +40,24 @@ def make_card(
         )
         for manifest, utterances, (before, after) in zip(manifests, heard, measured, strict=True)
     ]
-    budget = {"steps": job.steps, "epochs": job.epochs, "minutes": job.minutes}
     return ModelCard(
-        name=job.name,
-        version=version_of(path.parent),
-        domain=job.domain,
+        name=recipe.name,
+        version="",
+        domain=recipe.domain,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         model_class=type(model).__name__,
         parameters=sum(weight.numel() for weight in model.parameters()),
-        base=job.base.name,
-        base_sha256=sha256_of(job.base),
+        base=recipe.base.name,
+        base_sha256=sha256_of(recipe.base),
         training=[_facts(name, source.utterances, source.share) for name, source in speech.sources],
         validation=wers[0],
         tests=wers[1:],
-        hyperparameters={
-            **{key: value for key, value in asdict(job.hyper).items() if key != "augmentation"},
-            **asdict(job.hyper.augmentation),
-            **{key: value for key, value in budget.items() if value is not None},
-            "pieces": job.pieces,
-            **{f"preprocessor.{key}": value for key, value in job.preprocessor.items()},
-        },
+        hyperparameters=hyperparameters_of(recipe),
         steps=fitted.last.step,
         seconds=fitted.last.seconds,
         stopped=fitted.stopped,
         chosen_step=fitted.best.step,
         versions={name: library_version(name) for name in _LIBRARIES},
-        bytes=path.stat().st_size,
-        sha256=sha256_of(path),
     )
 
 
@@ -73,7 +65,7 @@ def _facts(
     manifests: Sequence[Path], utterances: Sequence[Utterance], share: float | None = None
 ) -> DataFacts:
     return DataFacts(
-        manifests={manifest.name: sha256_of(manifest) for manifest in manifests},
+        manifests={name_of(manifest): manifest_sha256(manifest) for manifest in manifests},
         utterances=len(utterances),
         hours=round(sum(each.duration for each in utterances) / 3600, 3),
         share=None if share is None else round(share, 6),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from workers.finetune.versions import RunError
+from workers.finetune.unfinished import RunError
 
 #: What a training goes on from. Lightning keeps more, and believes it: it removes the file that a
 #: checkpoint calls the last one, by any path and through any file system.
@@ -47,6 +47,7 @@ class PlainCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
+        """Write the parts of `checkpoint` that are plain data."""
         super().save_checkpoint(_kept(checkpoint), path, storage_options)
 
     def load_checkpoint(self, path: Any, map_location: Any = None) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import open_dict
 from torch.utils.data import DataLoader
 
-from workers.finetune.batches import BatchDataset, BatchStream
+from workers.finetune.batches import BatchDataset, Source, batch_stream
 from workers.finetune.budget import Budget
 from workers.finetune.callbacks import BEST, Fitted, LearningRate, Rounds, SpecAugment, Watcher
 from workers.finetune.checkpoints import PlainCheckpoints
-from workers.finetune.hyperparameters import Hyperparameters
+from workers.finetune.recipe import Recipe
 from workers.finetune.vocabulary import Vocabulary
-from workers.speech import Utterance
+from workers.manifests.speech import Utterance
 
 CHECKPOINT = "last.ckpt"
 
@@ -29,37 +28,14 @@ CHECKPOINT = "last.ckpt"
 _GPU_READERS = 8
 
 
-@dataclass(frozen=True)
-class Source:
-    """A share of the training data: `share` of the utterances of a pass."""
-
-    utterances: Sequence[Utterance]
-    share: float = 1.0
-
-
-def batch_stream(sources: Sequence[Source], hyper: Hyperparameters) -> BatchStream:
-    """The batches that a training on `sources` goes through."""
-    return BatchStream(
-        [[each.duration for each in source.utterances] for source in sources],
-        [source.share for source in sources],
-        seed=hyper.seed,
-        batch_seconds=hyper.batch_seconds,
-        round_steps=hyper.round_steps,
-        short_steps=hyper.short_steps,
-    )
-
-
 def fit(
     model: Any,
     sources: Sequence[Source],
     validation: Sequence[Utterance],
     budget: Budget,
-    hyper: Hyperparameters,
+    recipe: Recipe,
     folder: Path,
     *,
-    devices: int = 1,
-    accelerator: str = "auto",
-    precision: str = "auto",
     watcher: Watcher | None = None,
 ) -> Fitted:
     """Train `model` in place; blocks until the budget is used up or patience is.
@@ -70,38 +46,41 @@ def fit(
     has the weights of the round with the best WER, the later one of equals.
 
     Args:
+        model: a NeMo CTC or transducer model.
         sources: the training data; the first one makes up a pass. Their texts are in the model's
             alphabet.
-        validation: chooses the weights, and ends the training where `hyper.patience` says so.
-        devices: GPUs, or processes on a CPU. With several, Lightning starts this command again
-            for each of the others, and each calls this function.
-        accelerator, precision: as Lightning names them; "auto" is bfloat16 where a GPU has it.
+        validation: chooses the weights, and ends the training where `recipe.patience` says so.
+        budget: how long to train.
+        recipe: how to train, and on which devices. With several, Lightning starts this command
+            again for each of the others, and each calls this function.
+        folder: of the unfinished version.
+        watcher: told how the training goes.
 
     Raises:
         KeyboardInterrupt: after a Ctrl-C; the last checkpoint is there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(hyper.seed)
+    torch.manual_seed(recipe.seed)
     with open_dict(model.cfg):
         model.cfg.optim = {
             "name": "adamw",
-            "lr": hyper.learning_rate,
+            "lr": recipe.learning_rate,
             "betas": [0.9, 0.98],
-            "weight_decay": hyper.weight_decay,
+            "weight_decay": recipe.weight_decay,
         }
-    rate = LearningRate(budget, hyper)
-    rounds = Rounds(folder, validation, hyper.patience, rate, watcher)
+    rate = LearningRate(budget, recipe)
+    rounds = Rounds(folder, validation, recipe.patience, rate, watcher)
     trainer = Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        strategy=_strategy(devices),
-        precision=_precision(precision, accelerator),
+        accelerator=recipe.accelerator,
+        devices=recipe.devices,
+        strategy=_strategy(recipe.devices),
+        precision=_precision(recipe.precision, recipe.accelerator),
         max_steps=budget.steps or -1,
         max_epochs=-1,
-        gradient_clip_val=hyper.gradient_clip,
+        gradient_clip_val=recipe.gradient_clip,
         callbacks=[
             rate,
-            SpecAugment(hyper.short_steps, hyper.seed),
+            SpecAugment(recipe.short_first, recipe.seed),
             rounds,
             ModelCheckpoint(
                 folder,
@@ -119,7 +98,7 @@ def fit(
     )
     model.set_trainer(trainer)
     checkpoint = folder / CHECKPOINT
-    loader = _loader(model, sources, hyper, trainer)
+    loader = _loader(model, sources, recipe, trainer)
     try:
         trainer.fit(model, loader, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     except SystemExit:  # what Lightning makes of a Ctrl-C
@@ -147,14 +126,14 @@ def _precision(wanted: str, accelerator: str) -> str:
 
 
 def _loader(
-    model: Any, sources: Sequence[Source], hyper: Hyperparameters, trainer: Trainer
+    model: Any, sources: Sequence[Source], recipe: Recipe, trainer: Trainer
 ) -> DataLoader[Any]:
     utterances = [each for source in sources for each in source.utterances]
     vocabulary = Vocabulary(model)
     tokens = [vocabulary.encode(each.text) for each in utterances]
     rate = int(model.cfg.sample_rate)
-    data = BatchDataset(utterances, tokens, rate, hyper.augmentation)
+    data = BatchDataset(utterances, tokens, rate, recipe)
     on_gpu = type(trainer.accelerator).__name__ == "CUDAAccelerator"
     readers = min(_GPU_READERS, (os.cpu_count() or 2) - 1) if on_gpu else 0
-    stream = batch_stream(sources, hyper)
+    stream = batch_stream(sources, recipe)
     return DataLoader(data, sampler=stream, batch_size=None, num_workers=readers)

@@ -12,22 +12,22 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from serve_app.engines.configuration import check_plain, parse_yaml, safe_config
 from serve_app.engines.errors import EngineError, shown
-from serve_app.engines.nemo_archive import WEIGHTS, load_model, open_archive
-from serve_app.engines.nemo_import import import_nemo
+from serve_app.engines.nemo.archive import WEIGHTS, load_model, open_archive
+from serve_app.engines.nemo.configuration import safe_config
+from serve_app.engines.nemo.imports import import_nemo
+from serve_app.engines.nemo.plain_yaml import check_plain, parse_yaml
+from serve_app.system.files import atomic_path
 from workers.finetune.vocabulary import train_tokenizer
-
-#: A FastConformer CTC model of 1.7 M parameters that learns on a CPU.
-SMALL = Path(__file__).with_name("small.yaml")
 
 #: A reference to another key of the same file.
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
+#: The class of a model that is trained from scratch.
 _FRESH = "nemo.collections.asr.models.EncDecCTCModelBPE"
 
 #: Settings of the preprocessor that the weights depend on, or that what serves a model relies on.
 _FIXED = ("_target_", "features", "sample_rate")
-#: NA is none.
+#: Values of the preprocessor's `normalize`; "NA" is NeMo's for none.
 _NORMALISATIONS = ("per_feature", "all_features", "NA")
 
 
@@ -35,7 +35,10 @@ def fresh_model(config: Path, texts: Sequence[str], pieces: int, folder: Path) -
     """An untrained CTC model with a BPE tokenizer of `texts`, whose files go to `folder`.
 
     Args:
-        config: the model's configuration, like `SMALL`.
+        config: the model's configuration, like `recipe.SMALL`.
+        texts: what the tokenizer learns from.
+        pieces: size of the vocabulary.
+        folder: where the tokenizer's files are written.
 
     Raises:
         EngineError: the configuration names what a model file may not, see `safe_config`.
@@ -104,7 +107,7 @@ def preprocessor_config(model: Any, settings: Mapping[str, Any]) -> DictConfig:
     """The configuration of the model's preprocessor with other `settings`, by NeMo's names.
 
     Raises:
-        ValueError: there is no such setting, it cannot be that, or the weights depend on it.
+        ValueError: a setting or its value does not exist, or the weights depend on it.
     """
     for key, value in settings.items():
         if key in _FIXED:
@@ -121,7 +124,7 @@ def preprocessor_config(model: Any, settings: Mapping[str, Any]) -> DictConfig:
 
 
 def change_preprocessor(model: Any, cfg: DictConfig) -> None:
-    """Let `model` hear the features of `cfg`; it has to learn what they mean."""
+    """Replace the features that `model` is given; it has to be trained on them."""
     model.preprocessor = model.from_config_dict(cfg)
     with open_dict(model.cfg):
         model.cfg.preprocessor = cfg
@@ -129,27 +132,28 @@ def change_preprocessor(model: Any, cfg: DictConfig) -> None:
 
 
 def save_model(model: Any, path: Path, *, half_precision: bool = False) -> None:
-    """Write `model` to `path` at once or not at all.
+    """Write `model` to `path`, completely or not at all.
 
     Args:
+        model: a NeMo model.
+        path: of the `.nemo` file.
         half_precision: store the network's weights with 16 bits: half the size. For the demo
             models it moved the WER by about a tenth of a point. NeMo restores such a file to
             single precision. `model` keeps the rounded weights.
     """
-    unfinished = path.with_name(f".{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     # not the preprocessor: the mel filters stay exact
     parts = [part for name, part in model.named_children() if name != "preprocessor"]
     for part in parts if half_precision else []:
         part.half()
-    model.save_to(str(unfinished))
+    with atomic_path(path) as unfinished:
+        model.save_to(str(unfinished))
     for part in parts if half_precision else []:
         part.float()
-    unfinished.rename(path)
 
 
 def _ready(model: Any) -> Any:
-    """`model` such that it hears as it will when it serves, says nothing, and waits for nobody."""
+    """`model` without dither, logged predictions and waiting for other processes."""
     with open_dict(model.cfg):
         model.cfg.log_prediction = False
     for name in ("wer", "ctc_wer"):

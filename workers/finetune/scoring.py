@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from serve_app.batching import plan_batches
-from serve_app.engines.heads import make_head
-from serve_app.engines.nemo_load import min_samples
-from serve_app.engines.parts import HEADS
-from serve_app.wer import ErrorCounts, count_errors
+from serve_app.engines.batch_plan import plan_batches
+from serve_app.engines.nemo.allow_list import HEADS
+from serve_app.engines.nemo.heads import make_head
+from serve_app.engines.nemo.loading import min_samples
+from serve_app.scoring.wer import ErrorCounts, count_errors
 from workers.finetune.batches import pad
-from workers.speech import Utterance, read_audio
+from workers.manifests.speech import Utterance, read_audio
 
 
 def word_errors(
@@ -35,7 +35,7 @@ def word_errors(
 def transcribe(
     model: Any, utterances: Sequence[Utterance], batch_seconds: float = 60.0
 ) -> list[str]:
-    """What `model` hears in each utterance, in order. Blocks while it runs."""
+    """The transcript of each utterance by `model`, in order. Blocks while it runs."""
     rate = int(model.cfg.sample_rate)
     shortest = min_samples(model)
     plan = plan_batches([each.duration for each in utterances], batch_seconds)

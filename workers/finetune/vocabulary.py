@@ -46,6 +46,8 @@ def change_vocabulary(model: Any, texts: Sequence[str], pieces: int, folder: Pat
     """Give `model` new tokens, learned from `texts`; its decoder then starts from nothing.
 
     Args:
+        model: a NeMo model; it is changed.
+        texts: what the tokens are learned from.
         pieces: how many, for a model of BPE pieces; one of characters gets those of the texts.
         folder: where the tokenizer's files are written; they are part of the saved model.
 

@@ -1,4 +1,1 @@
-"""A real Apache Kafka with no set-up: jars fetched once, a Java found, brokers on loopback.
-
-`cluster.Cluster` runs it, `topics.ensure_topics` makes topics, `run.run_broker` is `chorus broker`.
-"""
+"""The Kafka clients: their settings, topics, a reader, and replay of dead letters."""

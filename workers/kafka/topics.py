@@ -9,7 +9,9 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaTimeoutError, TopicAlreadyExistsError, for_code
 
-from schemas.settings import KafkaSettings, client_options
+from schemas.settings import KafkaSettings
+from workers.kafka.clients import make_admin
+from workers.kafka.topic_state import describe
 
 _READY_TIMEOUT_S = 30.0
 _POLL_S = 0.05
@@ -21,7 +23,13 @@ def ensure_settings_topics(
     """`ensure_topics` for the topics that the settings name.
 
     Args:
+        kafka: the settings' section.
         partitions: of manifests and transcripts; metrics and dead letters have one.
+        replication: replicas of each partition; None for the broker's default.
+
+    Raises:
+        KafkaUnreachableError, SettingsError: as `workers.kafka.clients.make_consumer`.
+        kafka.errors.KafkaError: the broker refuses a topic.
     """
     topics = {
         kafka.topics.manifests: partitions,
@@ -29,7 +37,7 @@ def ensure_settings_topics(
         kafka.topics.metrics: 1,
         kafka.topics.dead_letters: 1,
     }
-    return ensure_topics(kafka.bootstrap_servers, topics, replication, client_options(kafka))
+    return _ensure(kafka, topics, replication, {})
 
 
 def ensure_topics(
@@ -48,7 +56,7 @@ def ensure_topics(
         bootstrap: bootstrap servers, as for any client.
         topics: number of partitions by topic name.
         replication: replicas of each new partition; None takes the broker's default.
-        options: further options of kafka-python's clients (`client_options(settings)`).
+        options: further options of kafka-python's clients, as `kafka.client` in the settings.
         configs: topic configs of new topics, by topic name, such as
             `{"asr.metrics": {"retention.ms": "3600000"}}`.
 
@@ -56,17 +64,29 @@ def ensure_topics(
         The number of partitions that each topic has now.
 
     Raises:
-        kafka.errors.KafkaError: the broker cannot be reached or refuses a topic.
+        KafkaUnreachableError, SettingsError: as `workers.kafka.clients.make_consumer`.
+        kafka.errors.KafkaError: the broker refuses a topic.
     """
+    servers = bootstrap.split(",") if isinstance(bootstrap, str) else bootstrap
+    kafka = KafkaSettings(bootstrap_servers=servers, client=dict(options or {}))
+    return _ensure(kafka, topics, replication, configs or {})
+
+
+def _ensure(
+    kafka: KafkaSettings,
+    topics: Mapping[str, int],
+    replication: int | None,
+    configs: Mapping[str, Mapping[str, str]],
+) -> dict[str, int]:
     if not topics:
         return {}
-    with KafkaAdminClient(bootstrap_servers=bootstrap, **_admin_options(options)) as admin:
-        existing = set(admin.list_topics())
+    with make_admin(kafka) as admin:
+        existing = describe(admin, topics)
         new = {
             name: {
                 "num_partitions": partitions,
                 "replication_factor": -1 if replication is None else replication,
-                "configs": dict((configs or {}).get(name, {})),
+                "configs": dict(configs.get(name, {})),
             }
             for name, partitions in topics.items()
             if name not in existing
@@ -98,12 +118,6 @@ def _wait_for_leaders(admin: KafkaAdminClient, names: list[str]) -> dict[str, in
             missing = ", ".join(sorted(set(names) - ready.keys()))
             raise KafkaTimeoutError(f"no leader after {_READY_TIMEOUT_S:.0f} s for: {missing}")
         time.sleep(_POLL_S)
-
-
-def _admin_options(client_options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Those of the options that the admin client knows; it refuses the others."""
-    known = KafkaAdminClient.DEFAULT_CONFIG
-    return {key: value for key, value in (client_options or {}).items() if key in known}
 
 
 def _raise_refusals(results: Iterable[Mapping[str, Any]]) -> None:

@@ -1,13 +1,13 @@
 """Calling the Router: bounded calls at once, retries, the breaker, and quarantine for suspects.
 
 Everything here runs on one asyncio loop in a thread of its own. Batches come in by `submit`,
-finished works go out by the queue `finished`, both from and to the poll thread.
+finished records go out by the queue `finished`, both from and to the poll thread.
 
-*Suspects* are works whose replica died. They are tried again in quarantine: in halves, one group
-at a time, with no other call of this worker under way, and only after a good probe. So an
-innocent record that shared a replica with a killer is cleared by its first retry, and a death in
-quarantine is evidence against the group alone. A single record that kills a proven replica
-`suspect_attempts` times is given up.
+*Suspects* are records whose replica died, on which its engine failed, or whose call failed on a bug
+of Chorus. They are tried again in quarantine: in halves, one group at a time, with no other call of
+this worker under way, and only after a good probe. So an innocent record that shared a replica with
+a killer is cleared by its first retry, and a death in quarantine is evidence against the group
+alone. A single record that kills a proven replica `suspect_attempts` times is given up.
 """
 
 from __future__ import annotations
@@ -22,34 +22,55 @@ from queue import SimpleQueue
 from typing import Any
 
 import msgspec
-from opentelemetry.trace import SpanKind
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.settings import StreamSettings
-from schemas.transcript import Transcript
-from workers.stream.backend import Backend
-from workers.stream.breaker import CircuitBreaker, State
-from workers.stream.retry import Backoff, Verdict, halves, judge
-from workers.stream.tracing import batch_span
-from workers.stream.work import Work
+from serve_app.router.protocol import Backend
+from workers.stream.backoff import Backoff
+from workers.stream.call_result import CallResult, halves
+from workers.stream.circuit_breaker import BreakerState, CircuitBreaker
+from workers.stream.pending_record import PendingRecord
+from workers.stream.router_calls import RouterCalls
 
 log = logging.getLogger(__name__)
 
-#: Longest wait for an answer to a probe; no answer is a no.
-_PROBE_TIMEOUT_S = 10.0
 _LOGGED_ATTEMPTS = frozenset(10**power for power in range(1, 10))
 #: A call that failed as a whole this often is tried again in halves: one record in it may be what
 #: fails the call.
 _WHOLE_ATTEMPTS = 3
+#: What happened to the backend over a suspect.
+_SUSPICIONS = {
+    ErrorCode.MODEL_DIED: "a model replica died",
+    ErrorCode.MODEL_FAULT: "a model's engine failed",
+    ErrorCode.ROUTER_DIED: "the Router died",
+    ErrorCode.INTERNAL_FAULT: "Chorus failed (its log says where; please report it)",
+}
+
+
+#: The messages of these come from Chorus, and have nothing of a record.
+_WITHOUT_DATA = frozenset(
+    {
+        ErrorCode.MODEL_UNAVAILABLE,
+        ErrorCode.MODEL_TIMEOUT,
+        ErrorCode.ROUTER_UNAVAILABLE,
+        ErrorCode.OVERLOADED,
+        ErrorCode.OTHER_SETTINGS,
+    }
+)
+
+
+def _told(error: RecordError) -> str:
+    """What a log may have of an error."""
+    return f"{error.code}: {error.message}" if error.code in _WITHOUT_DATA else error.code
 
 
 class Dispatcher:
-    """Runs batches through a backend until each work has an outcome.
+    """Runs batches through a backend until each record has an outcome.
 
     Args:
         backend: see `Backend`.
         stream: settings.
-        current: whether a work's partition is still ours; others are dropped. Called from the
+        current: whether a record's partition is still ours; others are dropped. Called from the
             dispatch thread.
         topic, group: named in traces.
     """
@@ -58,30 +79,28 @@ class Dispatcher:
         self,
         backend: Backend,
         stream: StreamSettings,
-        current: Callable[[Work], bool],
+        current: Callable[[PendingRecord], bool],
         topic: str = "",
         group: str = "",
     ) -> None:
-        self.finished: SimpleQueue[list[Work]] = SimpleQueue()
+        self.finished: SimpleQueue[list[PendingRecord]] = SimpleQueue()
         self.running = 0
         self.retries = 0
-        self._backend = backend
+        self._calls = RouterCalls(backend, stream.call_timeout_s, topic, group)
         self._stream = stream
         self._current = current
-        self._topic = topic
-        self._group = group
         self._backoff = Backoff(stream.retry_initial_s, stream.retry_max_s)
         self._breaker = CircuitBreaker(stream.breaker_failures, self._backoff)
-        self._ready: deque[list[Work]] = deque()
+        self._ready: deque[list[PendingRecord]] = deque()
         self._submitted = 0  # batches; written by the poll thread
         self._enqueued = 0  # batches; written by the dispatch thread
-        self._suspects: deque[list[Work]] = deque()
+        self._suspects: deque[list[PendingRecord]] = deque()
         self._alone = False  # a quarantined call wants, or has, the backend for itself
         self._quiet = asyncio.Event()  # no call is running
         self._quiet.set()
         self._draining = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._calls: set[asyncio.Task[None]] = set()
+        self._running_calls: set[asyncio.Task[None]] = set()  # keeps the tasks from being collected
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="stream-dispatch", daemon=True)
 
@@ -91,14 +110,14 @@ class Dispatcher:
         """Start the thread."""
         self._thread.start()
 
-    def submit(self, batches: list[list[Work]]) -> None:
+    def submit(self, batches: list[list[PendingRecord]]) -> None:
         """Take in batches; returns at once."""
         if batches:
             self._submitted += len(batches)
             self._loop.call_soon_threadsafe(self._enqueue, batches)
 
     @property
-    def breaker(self) -> State:
+    def breaker(self) -> BreakerState:
         """State of the circuit breaker; fetching rests while it is not closed."""
         return self._breaker.state
 
@@ -133,7 +152,7 @@ class Dispatcher:
                 self._loop.run_until_complete(asyncio.wait(pending, timeout=1))
             self._loop.close()
 
-    def _enqueue(self, batches: list[list[Work]]) -> None:
+    def _enqueue(self, batches: list[list[PendingRecord]]) -> None:
         self._ready.extend(batches)
         self._enqueued += len(batches)
         self._schedule()
@@ -144,17 +163,19 @@ class Dispatcher:
             return
         if self._suspects:
             self._ensure("quarantine", self._quarantine)
-        if self._breaker.state is State.OPEN:
+        if self._breaker.state is BreakerState.OPEN:
             self._ensure("recovery", self._recover)
             return
-        limit = 1 if self._breaker.state is State.HALF_OPEN else self._stream.batches_in_flight
+        limit = (
+            1 if self._breaker.state is BreakerState.HALF_OPEN else self._stream.batches_in_flight
+        )
         while self._ready and self.running < limit and not self._alone:
-            works = [work for work in self._ready.popleft() if self._current(work)]
-            if works:
+            records = [record for record in self._ready.popleft() if self._current(record)]
+            if records:
                 self._started()
-                task = self._loop.create_task(self._normal_call(works))
-                self._calls.add(task)
-                task.add_done_callback(self._calls.discard)
+                task = self._loop.create_task(self._normal_call(records))
+                self._running_calls.add(task)
+                task.add_done_callback(self._running_calls.discard)
 
     def _ensure(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = self._tasks.get(name)
@@ -171,90 +192,65 @@ class Dispatcher:
             self._quiet.set()
         self._schedule()
 
-    async def _normal_call(self, works: list[Work]) -> None:
+    async def _normal_call(self, records: list[PendingRecord]) -> None:
         try:
-            verdict = await self._call(works)
-            if verdict.failed:
-                self._failed(works)
-            elif verdict.finished:
+            result = await self._calls.transcribe(records)
+            if result.failed:
+                self._failed(records)
+            elif result.finished:
                 self._succeeded()
-            self._deliver(verdict.finished)
-            if verdict.suspects:
-                self._suspects.extend(halves(verdict.suspects))
-            if verdict.again:
-                self._retry(verdict)
+            self._deliver(result.finished)
+            if result.suspects:
+                self._suspects.extend(halves(result.suspects))
+            if result.retryable:
+                self._retry(result)
         finally:
             self._ended()
 
-    def _failed(self, works: list[Work]) -> None:
+    def _failed(self, records: list[PendingRecord]) -> None:
         # a group in its retries may have trouble of its own: only new ones open the breaker
-        if self._breaker.state is State.CLOSED and any(work.attempts > 1 for work in works):
+        if self._breaker.state is BreakerState.CLOSED and any(
+            record.attempts > 1 for record in records
+        ):
             return
         self._breaker.failed(time.monotonic())
-        if self._breaker.state is State.OPEN:
-            log.warning("the backend fails; fetching rests until it answers again")
+        if self._breaker.state is BreakerState.OPEN:
+            error = records[0].error
+            cause = error and _told(error)
+            log.warning("the backend fails (%s); fetching rests until it answers again", cause)
 
     def _succeeded(self) -> None:
-        if self._breaker.state is not State.CLOSED:
+        if self._breaker.state is not BreakerState.CLOSED:
             log.info("the backend answers again; fetching goes on")
         self._breaker.succeeded()
 
-    def _retry(self, verdict: Verdict) -> None:
-        works = verdict.again
-        self.retries += len(works)
-        attempt = max(work.attempts for work in works)
-        split = verdict.split or (verdict.failed and attempt >= _WHOLE_ATTEMPTS)
+    def _retry(self, result: CallResult) -> None:
+        records = result.retryable
+        self.retries += len(records)
+        attempt = max(record.attempts for record in records)
+        split = result.split or (result.failed and attempt >= _WHOLE_ATTEMPTS)
         if attempt in _LOGGED_ATTEMPTS:
-            error = works[0].error
-            log.warning("%s: tried %d times (%s)", works[0], attempt, error and error.code)
-        for group in halves(works) if split else [works]:
+            error = records[0].error
+            log.warning("%s: tried %d times (%s)", records[0], attempt, error and _told(error))
+        for group in halves(records) if split else [records]:
             self._loop.call_later(self._backoff.delay_s(attempt), self._again, group)
 
-    def _again(self, works: list[Work]) -> None:
-        self._ready.appendleft(works)  # the oldest hold up the commits
+    def _again(self, records: list[PendingRecord]) -> None:
+        self._ready.appendleft(records)  # the oldest hold up the commits
         self._schedule()
 
-    async def _call(self, works: list[Work]) -> Verdict:
-        """One call of the backend; never raises for its failures."""
-        for work in works:
-            work.attempts += 1
-        records = [work.record for work in works if work.record is not None]
-        results: list[Transcript | RecordError]
-        try:
-            with batch_span("process", self._topic, self._group, works, SpanKind.CONSUMER):
-                results = await asyncio.wait_for(
-                    self._backend.transcribe(records), self._stream.call_timeout_s
-                )
-                if len(results) != len(works):
-                    raise RuntimeError(f"{len(results)} results for {len(works)} records")
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            log.warning("a call with %d records failed: %s", len(works), type(error).__name__)
-            results = [
-                RecordError(id=record.id, code=ErrorCode.ROUTER_UNAVAILABLE, message=reason)
-                for record in records
-            ]
-        return judge(works, results)
-
-    def _deliver(self, works: list[Work]) -> None:
-        if works:
+    def _deliver(self, records: list[PendingRecord]) -> None:
+        if records:
             now = time.time()
-            for work in works:
-                work.finished = now
-            self.finished.put(works)
-
-    async def _alive(self) -> bool:
-        try:
-            sign = await asyncio.wait_for(self._backend.probe(), _PROBE_TIMEOUT_S)
-            return sign.alive
-        except Exception:
-            return False
+            for record in records:
+                record.finished = now
+            self.finished.put(records)
 
     async def _recover(self) -> None:
         """Probe an open breaker's backend until it answers."""
-        while self._breaker.state is State.OPEN and not self._draining:
+        while self._breaker.state is BreakerState.OPEN and not self._draining:
             await asyncio.sleep(self._breaker.wait_s(time.monotonic()))
-            alive = await self._alive()
+            alive = await self._calls.alive()
             self._breaker.probed(alive, time.monotonic())
         self._loop.call_soon(self._schedule)
 
@@ -262,52 +258,56 @@ class Dispatcher:
         """Try the suspects, one group at a time."""
         failures = 0
         while self._suspects and not self._draining:
-            verdict = None
+            result = None
             self._alone = True  # no new calls; wait for those under way
             try:
                 await self._quiet.wait()
-                if await self._alive() and not self._draining:
-                    works = [work for work in self._suspects.popleft() if self._current(work)]
-                    if not works:
+                if await self._calls.alive() and not self._draining:
+                    records = [
+                        record for record in self._suspects.popleft() if self._current(record)
+                    ]
+                    if not records:
                         continue
-                    verdict = await self._quarantined_call(works)
+                    result = await self._quarantined_call(records)
             finally:
                 self._alone = False
                 self._schedule()
-            failures = 0 if verdict and verdict.finished else failures + 1
+            failures = 0 if result and result.finished else failures + 1
             if failures:
                 await asyncio.sleep(self._backoff.delay_s(failures))
 
-    async def _quarantined_call(self, works: list[Work]) -> Verdict:
+    async def _quarantined_call(self, records: list[PendingRecord]) -> CallResult:
         self._started()
         try:
-            verdict = await self._call(works)
+            result = await self._calls.transcribe(records)
         finally:
             self._ended()
-        self.retries += len(works)
-        self._convict(works, verdict)
-        return verdict
+        self.retries += len(records)
+        self._conclude(records, result)
+        return result
 
-    def _convict(self, works: list[Work], verdict: Verdict) -> None:
-        """Draw the conclusions from a call in quarantine."""
-        if verdict.finished:
+    def _conclude(self, records: list[PendingRecord], result: CallResult) -> None:
+        """Decide about `records` after a call in quarantine."""
+        if result.finished:
             self._succeeded()
-            self._deliver(verdict.finished)
-        if verdict.again:  # no evidence; they stay suspects
-            self._suspects.append(verdict.again)
-        if len(works) > 1:
-            self._suspects.extend(halves(verdict.suspects) if verdict.suspects else [])
+            self._deliver(result.finished)
+        if result.retryable:  # no evidence; they stay suspects
+            self._suspects.append(result.retryable)
+        if len(records) > 1:
+            self._suspects.extend(halves(result.suspects) if result.suspects else [])
             return
-        for work in verdict.suspects:
-            work.deaths += 1
-            log.warning("%s: a replica died working on it alone, %d times", work, work.deaths)
-            if work.deaths < self._stream.suspect_attempts:
-                self._suspects.append([work])
+        for record in result.suspects:
+            if record.error is None:
+                raise RuntimeError(f"{record} is a suspect without an error")
+            record.deaths += 1
+            what = _SUSPICIONS[record.error.code]
+            log.warning("%s: %s working on it alone, %d times", record, what, record.deaths)
+            if record.deaths < self._stream.suspect_attempts:
+                self._suspects.append([record])
                 continue
-            assert work.error is not None
-            victim = "the Router" if work.error.code is ErrorCode.ROUTER_DIED else "a model replica"
-            work.outcome = msgspec.structs.replace(
-                work.error,
-                message=f"{victim} died while it worked on this record alone, {work.deaths} times",
-            )
-            self._deliver([work])
+            message = record.error.message  # of a death, it says who and why
+            if record.error.code is ErrorCode.INTERNAL_FAULT:
+                message = f"{what} while it worked on this record"
+            message = f"{message} ({record.deaths} times, alone)"
+            record.outcome = msgspec.structs.replace(record.error, message=message)
+            self._deliver([record])

@@ -1,6 +1,6 @@
 """Writing outputs and offsets to Kafka, together or not at all.
 
-Two traps of kafka-python 3.0 are closed here:
+Two faults of kafka-python 3.0 are worked around here:
 
 - `commit_transaction()` can return normally after the broker has dropped the transaction, because
   a failed *send* silently starts a new epoch. So every send is flushed and its future checked
@@ -15,22 +15,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from kafka import OffsetAndMetadata
 from kafka.errors import FencedInstanceIdError
+from kafka.structs import ConsumerGroupMetadata
 from opentelemetry.trace import SpanKind
 
-from schemas.settings import KafkaSettings, SettingsError, StreamSettings
-from workers.stream.clients import make_producer, message_limits, static_member
-from workers.stream.messages import MIN_MESSAGE_BYTES, Message, Outputs
-from workers.stream.metrics import aggregate
-from workers.stream.offsets import Taken
+from schemas.settings import KafkaSettings, StreamSettings
+from workers.kafka.protocols import Clients, Producer
+from workers.kafka.topic_state import TopicState
+from workers.stream.internal_fault import internal_fault
+from workers.stream.metrics_events import aggregate
+from workers.stream.offset_tracker import CompletedPrefix
+from workers.stream.output_messages import OutputMessage, Outputs
+from workers.stream.pending_record import PendingRecord
+from workers.stream.topic_checks import check_outputs, outputs_of
 from workers.stream.tracing import batch_span
 from workers.stream.watchdog import Watchdog
-from workers.stream.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ class Publisher:
     """Owns the producer and a thread; one call at a time runs on it, in order.
 
     Args:
+        clients: make the producers.
         kafka, stream: settings; `stream.guarantee` decides whether there are transactions.
         instance: stable name of this worker; the transactional id is ``{group}-{instance}``, and
             so is the consumer's `group.instance.id`.
@@ -61,62 +65,76 @@ class Publisher:
     """
 
     def __init__(
-        self, kafka: KafkaSettings, stream: StreamSettings, instance: str, watchdog: Watchdog
+        self,
+        clients: Clients,
+        kafka: KafkaSettings,
+        stream: StreamSettings,
+        instance: str,
+        watchdog: Watchdog,
     ) -> None:
+        self._clients = clients
         self._kafka = kafka
         self._stream = stream
         self._instance = instance
         self._exactly_once = stream.guarantee == "exactly_once"
         self._transactional_id = f"{kafka.group}-{instance}"
         self._watchdog = watchdog
-        self._producer: Any = None
+        self._producer: Producer | None = None
         self._outputs: Outputs  # of that producer
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stream-publish")
-        self._last = time.time()  # of the previous commit
+        self._last = time.monotonic()  # of the previous commit
 
     def open(self) -> None:
         """Make the producer and fence an earlier one of the same id. Blocks, at most a minute.
 
-        What the earlier one left open is aborted, or committed if it had got that far.
+        What the earlier one left open is aborted, or committed if it had got that far. The output
+        topics are looked at each time: one that is gone, may not be written to, or holds smaller
+        messages now, fails every transaction.
 
         Raises:
             KafkaUnreachableError, SettingsError, KafkaError: there is no producer now.
         """
         self._discard()
-        self._producer = make_producer(self._kafka, **self._options())
-        self._outputs = Outputs(self._kafka, self._limits(self._producer))
+        states = self._clients.topics(outputs_of(self._kafka.topics))
+        check_outputs(self._kafka.topics, states)
+        self._producer = producer = self._clients.producer(**self._options())
+        self._outputs = Outputs(self._kafka, _limits(producer, states))
         if self._exactly_once:
-            self._producer.init_transactions()
+            producer.init_transactions()
 
     def open_later(self, delay_s: float, own_member: Callable[[], str]) -> Future[None]:
-        """`open` on the publishing thread after a pause, unless our place in the group is taken.
+        """`open` on the publishing thread after a pause, unless another member has taken our place.
 
         Without that look, two workers of one name would fence each other in turn for a while.
         The future fails with what `open` raises, or with `FencedInstanceIdError`.
 
         Args:
+            delay_s: length of the pause.
             own_member: the consumer's member id; empty while it is joining.
         """
 
         def reopen() -> None:
             time.sleep(delay_s)
-            holder = static_member(self._kafka, self._transactional_id)
+            holder = self._clients.static_member(self._transactional_id)
             if holder and own_member() and holder != own_member():
                 raise FencedInstanceIdError(f"{self._transactional_id} is another member")
             self.open()
 
         return self._thread.submit(reopen)
 
-    def publish(self, taken: Taken, group_metadata: Any) -> Future[None]:
-        """Send what `taken` brought and, exactly-once, commit its offsets in one transaction.
+    def publish(
+        self, prefix: CompletedPrefix, group_metadata: ConsumerGroupMetadata
+    ) -> Future[None]:
+        """Send the results of `prefix` and, exactly-once, commit its offsets in one transaction.
 
         Returns at once. The future fails with `PublishError`.
 
         Args:
+            prefix: finished records of each partition, up to the first unfinished one.
             group_metadata: the consumer's `group_metadata()`, whole: with it the broker refuses
                 the offsets of a worker that has lost the partitions (KIP-447).
         """
-        return self._thread.submit(self._publish, taken, group_metadata)
+        return self._thread.submit(self._publish, prefix, group_metadata)
 
     def close(self) -> None:
         """Close the producer and end the thread. An open transaction is left to be aborted."""
@@ -138,52 +156,51 @@ class Publisher:
             options["transaction_timeout_ms"] = timeout_ms
         return options
 
-    def _publish(self, taken: Taken, group_metadata: Any) -> None:
+    def _publish(self, prefix: CompletedPrefix, group_metadata: ConsumerGroupMetadata) -> None:
         producer = self._producer
         if producer is None:
             raise PublishError("there is no producer")
         topics, group = self._kafka.topics, self._kafka.group
         try:
-            with batch_span("send", topics.transcripts, group, taken.works, SpanKind.PRODUCER):
+            with batch_span("send", topics.transcripts, group, prefix.records, SpanKind.PRODUCER):
                 if self._exactly_once:
                     producer.begin_transaction()
-                self._send(producer, self._messages(taken.works))
+                self._send(producer, self._messages(prefix.records))
             if self._exactly_once:
-                with batch_span("commit", topics.manifests, group, taken.works, SpanKind.CLIENT):
-                    self._commit(producer, taken, group_metadata)
+                with batch_span("commit", topics.manifests, group, prefix.records, SpanKind.CLIENT):
+                    self._commit(producer, prefix, group_metadata)
         except Exception as error:
             self._discard()
             raise PublishError(f"{type(error).__name__}: {error}") from error
 
-    def _limits(self, producer: Any) -> dict[str, int]:
-        """Largest message by output topic. Asked for anew after each failed commit: a message
-        that is too large for its topic fails every transaction that it is in."""
-        topics = self._kafka.topics
-        names = (topics.transcripts, topics.metrics, topics.dead_letters)
-        allowed = message_limits(self._kafka, names)
-        for name, limit in allowed.items():
-            if limit < MIN_MESSAGE_BYTES:
-                raise SettingsError(
-                    f"kafka.topics: a message of topic {name} holds {limit} bytes, and the worker "
-                    f"needs {MIN_MESSAGE_BYTES}; raise the topic's max.message.bytes"
-                )
-        largest = producer.config["max_request_size"]
-        return {name: min(largest, allowed.get(name, largest)) for name in names}
+    def _messages(self, records: list[PendingRecord]) -> list[OutputMessage]:
+        since, self._last = self._last, time.monotonic()
+        now = time.time()  # which may have been set back: the length of the interval is certain
+        begin = now - (self._last - since)
+        try:
+            return self._made(begin, now, records)
+        except Exception:
+            for record in records:  # one of them is to blame; the others go on without it
+                try:
+                    self._made(begin, now, [record])
+                except Exception as error:
+                    record.outcome = record.error = internal_fault(record, error)
+            return self._made(begin, now, records)
 
-    def _messages(self, works: list[Work]) -> list[Message]:
-        outputs = self._outputs
-        since, self._last = self._last, time.time()
-        events = aggregate(self._instance, since, self._last, works)
-        return [*map(outputs.result, works), *map(outputs.metrics, events)]
+    def _made(self, begin: float, end: float, records: list[PendingRecord]) -> list[OutputMessage]:
+        """The results of `records`, and the metrics events of the interval."""
+        events = aggregate(self._instance, begin, end, records)
+        return [*map(self._outputs.result, records), *map(self._outputs.metrics, events)]
 
-    def _commit(self, producer: Any, taken: Taken, group_metadata: Any) -> None:
-        offsets = {tp: OffsetAndMetadata(offset, "", -1) for tp, offset in taken.offsets.items()}
+    def _commit(
+        self, producer: Producer, prefix: CompletedPrefix, group_metadata: ConsumerGroupMetadata
+    ) -> None:
         with self._watchdog.guard("sending offsets to the transaction"):
-            producer.send_offsets_to_transaction(offsets, group_metadata)
+            producer.send_offsets_to_transaction(prefix.offsets, group_metadata)
         with self._watchdog.guard("committing the transaction"):
             producer.commit_transaction()
 
-    def _send(self, producer: Any, messages: list[Message]) -> None:
+    def _send(self, producer: Producer, messages: list[OutputMessage]) -> None:
         """Send and wait for every acknowledgement; raises the first failure."""
         futures = [
             producer.send(topic, key=key, value=value, headers=headers)
@@ -201,6 +218,11 @@ class Publisher:
         try:
             producer.close(timeout=_CLOSE_TIMEOUT_S)
         except Exception as error:
-            # close() gives up half-way when it cannot flush, and leaves its thread running
             log.debug("closing the producer: %s", error)
-            producer._sender.force_close()
+
+
+def _limits(producer: Producer, states: Mapping[str, TopicState | None]) -> dict[str, int]:
+    """Largest message in bytes by output topic."""
+    largest = producer.config["max_request_size"]
+    allowed = {name: state.max_message_bytes if state else None for name, state in states.items()}
+    return {name: min(largest, limit or largest) for name, limit in allowed.items()}

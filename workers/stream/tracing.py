@@ -6,20 +6,24 @@ span does not continue one record's trace; it *links* to the context of each rec
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
-from workers.stream.work import Work
+from workers.stream.output_messages import TRACE_HEADERS
+from workers.stream.pending_record import PendingRecord
+
+log = logging.getLogger(__name__)
 
 _tracer = trace.get_tracer("chorus.stream")
 
 
 @contextmanager
 def batch_span(
-    operation: str, topic: str, group: str, works: Sequence[Work], kind: SpanKind
+    operation: str, topic: str, group: str, records: Sequence[PendingRecord], kind: SpanKind
 ) -> Iterator[trace.Span]:
     """A span ``{operation} {topic}`` over a batch, with a link to each record's trace.
 
@@ -30,9 +34,9 @@ def batch_span(
         "messaging.operation.name": operation,
         "messaging.destination.name": topic,
         "messaging.consumer.group.name": group,
-        "messaging.batch.message_count": len(works),
+        "messaging.batch.message_count": len(records),
     }
-    links = list(_links(works)) if _recording() else []
+    links = list(_links(records)) if _recording() else []
     with _tracer.start_as_current_span(
         f"{operation} {topic}", kind=kind, attributes=attributes, links=links
     ) as span:
@@ -48,15 +52,24 @@ def _recording() -> bool:
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
-def _links(works: Iterable[Work]) -> Iterator[Link]:
-    for work in works:
-        carrier = {key: (value or b"").decode() for key, value in work.message.headers or ()}
+def _links(records: Iterable[PendingRecord]) -> Iterator[Link]:
+    for record in records:
+        # any producer's headers: what is not text is no trace context, and must not fail the batch
+        carrier = {
+            key: (value or b"").decode(errors="replace")
+            for key, value in record.message.headers or ()
+            if key in TRACE_HEADERS
+        }
         if "traceparent" not in carrier:
             continue
-        context = trace.get_current_span(propagate.extract(carrier)).get_span_context()
+        try:
+            context = trace.get_current_span(propagate.extract(carrier)).get_span_context()
+        except Exception as error:  # whatever a producer has sent: it only costs the link
+            log.debug("no trace context in %s: %s", record, type(error).__name__)
+            continue
         if context.is_valid:
             attributes: dict[str, str | int] = {
-                "messaging.destination.partition.id": str(work.partition.partition),
-                "messaging.kafka.offset": work.offset,
+                "messaging.destination.partition.id": str(record.partition.partition),
+                "messaging.kafka.offset": record.offset,
             }
             yield Link(context, attributes)

@@ -33,10 +33,13 @@ class Watchdog:
     Args:
         limit_s: longest time that a guarded call may take.
         on_hang: called once with the call's name and its age in seconds.
+
+    Attributes:
+        limit_s: as given.
     """
 
     def __init__(self, limit_s: float, on_hang: Callable[[str, float], None] = end_process) -> None:
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._on_hang = on_hang
         self._calls: dict[int, tuple[str, float]] = {}
         self._stopped = threading.Event()
@@ -58,9 +61,9 @@ class Watchdog:
         self._stopped.set()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(min(1.0, self._limit_s / 4)):
+        while not self._stopped.wait(min(1.0, self.limit_s / 4)):
             now = time.monotonic()
             for what, since in list(self._calls.values()):
-                if now - since > self._limit_s:
+                if now - since > self.limit_s:
                     self._on_hang(what, now - since)
                     return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def refused(loader: AudioLoader) -> Refused:
     """`refused(code, path, ...)`: loading `path` fails with `code`; returns the error."""
 
     def check(
-        code: ErrorCode, path: object, by: AudioLoader = loader, **segment: float
+        code: ErrorCode, path: object, by: AudioLoader = loader, **segment: Any
     ) -> AudioError:
         with pytest.raises(AudioError) as caught:
             by.load(str(path), **segment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,17 @@ Samples = npt.NDArray[np.float32]
 
 def sweep(seconds: float, rate: int = 16_000, channels: int = 1) -> Samples:
     """A warbling tone in a little noise: no two stretches of it are alike."""
+    mono = _sweep(seconds, rate).copy()
+    return mono if channels == 1 else np.stack([mono] * channels, axis=1)
+
+
+@cache
+def _sweep(seconds: float, rate: int) -> Samples:
     time = np.arange(round(seconds * rate)) / rate
     tone = 0.3 * np.sin(2 * np.pi * (200 * time + 30 * np.sin(3 * time) + 20 * time**2))
     noise = np.random.default_rng(7).normal(0, 0.01, len(time))
-    mono = (tone * (0.6 + 0.4 * np.sin(11 * time)) + noise).astype(np.float32)
-    return mono if channels == 1 else np.stack([mono] * channels, axis=1)
+    sound: Samples = (tone * (0.6 + 0.4 * np.sin(11 * time)) + noise).astype(np.float32)
+    return sound
 
 
 def write(

@@ -12,7 +12,7 @@ import pytest
 from schemas.settings import ModelSettings
 
 if TYPE_CHECKING:
-    from serve_app.engines.nemo import NemoEngine
+    from serve_app.engines.nemo.engine import NemoEngine
 
 EngineOf = Callable[..., "NemoEngine"]
 
@@ -20,7 +20,7 @@ EngineOf = Callable[..., "NemoEngine"]
 @pytest.fixture(scope="session")
 def nemo() -> None:
     """NeMo, imported as the engine imports it."""
-    from serve_app.engines.nemo_import import import_nemo
+    from serve_app.engines.nemo.imports import import_nemo
 
     import_nemo()
 
@@ -28,7 +28,7 @@ def nemo() -> None:
 @pytest.fixture(scope="session")
 def model_file(nemo: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Path of the model of a kind: one of `tiny_models`, or "tones"."""
-    from tests.serve_app.engines import tiny_models, tones
+    from tests.serve_app.engines.nemo import tiny_models, tones
 
     folder = tmp_path_factory.mktemp("models")
     tokenizer = tiny_models.train_tokenizer(folder / "tokenizer")
@@ -45,7 +45,7 @@ def model_file(nemo: None, tmp_path_factory: pytest.TempPathFactory) -> Callable
 @pytest.fixture
 def engine_of(model_file: Callable[[str], Path]) -> EngineOf:
     """A new engine with the model of a kind; further arguments are model settings."""
-    from serve_app.engines.nemo import NemoEngine
+    from serve_app.engines.nemo.engine import NemoEngine
 
     def load(kind: str, **settings: Any) -> NemoEngine:
         return NemoEngine(ModelSettings(path=str(model_file(kind)), threads=1, **settings))

@@ -39,7 +39,7 @@ def test_a_good_batch_runs_once() -> None:
 @pytest.mark.parametrize("bad", [[0], [5], [7], [0, 7], [2, 3, 4], range(8)])
 def test_only_the_offenders_are_rejected(bad: Sequence[int]) -> None:
     results = run_isolated(Model(bad=bad), list(range(8)))
-    expected = [ErrorCode.MODEL_REJECTED if item in bad else 2 * item for item in range(8)]
+    expected = [ErrorCode.MODEL_FAULT if item in bad else 2 * item for item in range(8)]
     assert codes(results) == expected
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.transcript import Word
-from serve_app.engines.base import Clip, Hypothesis
+from serve_app.audio.clip import Clip
+from serve_app.engines.base import Hypothesis
 from serve_app.engines.splitting import join_hypotheses, split_at_silences
 
 RATE = 1000

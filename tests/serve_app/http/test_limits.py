@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from schemas.transcript import Word
-from serve_app.engines.base import Clip
+from serve_app.audio.clip import Clip
 from tests.serve_app.http.conftest import (
     TRANSCRIPTIONS,
     FakeRouter,
@@ -65,9 +65,47 @@ async def test_without_a_key_nothing_is_read(
     assert router.calls == []
 
 
-@pytest.mark.parametrize("path", ["/live", "/ready", "/metrics", "/docs", "/docs/openapi.json"])
+@pytest.mark.parametrize("path", ["/live", "/ready", "/health", "/docs", "/docs/openapi.json"])
 async def test_probes_and_the_document_need_no_key(make: Make, path: str) -> None:
     assert (await client_of(make(keys=keys())).get(path)).status_code == 200
+
+
+PAGES = [("docs", "/docs"), ("docs", "/docs/openapi.json"), ("metrics", "/metrics")]
+
+
+@pytest.mark.parametrize(("name", "path"), PAGES)
+@pytest.mark.parametrize(
+    ("access", "stranger", "client"),
+    [("open", 200, 200), ("key", 401, 200), ("off", 404, 404)],
+)
+async def test_who_may_read_the_documentation_and_the_metrics(
+    make: Make, name: str, path: str, access: str, stranger: int, client: int
+) -> None:
+    api = make(keys=keys(), **{name: access})
+    assert (await client_of(api).get(path)).status_code == stranger
+    assert (await client_of(api, **with_key("one")).get(path)).status_code == client
+    without_keys = await client_of(make(**{name: access})).get(path)
+    assert without_keys.status_code == (404 if access == "off" else 200)
+
+
+async def test_metrics_name_clients_and_so_need_a_key(make: Make) -> None:
+    assert (await client_of(make(keys=keys())).get("/metrics")).status_code == 401
+
+
+async def test_keys_cannot_be_guessed_without_end(make: Make, wav: bytes) -> None:
+    api = make(keys=keys(), wrong_keys_per_minute=3, metrics="key", docs="key")
+    paths = ["/v1/models", "/metrics", "/docs"]
+    for path in paths:
+        assert (await client_of(api, **with_key("guess")).get(path)).status_code == 401
+    for path in [*paths, "/v1/models/auto"]:
+        answer = await client_of(api, **with_key("one")).get(path)
+        assert (answer.status_code, code_of(answer)) == (429, "too_many_wrong_keys")
+        assert 1 <= int(answer.headers["retry-after"]) <= 21
+    assert (await client_of(api).get("/live")).status_code == 200
+    elsewhere = httpx.Request("GET", "http://test/v1/models", headers=with_key("one"))
+    connection = Connection(api, elsewhere, address="192.0.2.7")
+    connection.send(b"")
+    assert (await connection.start()).status_code == 200
 
 
 async def test_with_a_key(make: Make, wav: bytes) -> None:
@@ -128,7 +166,7 @@ async def test_a_place_is_given_back_however_a_request_ends(
     statuses = [(await post(client, wav, **fields)).status_code for _ in range(3)]
     assert set(statuses) == {404 if "model" in fields else 200}
     assert (await client.post("/v1/manifests", content=LINE)).status_code == 200
-    assert (await post(client, b"no audio")).status_code == 422
+    assert (await post(client, b"no audio")).status_code == 400
     assert (await post(client, wav)).status_code == 200
 
 
@@ -175,7 +213,7 @@ async def test_manifests_count_too(make: Make, router: FakeRouter) -> None:
 async def test_bad_audio_costs_nothing(make: Make, wav: bytes) -> None:
     one = client_of(make(keys=keys(audio_seconds_per_minute=1.0)), **with_key("one"))
     for _ in range(3):
-        assert (await post(one, b"no audio")).status_code == 422
+        assert (await post(one, b"no audio")).status_code == 400
     assert (await post(one, wav)).status_code == 200
 
 
@@ -195,3 +233,20 @@ async def test_browsers_are_let_in_from_where_the_settings_say(make: Make) -> No
     assert refused.headers["access-control-allow-origin"] == "http://page", "else it is no answer"
     other = await client_of(open_).get("/live", headers={"origin": "http://elsewhere"})
     assert other.headers.get("access-control-allow-origin") != "http://elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (TRANSCRIPTIONS, "multipart/form-data; boundary=x"),
+        ("/v1/manifests", "application/x-ndjson"),
+    ],
+)
+async def test_a_page_may_read_why_its_file_is_refused(make: Make, path: str, kind: str) -> None:
+    api = make(allowed_origins=["http://page"], max_upload_bytes=10)
+    headers = {"origin": "http://page", "content-type": kind}
+    answer = await client_of(api, **headers).post(path, content=b"x" * 11)
+    assert answer.status_code == 413
+    assert answer.headers["access-control-allow-origin"] == "http://page"
+    exposed = answer.headers["access-control-expose-headers"].split(", ")
+    assert {"x-request-id", "retry-after"} <= set(exposed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def test_nodes_clients_work_unchanged(folder: Path, router: FakeRouter, tmp_path
     (folder / SCRIPT.name).write_text(SCRIPT.read_text())  # beside the modules that it imports
     digest = hashlib.sha256(b"key-of-anna").hexdigest()
     with on_network(router, keys={"anna": {"sha256": digest}}) as address:
-        done: subprocess.CompletedProcess[str] = node(
+        done = node(
             [str(folder / SCRIPT.name), address, str(speech)],
             return_completed_process=True,
             capture_output=True,

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.transcript import Word
-from schemas.transcription_api import Segment
+from schemas.transcription_api import Segment, SubtitleShape
 from serve_app.http.segments import (
-    LINE_CHARS,
-    LONGEST_S,
+    MAX_SEGMENT_S,
     PAUSE_S,
     log_confidence,
     make_segments,
+    shown,
     srt,
     vtt,
 )
@@ -71,16 +71,23 @@ def test_every_word_is_in_one_segment_in_order(words: list[Word]) -> None:
 @given(spoken())
 def test_a_segment_of_several_words_is_short(words: list[Word]) -> None:
     lengths = [each.end - each.start for each in make_segments(words) if " " in each.text]
-    assert max(lengths, default=0) <= LONGEST_S + 1e-9
+    assert max(lengths, default=0) <= MAX_SEGMENT_S + 1e-9
 
 
 @UNHURRIED
-@given(st.lists(st.integers(1, 60).map(lambda n: "x" * n), min_size=1, max_size=20))
-def test_a_segment_of_several_words_is_at_most_two_lines(words: list[str]) -> None:
-    for each in make_segments(said(*words, each_s=0.1)):
-        lines = srt([each]).splitlines()[2:]
-        assert len(lines) <= 2
-        assert max(map(len, lines)) <= max(LINE_CHARS, *map(len, each.text.split()))
+@given(
+    st.lists(st.integers(1, 60).map(lambda n: "x" * n), min_size=1, max_size=20),
+    st.integers(10, 60),
+    st.integers(1, 3),
+)
+def test_a_segment_of_several_words_has_as_many_lines_as_asked_for(
+    words: list[str], width: int, count: int
+) -> None:
+    shape = SubtitleShape(line_width=width, line_count=count)
+    for each in make_segments(said(*words, each_s=0.1), shape):
+        lines = srt([each], shape).splitlines()[2:]
+        assert len(lines) <= count
+        assert max(map(len, lines)) <= max(width, *map(len, each.text.split()))
 
 
 @UNHURRIED
@@ -102,7 +109,7 @@ def test_nothing_said_makes_no_subtitles() -> None:
     assert read(vtt([]), "webvtt") == []
 
 
-@pytest.mark.parametrize(("pause", "count"), [(PAUSE_S, 2), (PAUSE_S - 0.01, 1)])
+@pytest.mark.parametrize(("pause", "count"), [(PAUSE_S, 2), (0.3, 1)])
 def test_a_pause_ends_a_segment(pause: float, count: int) -> None:
     words = [Word("one", 0.0, 1.0), Word("two", 1.0 + pause, 2.0 + pause)]
     assert len(make_segments(words)) == count
@@ -110,8 +117,56 @@ def test_a_pause_ends_a_segment(pause: float, count: int) -> None:
 
 def test_a_long_sentence_is_cut_between_words() -> None:
     [first, second] = make_segments(said(*["word"] * 10, each_s=1.0))
-    assert (first.start, first.end) == (0.0, 7.0)
-    assert (second.start, second.end, second.seek) == (7.0, 10.0, 700)
+    assert (first.start, first.end) == (0.0, 5.0)
+    assert (second.start, second.end, second.seek) == (5.0, 10.0, 500)
+
+
+def spoken_at(*words: tuple[str, float, float]) -> list[Word]:
+    return [Word(*each) for each in words]
+
+
+def test_the_last_word_of_a_long_sentence_does_not_stand_alone() -> None:
+    for count in range(2, 40):
+        segments = make_segments(said(*["word"] * count, each_s=0.4))
+        assert min(len(each.text.split()) for each in segments) >= min(count, 6), count
+
+
+def test_a_cut_is_made_where_the_speaker_pauses() -> None:
+    """0.5 s between the utterances, and both would fit one segment."""
+    first = said("how", "are", "you", "doing", "today")
+    second = [
+        Word(each.word, each.start + 2.0, each.end + 2.0)
+        for each in said("I", "am", "doing", "very", "well")
+    ]
+    texts = [each.text for each in make_segments([*first, *second])]
+    assert texts == ["how are you doing today", "I am doing very well"]
+
+
+def test_a_cut_is_made_where_a_sentence_ends() -> None:
+    words = "That was all we had to say about it. Now we turn to something else, which is new."
+    texts = [each.text for each in make_segments(said(*words.split()))]
+    assert texts[0] == "That was all we had to say about it."
+
+
+@UNHURRIED
+@given(spoken(), st.floats(0, 7))
+def test_a_subtitle_is_shown_long_enough_where_there_is_room(
+    words: list[Word], shortest: float
+) -> None:
+    segments = make_segments(words)
+    seconds = words[-1].end + 0.5 if words else 0.0
+    shape = SubtitleShape(shortest_s=shortest)
+    found = shown(segments, shape, seconds)
+    limits = [*(each.start for each in segments), seconds][1:]
+    for before, after, limit in zip(segments, found, limits, strict=True):
+        assert (after.start, after.text) == (before.start, before.text)
+        assert before.end <= after.end <= max(before.end, limit) + 1e-9
+        assert after.end - after.start >= min(shortest, limit - after.start) - 0.001
+
+
+def test_an_hour_without_a_pause_is_cut_quickly() -> None:
+    """In time that grows with its length: ten thousand words, forty at most in a segment."""
+    assert len(make_segments(said(*["word"] * 10_000))) > 400
 
 
 def test_a_word_longer_than_a_segment_is_one_of_its_own() -> None:
@@ -147,6 +202,6 @@ def test_measures_of_a_segment() -> None:
 
 def test_no_confidence_has_no_logarithm_and_none_at_all_a_finite_one() -> None:
     assert log_confidence(Word("a", 0, 1)) is None
-    assert make_segments(said("a"))[0].avg_logprob is None
+    assert make_segments(said("a"))[0].avg_logprob == 0.0, "a client may have no place for none"
     assert log_confidence(Word("a", 0, 1, 1.0)) == 0.0
     assert log_confidence(Word("a", 0, 1, 0.0)) == pytest.approx(math.log(1e-4), abs=1e-4)

@@ -1,22 +1,23 @@
-"""`POST /v1/audio/transcriptions`: every format, long audio, and what goes wrong."""
+"""`POST /v1/audio/transcriptions`: every format, and long audio."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import math
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from schemas.failures import ErrorCode
-from schemas.transcript import Word
-from serve_app.audio.untrusted import MediaDecoder
-from serve_app.engines.base import Clip
-from serve_app.http.api import make_api
-from serve_app.http.errors import RETRY_AFTER_S
+from schemas.manifest import ManifestRecord
+from schemas.requests import CallOptions
+from schemas.transcript import Suppressed, Transcript, Word
+from serve_app.audio.clip import Clip
+from tests.serve_app.http.answers import events
+from tests.serve_app.http.beeps import BEEPS, beeping, hear_beeps
 from tests.serve_app.http.conftest import (
     RATE,
     FakeRouter,
@@ -25,40 +26,12 @@ from tests.serve_app.http.conftest import (
     encoded,
     noise,
     post,
-    settings_of,
     unnamed_files,
     until,
 )
 from tests.standin import text_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
-
-#: Starts and ends of beeps in 21.5 s, with pauses in which audio can be cut.
-BEEPS = [(round(0.37 + 1.013 * n, 3), round(0.62 + 1.013 * n, 3)) for n in range(20)]
-
-
-def beeping() -> Clip:
-    clip = np.zeros(int(21.5 * RATE), np.float32)
-    for start, end in BEEPS:
-        clip[round(start * RATE) : round(end * RATE)] = 0.5
-    return clip
-
-
-def hear_beeps(clip: Clip) -> list[Word]:
-    """A word for each, exactly where it is."""
-    edges = np.flatnonzero(np.diff(clip > 0.25, prepend=False, append=False)) / RATE
-    pairs = zip(edges[::2], edges[1::2], strict=True)
-    return [Word(f"beep{n}", float(start), float(end), 0.5) for n, (start, end) in enumerate(pairs)]
-
-
-def wrong(answer: httpx.Response) -> dict[str, Any]:
-    """The details of an error."""
-    assert answer.headers["content-type"] == "application/json"
-    body = answer.json()
-    assert set(body) == {"error"}
-    assert set(body["error"]) == {"message", "type", "param", "code"}
-    found: dict[str, Any] = body["error"]
-    return found
 
 
 async def test_json(client: httpx.AsyncClient, router: FakeRouter, wav: bytes) -> None:
@@ -86,12 +59,12 @@ async def test_log_probabilities(client: httpx.AsyncClient, router: FakeRouter, 
         (
             "srt",
             "application/x-subrip; charset=utf-8",
-            "1\n00:00:00,500 --> 00:00:01,250\né\n\n2\n00:00:02,100 --> 00:00:02,750\nb\n",
+            "1\n00:00:00,500 --> 00:00:01,500\né\n\n2\n00:00:02,100 --> 00:00:03,000\nb\n",
         ),
         (
             "vtt",
             "text/vtt; charset=utf-8",
-            "WEBVTT\n\n00:00:00.500 --> 00:00:01.250\né\n\n00:00:02.100 --> 00:00:02.750\nb\n",
+            "WEBVTT\n\n00:00:00.500 --> 00:00:01.500\né\n\n00:00:02.100 --> 00:00:03.000\nb\n",
         ),
     ],
 )
@@ -107,6 +80,54 @@ async def test_formats_of_text(
     answer = await post(client, wav, response_format=response_format)
     assert answer.headers["content-type"] == media_type
     assert answer.text == body
+
+
+async def test_stereo_of_opposite_phase(client: httpx.AsyncClient, router: FakeRouter) -> None:
+    sound = noise(2.0)
+    heard: list[float] = []
+
+    def hear(clip: Clip) -> list[Word]:
+        heard.append(float(np.std(clip)))
+        return []
+
+    router.hear = hear
+    stereo = encoded(np.stack([sound, -sound], axis=1))
+    answer = await post(client, stereo, response_format="verbose_json")
+    [piece] = answer.json()["pieces"]
+    assert piece["audio_measures"]["channel"] == 1
+    assert heard == [pytest.approx(float(np.std(sound)), rel=0.01)]
+
+
+async def test_what_nobody_said_is_told_with_times_of_the_file(
+    make: Make, router: FakeRouter
+) -> None:
+    """The Router leaves it out; here every piece has some of it."""
+    make_transcript = router._transcript
+
+    def with_suppressed(record: ManifestRecord, options: CallOptions, clip: Clip) -> Transcript:
+        gone = [Suppressed(text="uh", start=0.25, end=0.5)]
+        return replace(make_transcript(record, options, clip), suppressed=gone)
+
+    router._transcript = with_suppressed  # type: ignore[method-assign]
+    client, wav = client_of(make(piece_seconds=2)), encoded(beeping())
+    for response_format in ("json", "verbose_json"):
+        found = (await post(client, wav, response_format=response_format)).json()
+        starts = [each["start"] for each in found["suppressed"]]
+        assert len(starts) > 1
+        assert starts == sorted(starts)
+        assert {each["text"] for each in found["suppressed"]} == {"uh"}
+    *_, done = events((await post(client, wav, stream="true")).text)
+    assert [each["start"] for each in done["suppressed"]] == starts
+
+
+@pytest.mark.parametrize("limit", [0.9, None])
+async def test_the_setting_for_text_where_nobody_speaks(
+    make: Make, router: FakeRouter, wav: bytes, limit: float | None
+) -> None:
+    await post(client_of(make(max_no_speech_prob=limit)), wav)
+    await post(client_of(make()), wav)
+    asked = [options.max_no_speech_prob for _, options in router.calls]
+    assert asked == [limit, 0.9]
 
 
 async def test_verbose_json(client: httpx.AsyncClient, router: FakeRouter, wav: bytes) -> None:
@@ -134,7 +155,7 @@ async def test_verbose_json(client: httpx.AsyncClient, router: FakeRouter, wav: 
     }
     assert (first["id"], first["seek"], first["start"], first["end"]) == (0, 50, 0.5, 1.25)
     assert (first["text"], first["avg_logprob"]) == ("a", round(math.log(0.5), 4))
-    assert (second["id"], second["text"], second["avg_logprob"]) == (1, "b", None)
+    assert (second["id"], second["text"], second["avg_logprob"]) == (1, "b", 0.0)
     assert 0.5 < first["no_speech_prob"] <= 1, "noise is no speech"
     assert (piece["start"], piece["end"]) == (0.0, 3.0)
     assert (piece["rule"], piece["selected_model"], piece["model_sha256"]) == (
@@ -142,6 +163,7 @@ async def test_verbose_json(client: httpx.AsyncClient, router: FakeRouter, wav: 
         "general",
         "abc",
     )
+    assert piece["model_version"] == "12"
     assert piece["timings"]["model_ms"] == 1.0
 
 
@@ -188,14 +210,6 @@ async def test_a_model_without_times_makes_a_segment_of_each_piece(
     assert answer.json()["segments"] == [], "nothing was said"
 
 
-def events(body: str) -> list[dict[str, Any]]:
-    """Those of a stream."""
-    *lines, end = body.split("\n\n")
-    assert end == ""
-    assert all(line.startswith("data: ") for line in lines)
-    return [json.loads(line.removeprefix("data: ")) for line in lines]
-
-
 async def test_a_stream(make: Make, router: FakeRouter) -> None:
     client = client_of(make(piece_seconds=2))
     router.hear = hear_beeps
@@ -208,7 +222,13 @@ async def test_a_stream(make: Make, router: FakeRouter) -> None:
     assert len(deltas) == sum(bool(hear_beeps(clip)) for clip in router.clips) > 8
     assert "".join(each["delta"] for each in deltas) == done["text"]
     assert done["type"] == "transcript.text.done"
-    assert done["usage"] == {"type": "duration", "seconds": 22}
+    assert done["usage"] == {
+        "type": "tokens",
+        "input_tokens": 215,
+        "output_tokens": len(BEEPS),
+        "total_tokens": 215 + len(BEEPS),
+        "input_token_details": {"audio_tokens": 215, "text_tokens": 0},
+    }
     assert len(done["logprobs"]) == len(done["text"].split()) == len(BEEPS)
 
 
@@ -266,7 +286,7 @@ async def test_nothing_is_left_of_an_upload(
         await post(client, b"no audio"),
         await post(client, wav, model="nobody"),
     ]
-    assert [each.status_code for each in answers] == [422, 200, 200, 422, 404]
+    assert [each.status_code for each in answers] == [400, 200, 200, 400, 404]
     assert unnamed_files() <= before
 
 
@@ -276,208 +296,3 @@ async def test_formats_of_audio(client: httpx.AsyncClient, router: FakeRouter, k
     assert answer.status_code == 200
     [clip] = router.clips
     assert len(clip) == pytest.approx(2 * RATE, rel=0.05)
-
-
-@pytest.mark.parametrize(
-    ("model", "target"), [("auto", None), ("medical", "medical"), ("vote", "vote")]
-)
-async def test_the_router_is_told_what_is_asked_for(
-    client: httpx.AsyncClient, router: FakeRouter, wav: bytes, model: str, target: str | None
-) -> None:
-    await post(client, wav, model=model, language="de", prompt="Ada, Babbage")
-    [([record], how)] = router.calls
-    assert (how.target, how.words, how.interactive) == (target, True, True)
-    assert (record.lang, record.phrases) == ("de", ["Ada", "Babbage"])
-
-
-async def test_a_version_may_be_named_while_it_is_served(
-    router: FakeRouter, decoder: MediaDecoder, wav: bytes
-) -> None:
-    settings = settings_of()
-    settings.models["medical"].path = "models/medical/2/model.nemo"
-    client = client_of(make_api(settings, router, decoder))
-    answer = await post(client, wav, model="medical:2")
-    assert answer.status_code == 200
-    assert router.calls[-1][1].target == "medical"
-    for name in ("medical:1", "general:2", "vote:2"):
-        assert (await post(client, wav, model=name)).status_code == 404
-
-
-async def test_the_answer_says_whether_phrases_were_listened_for(
-    client: httpx.AsyncClient, wav: bytes
-) -> None:
-    asked = {"response_format": "verbose_json"}
-    with_phrases = (await post(client, wav, prompt="Ada", **asked)).json()
-    assert with_phrases["pieces"][0]["phrases_used"] == {"general": 0}
-    assert "phrases_used" not in (await post(client, wav, **asked)).json()["pieces"][0]
-    assert (await post(client, wav, prompt="Ada")).json()["phrases_used"] == {"general": 0}
-    assert "phrases_used" not in (await post(client, wav)).json()
-
-
-@pytest.mark.parametrize(
-    ("audio", "status", "code"),
-    [
-        (b"", 422, "audio_empty"),
-        (b"no audio", 422, "audio_undecodable"),
-        (encoded(noise(1.0), "AIFF"), 415, "audio_unsupported"),
-        (encoded(noise(1.0))[:5000], 422, "audio_undecodable"),
-        (encoded(np.zeros(10, np.float32)), 422, "audio_empty"),
-    ],
-)
-async def test_audio_that_cannot_be_read(
-    client: httpx.AsyncClient, router: FakeRouter, audio: bytes, status: int, code: str
-) -> None:
-    answer = await post(client, audio)
-    assert (answer.status_code, wrong(answer)["code"]) == (status, code)
-    assert wrong(answer)["param"] == "file"
-    assert router.calls == []
-
-
-@pytest.mark.parametrize(
-    ("fields", "status", "param"),
-    [
-        ({"model": "whisper-1"}, 404, "model"),
-        ({"model": ""}, 422, "model"),
-        ({"response_format": "xml"}, 422, "response_format"),
-        ({"temperature": "1"}, 422, "temperature"),
-        ({"best_of": "5"}, 422, "best_of"),
-    ],
-)
-async def test_what_is_not_supported_is_refused(
-    client: httpx.AsyncClient,
-    router: FakeRouter,
-    wav: bytes,
-    fields: dict[str, str],
-    status: int,
-    param: str,
-) -> None:
-    answer = await post(client, wav, **fields)
-    assert (answer.status_code, wrong(answer)["param"]) == (status, param)
-    assert router.calls == []
-
-
-async def test_a_form_without_a_file(client: httpx.AsyncClient) -> None:
-    answer = await post(client, b"", files={"language": (None, "en")})
-    assert (answer.status_code, wrong(answer)["param"]) == (422, "file")
-
-
-async def test_a_body_that_is_no_form(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/v1/audio/transcriptions", json={"model": "auto"})
-    assert (answer.status_code, wrong(answer)["code"]) == (415, "unsupported_media_type")
-
-
-async def test_a_body_that_is_too_large(make: Make, router: FakeRouter, wav: bytes) -> None:
-    answer = await post(client_of(make(max_upload_bytes=len(wav))), wav)
-    assert (answer.status_code, wrong(answer)["code"]) == (413, "audio_too_large")
-    assert router.calls == []
-
-
-async def test_audio_that_is_too_long(client: httpx.AsyncClient, router: FakeRouter) -> None:
-    """An hour is allowed; FLAC makes the more of it small."""
-    answer = await post(client, encoded(np.zeros(3601 * RATE, np.float32), "FLAC"))
-    assert (answer.status_code, wrong(answer)["code"]) == (413, "audio_too_long")
-    assert router.calls == []
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever tries again, does it at once."""
-    monkeypatch.setattr("serve_app.http.speech._FIRST_PAUSE_S", 0.001)
-
-
-@pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize(
-    "code",
-    [ErrorCode.MODEL_UNAVAILABLE, ErrorCode.OVERLOADED, ErrorCode.MODEL_DIED, ErrorCode.AUDIO_IO],
-)
-async def test_what_is_not_the_clips_fault_is_tried_again(
-    client: httpx.AsyncClient, router: FakeRouter, wav: bytes, code: ErrorCode
-) -> None:
-    router.errors = [code]
-    answer = await post(client, wav)
-    assert answer.status_code == 200
-    assert [len(records) for records, _ in router.calls] == [1, 1]
-
-
-@pytest.mark.usefixtures("hasty")
-async def test_no_model_for_long_is_an_outage(
-    client: httpx.AsyncClient, router: FakeRouter, wav: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serve_app.http.speech._RETRY_S", 1.0)
-    router.always = ErrorCode.MODEL_UNAVAILABLE
-    answer = await post(client, wav)
-    assert (answer.status_code, wrong(answer)["code"]) == (503, "model_unavailable")
-    assert answer.headers["retry-after"] == str(RETRY_AFTER_S)
-    assert 1 < len(router.calls) < 50, "ever longer pauses"
-
-
-@pytest.mark.usefixtures("hasty")
-async def test_a_clip_that_kills_a_model_twice_is_at_fault(
-    client: httpx.AsyncClient, router: FakeRouter, wav: bytes
-) -> None:
-    router.errors = [ErrorCode.MODEL_DIED, ErrorCode.MODEL_UNAVAILABLE, ErrorCode.MODEL_DIED]
-    answer = await post(client, wav)
-    assert (answer.status_code, wrong(answer)["code"]) == (422, "model_died")
-    assert "retry-after" not in answer.headers
-    assert len(router.calls) == 3
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "kind"),
-    [
-        (ErrorCode.MODEL_REJECTED, 422, "invalid_request_error"),
-        (ErrorCode.AUDIO_TOO_LONG, 413, "invalid_request_error"),
-        (ErrorCode.AUDIO_UNSUPPORTED, 415, "invalid_request_error"),
-        (ErrorCode.ROUTER_FAULT, 500, "server_error"),
-    ],
-)
-async def test_what_will_fail_again_is_not_tried_again(
-    client: httpx.AsyncClient,
-    router: FakeRouter,
-    wav: bytes,
-    code: ErrorCode,
-    status: int,
-    kind: str,
-) -> None:
-    router.errors = [code]
-    answer = await post(client, wav)
-    assert (answer.status_code, wrong(answer)["type"]) == (status, kind)
-    assert wrong(answer)["code"] == code.value
-    assert len(router.calls) == 1
-
-
-async def test_one_bad_piece_spoils_the_whole(make: Make, router: FakeRouter) -> None:
-    router.errors = [ErrorCode.MODEL_REJECTED]
-    answer = await post(client_of(make(piece_seconds=2)), encoded(beeping()))
-    assert answer.status_code == 422
-
-
-async def test_a_stream_that_fails_says_so(make: Make, router: FakeRouter) -> None:
-    router.errors = [ErrorCode.MODEL_REJECTED]
-    answer = await post(client_of(make()), encoded(noise(1.0)), stream="true")
-    [event] = events(answer.text)
-    assert event["error"]["code"] == "model_rejected"
-
-
-async def test_an_answer_that_takes_too_long(make: Make, router: FakeRouter, wav: bytes) -> None:
-    router.gate.clear()
-    client = client_of(make(timeout_s=1.0))
-    answer = await post(client, wav)
-    assert (answer.status_code, wrong(answer)["code"]) == (503, "timeout")
-    [event] = events((await post(client, wav, stream="true")).text)
-    assert event["error"]["code"] == "timeout"
-    assert router.cancelled == len(router.calls)
-
-
-async def test_a_fault_of_ours_tells_no_secrets(
-    client: httpx.AsyncClient, router: FakeRouter, wav: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(clip: Clip) -> list[Word]:
-        raise KeyError("what was said")
-
-    router.hear = fail
-    answer = await post(client, wav)
-    assert (answer.status_code, wrong(answer)["code"]) == (500, "internal_error")
-    assert answer.headers["x-request-id"] in wrong(answer)["message"]
-    assert "what was said" not in answer.text + caplog.text
-    assert "KeyError" in caplog.text

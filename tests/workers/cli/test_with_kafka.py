@@ -5,6 +5,7 @@ One stack for all of them: each test has manifests and ids of its own.
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 from collections.abc import Iterator
@@ -102,6 +103,21 @@ def test_produce_and_tail(shell: Shell, tmp_path: Path) -> None:
     assert all(text in shown for text in texts.values())
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_produce_takes_a_pipe(shell: Shell, tmp_path: Path, name: str) -> None:
+    shell.clip("pipe.wav")
+    lines = [{"id": f"pipe{n}", "audio_filepath": "pipe.wav"} for n in range(3)]
+    done = subprocess.run(
+        shell.command("produce", name, "--json"),
+        input=gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode()),
+        capture_output=True,
+        cwd=ROOT,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["sent"] == 3
+
+
 def test_dead_letters_are_listed_shown_and_replayed(shell: Shell, tmp_path: Path) -> None:
     lost = [{"id": f"lost{n}", "audio_filepath": f"lost{n}.wav", "take": n} for n in range(2)]
     shell.run("produce", manifest(tmp_path / "lost.jsonl", *lost))
@@ -116,19 +132,19 @@ def test_dead_letters_are_listed_shown_and_replayed(shell: Shell, tmp_path: Path
     assert "lost0.wav" in shell.run("dead-letters", "show", "lost0").stdout
     shell.run("dead-letters", "show", "nobody", code=1)
 
-    texts = {each["id"]: shell.clip(each["audio_filepath"]) for each in lost}  # found again
+    texts = {each["id"]: shell.clip(str(each["audio_filepath"])) for each in lost}  # found again
     partly = shell.json("dead-letters", "replay", "lost0", "nobody", code=3)
-    assert partly == {"replayed": 1, "missing": ["nobody"]}
+    assert (partly["replayed"], partly["missing"]) == (1, ["nobody"])
     everything = shell.json("dead-letters", "replay", "--all", "--code", "audio_missing")
-    assert everything["replayed"] == 2
-    assert shell.json("dead-letters", "replay", "--all")["replayed"] == 0  # seen already
+    assert everything["replayed"] == 1
+    assert shell.json("dead-letters", "replay", "--all")["replayed"] == 0  # all are marked
 
     found: list[Any] = []
 
     def replayed() -> bool:
         everything = shell.json_lines("tail", "--from-beginning", "--timeout", "1")
         found[:] = [each for each in everything if each["id"] in texts]
-        return len(found) >= 3
+        return len(found) >= 2
 
     wait_until(replayed)
     assert {each["id"]: each["pred_text"] for each in found} == texts

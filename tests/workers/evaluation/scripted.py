@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,9 +17,11 @@ import numpy as np
 import soundfile
 from numpy.random import default_rng
 
+from schemas.requests import ClipRequest
 from schemas.settings import ModelSettings
-from serve_app.engines.base import Clip, Hypothesis
-from workers.evaluation.systems import FunctionSystem
+from serve_app.audio.clip import Clip
+from serve_app.engines.base import Hypothesis
+from workers.evaluation.systems.base import FunctionSystem
 
 RATE = 16_000
 COUNT = 13  # the last one lasts 18.6 s
@@ -33,6 +36,7 @@ def text_of(number: int) -> str:
     return " ".join(f"w{number}x{word}" for word in range(WORDS))
 
 
+@cache
 def voice(seconds: float, seed: int = 0) -> Clip:
     """Bursts of noise with pauses between, as wide as the band: clean speech to any measure."""
     rng = default_rng(seed)
@@ -88,8 +92,11 @@ def system(
 
 
 class ScriptedEngine:
-    """The same as an engine that settings can name. Its options: `wrong`, the numbers of the
-    utterances that it hears half of, and `confidence` there; it is sure of all others."""
+    """The same as an engine that settings can name.
+
+    Its options: `wrong`, the numbers of the utterances that it hears half of, and `confidence`
+    there; it is sure of all others.
+    """
 
     #: How many clips each was given, by its `path`.
     asked: ClassVar[dict[str, int]] = {}
@@ -102,7 +109,9 @@ class ScriptedEngine:
         self._wrong = settings.options.get("wrong", [])
         self._confidence = settings.options.get("confidence", 0.3)
 
-    def transcribe(self, clips: Sequence[Clip], *, words: bool = False) -> list[Hypothesis]:
+    def transcribe(
+        self, clips: Sequence[Clip], requests: Sequence[ClipRequest] = ()
+    ) -> list[Hypothesis]:
         self.asked[self._name] = self.asked.get(self._name, 0) + len(clips)
         return [self._hear(number_of(clip)) for clip in clips]
 

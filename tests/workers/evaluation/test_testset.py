@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.workers.evaluation.scripted import write_set
 from workers.evaluation.testset import read_test_set
-from workers.speech import ManifestFaultsError
+from workers.manifests.speech import ManifestFaultsError
 
 
 def test_a_set_knows_its_speech(manifest: Path) -> None:
@@ -17,6 +18,17 @@ def test_a_set_knows_its_speech(manifest: Path) -> None:
     assert set(found.speakers) == {"s0", "s1"}
     assert all(each.measures["audio.snr_db"] > 20 for each in found.utterances)
     assert read_test_set(manifest, "mine").name == "mine"
+
+
+def test_audio_is_looked_up_beside_the_manifest_and_then_under_the_roots(tmp_path: Path) -> None:
+    speech = write_set(tmp_path / "speech")
+    beside = tmp_path / "other" / "set.jsonl"
+    beside.parent.mkdir()
+    beside.write_bytes(speech.read_bytes())
+    (beside.parent / "0.wav").write_bytes((speech.parent / "1.wav").read_bytes())
+    found = read_test_set(beside, roots=[str(speech.parent)])
+    folders = [Path(each.path).parent for each in found.utterances]
+    assert folders == [beside.parent] + [speech.parent] * 12
 
 
 def test_missing_and_empty_references_are_told_apart(tmp_path: Path) -> None:
@@ -30,7 +42,7 @@ def test_missing_and_empty_references_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_all_faults_are_listed_and_can_be_left_out(tmp_path: Path) -> None:
-    extra = [
+    extra: list[dict[str, Any]] = [
         {"id": "gone", "audio_filepath": "gone.wav", "text": "a"},
         {"id": "u3", "audio_filepath": "3.wav", "text": "a"},
         {"audio_filepath": 5},
@@ -41,7 +53,7 @@ def test_all_faults_are_listed_and_can_be_left_out(tmp_path: Path) -> None:
     reasons = {fault.line: fault.reason for fault in error.value.faults}
     assert sorted(reasons) == [14, 15, 16]
     assert "no such file" in reasons[14]
-    assert "has the id of line 4" in reasons[15]
+    assert "has the same id as line 4" in reasons[15]
     found = read_test_set(manifest, skip_faults=True)
     assert (len(found.utterances), found.left_out) == (13, 3)
 

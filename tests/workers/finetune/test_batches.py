@@ -8,8 +8,9 @@ import pytest
 import soundfile
 import torch
 
+from serve_app.audio.clip import SAMPLE_RATE
 from workers.finetune.batches import BatchDataset, BatchStream, Draw
-from workers.speech import SAMPLE_RATE, Utterance
+from workers.manifests.speech import Utterance
 
 MAIN = [1.0 + i % 7 for i in range(200)]
 OTHER = [2.0] * 30

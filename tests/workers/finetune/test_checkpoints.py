@@ -2,14 +2,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from tests.scenarios.hostile_archives import Mark
-from workers.finetune.checkpoints import PlainCheckpoints
-from workers.finetune.versions import RunError
+from workers.finetune.unfinished import RunError
+
+if TYPE_CHECKING:
+    from workers.finetune.checkpoints import PlainCheckpoints
+
+
+pytestmark = pytest.mark.slow  # they import Lightning
+
+
+def plain_checkpoints(model: torch.nn.Module) -> PlainCheckpoints:
+    """Imported here, since Lightning takes seconds."""
+    from workers.finetune.checkpoints import PlainCheckpoints
+
+    return PlainCheckpoints(model)
 
 
 @pytest.fixture
@@ -44,8 +56,8 @@ def checkpoint(model: torch.nn.Module) -> dict[str, Any]:
 def test_what_is_needed_comes_back(
     file: Path, model: torch.nn.Module, checkpoint: dict[str, Any]
 ) -> None:
-    PlainCheckpoints(model).save_checkpoint(checkpoint, file)
-    found = PlainCheckpoints(model).load_checkpoint(file)
+    plain_checkpoints(model).save_checkpoint(checkpoint, file)
+    found = plain_checkpoints(model).load_checkpoint(file)
     assert found.keys() == {"epoch", "state_dict", "optimizer_states", "callbacks"}
     assert found["callbacks"] == {"Rounds": {"rounds": [0.5]}}
     (saved,), (state,) = checkpoint["optimizer_states"], found["optimizer_states"]
@@ -60,7 +72,7 @@ def test_what_lightning_would_believe_is_left_out(
 ) -> None:
     del checkpoint["hyper_parameters"], checkpoint["hparams_type"]
     torch.save(checkpoint | {"LightningDataModule": {"x": 1}}, file)
-    found = PlainCheckpoints(model).load_checkpoint(file)
+    found = plain_checkpoints(model).load_checkpoint(file)
     assert "best_model_path" not in str(found)
     assert "LightningDataModule" not in found
 
@@ -72,7 +84,7 @@ def test_code_in_a_checkpoint_does_not_run(
     mark = tmp_path / "mark"
     torch.save({"epoch": Mark(mark)}, file, _use_new_zipfile_serialization=not old)
     with pytest.raises(RunError, match=rf"last\.ckpt is not a checkpoint .* remove {tmp_path}"):
-        PlainCheckpoints(model).load_checkpoint(file)
+        plain_checkpoints(model).load_checkpoint(file)
     assert not mark.exists()
     torch.load(file, weights_only=False)
     assert mark.exists(), "the code is none"
@@ -114,21 +126,21 @@ def test_moments_of_something_else_are_refused(
     change: Callable[[dict[str, Any]], None],
 ) -> None:
     change(checkpoint["optimizer_states"][0])
-    PlainCheckpoints(model).save_checkpoint(checkpoint, file)
+    plain_checkpoints(model).save_checkpoint(checkpoint, file)
     with pytest.raises(RunError):
-        PlainCheckpoints(model).load_checkpoint(file)
+        plain_checkpoints(model).load_checkpoint(file)
 
 
 def test_the_kernel_is_not_the_file_s_choice(
     file: Path, model: torch.nn.Module, checkpoint: dict[str, Any]
 ) -> None:
     set_fused(checkpoint["optimizer_states"][0])
-    PlainCheckpoints(model).save_checkpoint(checkpoint, file)
-    (state,) = PlainCheckpoints(model).load_checkpoint(file)["optimizer_states"]
+    plain_checkpoints(model).save_checkpoint(checkpoint, file)
+    (state,) = plain_checkpoints(model).load_checkpoint(file)["optimizer_states"]
     assert not state["param_groups"][0]["fused"]
 
 
 def test_a_damaged_checkpoint_says_what_to_do(file: Path, model: torch.nn.Module) -> None:
     file.write_bytes(b"x" * 100)
     with pytest.raises(RunError, match="remove"):
-        PlainCheckpoints(model).load_checkpoint(file)
+        plain_checkpoints(model).load_checkpoint(file)

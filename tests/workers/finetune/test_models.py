@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.demo import MODELS
 from serve_app.engines.errors import EngineError
-from serve_app.engines.nemo_archive import open_archive
-from tests.serve_app.engines.archives import plain_tar, read_members
-from tests.serve_app.engines.tiny_models import CORPUS
-from workers.finetune.models import SMALL, fresh_model, open_model, save_model
+from serve_app.engines.nemo.archive import open_archive
+from tests.serve_app.engines.nemo.archives import plain_tar, read_members
+from tests.serve_app.engines.nemo.tiny_models import CORPUS
+from workers.finetune.models import fresh_model, open_model, save_model
+from workers.finetune.recipe import SMALL
 
 pytestmark = [pytest.mark.nemo, pytest.mark.slow]
 
-SHIPPED = Path(__file__).parents[3] / "deploy/demo/models/general.nemo"
 UNPICKLE = (
     "nemo.collections.asr.parts.preprocessing.feature_loader."
     "ExternalFeatureLoader.load_feature_from_file"
@@ -86,7 +87,7 @@ def test_only_what_the_model_is_made_of_is_saved(tmp_path: Path) -> None:
     base, saved = tmp_path / "base.nemo", tmp_path / "saved.nemo"
     members = {
         name: secret if name.endswith((".txt", ".vocab")) else data
-        for name, data in read_members(SHIPPED).items()
+        for name, data in read_members(MODELS / "general.nemo").items()
     }
     base.write_bytes(plain_tar({**members, "./notes": secret}))
     save_model(open_model(base), saved)
@@ -99,7 +100,7 @@ def test_only_what_the_model_is_made_of_is_saved(tmp_path: Path) -> None:
         "vocab.txt",
         "weights.ckpt",
     ]
-    with open_archive(saved) as again, open_archive(SHIPPED) as first:
+    with open_archive(saved) as again, open_archive(MODELS / "general.nemo") as first:
         same = {"tokenizer", "nemo_version"}
         changed = {key for key in first.config if first.config[key] != again.config[key]}
         assert changed <= same
@@ -109,7 +110,7 @@ def test_the_files_of_an_open_model_are_there_as_long_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    model = open_model(SHIPPED)
+    model = open_model(MODELS / "general.nemo")
     assert len(list(tmp_path.glob("chorus-model-*"))) == 1
     del model
     gc.collect()

@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import InvalidReplicationFactorError, InvalidTopicError
 
-from workers.kafka.cluster import Cluster
+from workers.broker.cluster import Cluster
 from workers.kafka.topics import ensure_topics
 
 pytestmark = pytest.mark.kafka

@@ -6,8 +6,8 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from kafka import TopicPartition
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
+from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.settings import (
     AudioSettings,
     KafkaSettings,
@@ -29,11 +30,14 @@ from schemas.settings import (
     Topics,
 )
 from schemas.transcript import Timings, Transcript
+from serve_app.audio.clip import Clip
+from serve_app.router.protocol import Probe
+from serve_app.router.results import Result
 from tests.scenarios.stream_watch import committed_offsets
 from tests.standin import text_of
+from workers.kafka.clients import make_admin, make_consumer, make_producer
 from workers.kafka.topics import ensure_topics
-from workers.stream.clients import make_admin, make_consumer, make_producer
-from workers.stream.work import Work
+from workers.stream.pending_record import PendingRecord
 from workers.stream.worker import StreamWorker
 
 #: Settings under which the tests are quick; the logic does not depend on them.
@@ -46,11 +50,6 @@ QUICK: dict[str, Any] = {
     "call_timeout_s": 30.0,
     "drain_timeout_s": 10.0,
 }
-
-
-@dataclass
-class Sign:
-    alive: bool
 
 
 class StandInRouter:
@@ -77,7 +76,16 @@ class StandInRouter:
         self.probes = 0
         self._deaths = 0
 
-    async def transcribe(self, records: list[ManifestRecord]) -> list[Transcript | RecordError]:
+    async def transcribe(
+        self,
+        records: Sequence[ManifestRecord],
+        options: CallOptions = DEFAULT_OPTIONS,
+        clips: Sequence[Clip] | None = None,
+    ) -> list[Result]:
+        return await self.answer(records)
+
+    async def answer(self, records: Sequence[ManifestRecord]) -> list[Result]:
+        """What `transcribe` returns; to be overridden by Routers with other habits."""
         ids = [record.id for record in records]
         self.calls.append(ids)
         deaths = self._deaths
@@ -90,11 +98,11 @@ class StandInRouter:
             return [_error(id_, self.death) for id_ in ids]
         return [self._result(record) for record in records]
 
-    async def probe(self) -> Sign:
+    async def probe(self, timeout_s: float = 5.0) -> Probe:
         self.probes += 1
-        return Sign(not self.down.is_set())
+        return Probe(router=not self.down.is_set())
 
-    def _result(self, record: ManifestRecord) -> Transcript | RecordError:
+    def _result(self, record: ManifestRecord) -> Result:
         if record.id in self.blocked:
             return _error(record.id, ErrorCode.AUDIO_IO)
         if record.id in self.poison:
@@ -138,18 +146,35 @@ class Message:
 
     value: bytes | None = b"{}"
     key: bytes | None = None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
+    headers: Iterable[tuple[str, bytes | None]] = ()
     topic: str = "in"
     partition: int = 0
     offset: int = 0
     timestamp: int = 0
+    leader_epoch: int | None = None
 
 
-def a_work(id_: str = "a", *, topic: str = "in", partition: int = 0, offset: int = 0) -> Work:
-    """A decoded work without a broker."""
+def a_pending_record(
+    id_: str = "a", *, topic: str = "in", partition: int = 0, offset: int = 0
+) -> PendingRecord:
+    """A decoded record without a broker."""
     record = ManifestRecord(id=id_, audio_filepath=f"{id_}.wav")
     message = Message(topic=topic, partition=partition, offset=offset)
-    return Work(TopicPartition(topic, partition), offset, message, size=100, record=record)
+    return PendingRecord(
+        TopicPartition(topic, partition), offset, message, size=100, manifest=record
+    )
+
+
+def manifest_of(record: PendingRecord) -> ManifestRecord:
+    """The manifest record of `record`, which could be decoded."""
+    assert record.manifest is not None
+    return record.manifest
+
+
+def error_of(record: PendingRecord) -> RecordError:
+    """What `record` was given up for."""
+    assert isinstance(record.outcome, RecordError)
+    return record.outcome
 
 
 def manifest(id_: str, **keys: Any) -> bytes:
@@ -157,33 +182,41 @@ def manifest(id_: str, **keys: Any) -> bytes:
     return msgspec.json.encode({"id": id_, "audio_filepath": f"{id_}.wav", **keys})
 
 
-def settings_for(
-    bootstrap: str, unique: Callable[[str], str], partitions: int = 3, **stream: Any
-) -> Settings:
-    """Settings with topics of their own, which exist afterwards."""
-    name = unique("stream")
+def settings_of(bootstrap: str, name: str, **stream: Any) -> Settings:
+    """Settings whose group and topics begin with `name`."""
     topics = Topics(
         manifests=f"{name}.manifests",
         transcripts=f"{name}.transcripts",
         metrics=f"{name}.metrics",
         dead_letters=f"{name}.dead-letters",
     )
-    ensure_topics(
-        bootstrap,
-        {
-            topics.manifests: partitions,
-            topics.transcripts: 3,
-            topics.metrics: 1,
-            topics.dead_letters: 1,
-        },
-    )
     return Settings(
         models={"general": ModelSettings(pretrained="stand-in")},
         routing=Routing(default="general"),
         audio=AudioSettings(roots=["."]),
-        kafka=KafkaSettings(bootstrap_servers=[bootstrap], group=name, topics=topics),
+        kafka=KafkaSettings(bootstrap_servers=bootstrap.split(","), group=name, topics=topics),
         stream=StreamSettings(**{**QUICK, **stream}),
     )
+
+
+def partitions_of(settings: Settings, manifests: int) -> dict[str, int]:
+    """Number of partitions by topic, with so many of the manifest topic."""
+    topics = settings.kafka.topics
+    return {
+        topics.manifests: manifests,
+        topics.transcripts: 3,
+        topics.metrics: 1,
+        topics.dead_letters: 1,
+    }
+
+
+def settings_for(
+    bootstrap: str, unique: Callable[[str], str], partitions: int = 3, **stream: Any
+) -> Settings:
+    """Settings with topics of their own, which exist afterwards."""
+    settings = settings_of(bootstrap, unique("stream"), **stream)
+    ensure_topics(bootstrap, partitions_of(settings, partitions))
+    return settings
 
 
 def produce(settings: Settings, values: Iterable[bytes | None], **options: Any) -> None:
@@ -272,13 +305,12 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0, what: str
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"timed out waiting for {what or condition}"
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 @contextmanager
-def running(settings: Settings, backend: Any, instance: str = "0") -> Iterator[StreamWorker]:
-    """A worker in a thread; stopped at the end, which must go well."""
-    worker = StreamWorker(settings, backend, instance)
+def running_worker(worker: StreamWorker) -> Iterator[StreamWorker]:
+    """`worker` in a thread; stopped at the end, which must go well."""
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(worker.run()), daemon=True)
     thread.start()
@@ -288,6 +320,13 @@ def running(settings: Settings, backend: Any, instance: str = "0") -> Iterator[S
         worker.stop()
         thread.join(timeout=60)
     assert codes == [0], "the worker did not stop cleanly"
+
+
+def running(
+    settings: Settings, backend: Any, instance: str = "0"
+) -> AbstractContextManager[StreamWorker]:
+    """A worker of the brokers in the settings, as `running_worker`."""
+    return running_worker(StreamWorker(settings, backend, instance))
 
 
 def done(worker: StreamWorker) -> int:

@@ -1,18 +1,30 @@
-"""A producer goes on by itself when its broker comes back."""
+"""Clients and workers go on by themselves when their broker comes back."""
 
 from __future__ import annotations
+
+import time
+import uuid
 
 import pytest
 
 from schemas.settings import KafkaSettings
-from workers.kafka.cluster import Cluster
+from tests.workers.stream.support import (
+    StandInRouter,
+    done,
+    manifest,
+    produce,
+    running,
+    settings_for,
+    wait_until,
+)
+from workers.broker.cluster import Cluster
+from workers.kafka.clients import make_consumer, make_producer
 from workers.kafka.topics import ensure_topics
-from workers.stream.clients import make_consumer, make_producer
 
 
 @pytest.mark.kafka
 @pytest.mark.slow
-def test_a_transaction_begun_without_a_broker_commits_when_it_is_back():
+def test_a_transaction_begun_without_a_broker_commits_when_it_is_back() -> None:
     with Cluster() as cluster:
         ensure_topics(cluster.bootstrap, {"out": 1})
         kafka = KafkaSettings(bootstrap_servers=cluster.bootstrap_servers)
@@ -35,3 +47,19 @@ def test_a_transaction_begun_without_a_broker_commits_when_it_is_back():
         values = [next(consumer).value for _ in range(2)]
         consumer.close()
     assert values == [b"before", b"while it was down"]
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_an_idle_worker_outlives_its_broker() -> None:
+    with Cluster() as cluster:
+        settings = settings_for(cluster.bootstrap, lambda name: f"{name}-{uuid.uuid4().hex}", 2)
+        with running(settings, StandInRouter()) as worker:
+            for down_s in (0.0, 8.0):  # shorter and longer than the session of the group
+                wait_until(lambda: worker.ready)
+                cluster.kill(0)
+                time.sleep(down_s)
+                assert worker.heartbeat_age_s < 5
+                cluster.restart(0)
+            produce(settings, [manifest(f"r{number}") for number in range(10)])
+            wait_until(lambda: done(worker) == 10)

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from kafka import TopicPartition
 
 from tests.workers.stream.support import manifest, produce, settings_for
-from workers.stream.clients import make_consumer
+from workers.broker.cluster import Cluster
+from workers.kafka.clients import make_consumer
 from workers.stream.pausing import apply_pauses
 
 
 @pytest.mark.kafka
-def test_a_resumed_partition_is_read_on(kafka, unique):
-    """Fails with kafka-python 3.0.12's own pause and resume: partition 0 stays silent."""
+def test_a_resumed_partition_is_read_on(kafka: Cluster, unique: Callable[[str], str]) -> None:
     settings = settings_for(kafka.bootstrap, unique, partitions=2)
     for partition in (0, 1):
         produce(settings, (manifest(f"r{n}") for n in range(100)), partition=partition)
@@ -20,7 +22,7 @@ def test_a_resumed_partition_is_read_on(kafka, unique):
     consumer.assign([first, second])
     offsets: dict[TopicPartition, list[int]] = {first: [], second: []}
 
-    def poll(paused: set[TopicPartition], until) -> None:
+    def poll(paused: set[TopicPartition], until: Callable[[], bool]) -> None:
         for _ in range(100):
             apply_pauses(consumer, paused)
             assert consumer.paused() == paused

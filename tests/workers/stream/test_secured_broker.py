@@ -26,9 +26,9 @@ from tests.workers.stream.support import (
     transcript_ids,
     wait_until,
 )
-from workers.kafka.cluster import Cluster
-from workers.kafka.ports import HOST, free_ports
-from workers.stream.clients import KafkaUnreachableError, make_admin
+from workers.broker.cluster import Cluster
+from workers.broker.ports import HOST, free_ports
+from workers.kafka.clients import KafkaUnreachableError, make_admin
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

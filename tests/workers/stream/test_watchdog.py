@@ -8,7 +8,7 @@ from workers import exit_codes
 from workers.stream.watchdog import Watchdog
 
 
-def test_a_call_that_hangs_is_reported_by_name():
+def test_a_call_that_hangs_is_reported_by_name() -> None:
     hung: list[str] = []
     reported = threading.Event()
 
@@ -23,7 +23,7 @@ def test_a_call_that_hangs_is_reported_by_name():
     assert hung == ["a call that hangs"]
 
 
-def test_calls_that_return_are_let_be():
+def test_calls_that_return_are_let_be() -> None:
     hung: list[str] = []
     watchdog = Watchdog(0.2, lambda what, seconds: hung.append(what))
     done = threading.Event()
@@ -34,7 +34,7 @@ def test_calls_that_return_are_let_be():
     assert hung == []
 
 
-def test_the_process_ends_with_its_own_code():
+def test_the_process_ends_with_its_own_code() -> None:
     program = (
         "import time, logging; logging.basicConfig()\n"
         "from workers.stream.watchdog import Watchdog\n"

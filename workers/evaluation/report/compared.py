@@ -1,17 +1,17 @@
-"""What was compared: facts of each system."""
+"""The table of the systems that were compared."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from workers.evaluation.comparison_results import Comparison
+from workers.evaluation.comparison.results import Comparison
 from workers.evaluation.report.details import Column
 from workers.evaluation.report.text import NONE, one_decimal
-from workers.evaluation.systems import SystemInfo
+from workers.evaluation.systems.base import SystemInfo
 
 
 def system_columns(comparison: Comparison) -> list[Column]:
-    """A cell for each system; columns that say nothing are left out."""
+    """The columns of the table, a cell for each system; uninformative columns are left out."""
 
     def column(title: str, value: Callable[[SystemInfo], str]) -> Column:
         return Column(title, "", [value(each) or NONE for each in comparison.systems])

@@ -1,14 +1,14 @@
-"""All other figures of each system on each set."""
+"""The table of all further figures of each system on each set."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from workers.evaluation.comparison_results import Comparison, SetResult
+from workers.evaluation.comparison.results import Comparison, SetResult
 from workers.evaluation.report.keys import Key, Keys
 from workers.evaluation.report.text import NONE, one_decimal, three_digits
-from workers.evaluation.scores import EXCELLENT, GOOD, Score
+from workers.evaluation.statistics.scores import EXCELLENT, GOOD, Score
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Column:
 
     @property
     def says_something(self) -> bool:
+        """Whether any cell has a value."""
         return any(each != NONE for each in self.cells)
 
 
@@ -33,7 +34,7 @@ class Details:
 
 
 def details_of(keys: Keys, comparison: Comparison) -> Details:
-    """Columns that say nothing are left out."""
+    """The table of a comparison, without columns that are uninformative."""
     columns = [each for each in _columns(comparison.results) if each.says_something]
     rows: dict[str, list[tuple[Key, list[str]]]] = {}
     for number, each in enumerate(comparison.results):
@@ -47,7 +48,7 @@ def _columns(results: Sequence[SetResult]) -> list[Column]:
         return Column(title, meaning, [one_decimal(value(each.score)) for each in results])
 
     def count(title: str, meaning: str, value: Callable[[Score], int]) -> Column:
-        """Says nothing where all are 0."""
+        """A column of counts; uninformative where all are 0."""
         counts = [value(each.score) for each in results]
         return Column(title, meaning, [str(n) for n in counts] if any(counts) else [])
 
@@ -74,7 +75,7 @@ def _columns(results: Sequence[SetResult]) -> list[Column]:
             f"good: percent of the utterances with a WER of at most {GOOD:g}%",
             lambda s: s.good_rate,
         ),
-        speed("RTFx", "seconds of audio by seconds of work", lambda r: r.rtfx),
+        speed("RTFx", "seconds of audio divided by seconds of processing", lambda r: r.rtfx),
         speed("Utt./s", "utterances a second", lambda r: r.samples_per_second),
         count("Failed", "utterances without an answer; all words count", lambda s: s.failed),
         count("Silent", "utterances in which nothing is said", lambda s: s.empty_references),

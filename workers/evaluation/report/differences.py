@@ -1,13 +1,13 @@
-"""Every pair of systems, told from the better one."""
+"""The differences between every two systems, from the viewpoint of the better one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workers.evaluation.intervals import Difference
 from workers.evaluation.report.keys import Key, Keys
 from workers.evaluation.report.text import p_value
+from workers.evaluation.statistics.intervals import Difference
 
 #: Width of the picture of an interval, in units of its own.
 _BAR = 200
@@ -15,7 +15,7 @@ _BAR = 200
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval drawn: places from 0 to 200, on the same scale for all pairs of a set."""
+    """An interval as a bar: positions from 0 to 200, on one scale for all pairs of a set."""
 
     zero: float
     low: float
@@ -52,12 +52,13 @@ class Differences:
 
     @property
     def significant(self) -> int:
+        """How many of the differences are significant."""
         return sum(each.significant for each in self.pairs)
 
 
 def differences_of(keys: Keys, pairs: Sequence[Difference], drawn: str, blocks: int) -> Differences:
-    """The proven ones first, the largest first."""
-    ends = [0.0, *(end for each in pairs for end in _told(each)[2:])]
+    """The pairs as they are shown: significant differences first, and larger before smaller."""
+    ends = [0.0, *(end for each in pairs for end in _better_first(each)[2:])]
     told = [_pair(keys, each, min(ends), max(ends)) for each in pairs]
     return Differences(
         pairs=sorted(told, key=lambda each: (not each.significant, -each.points)),
@@ -70,7 +71,7 @@ def _pair(keys: Keys, each: Difference, left: float, right: float) -> Pair:
     def place(points: float) -> float:
         return round(_BAR * (points - left) / ((right - left) or 1.0), 1)
 
-    better, worse, low, high = _told(each)
+    better, worse, low, high = _better_first(each)
     points = abs(each.wer)
     return Pair(
         better=keys[better],
@@ -84,8 +85,8 @@ def _pair(keys: Keys, each: Difference, left: float, right: float) -> Pair:
     )
 
 
-def _told(each: Difference) -> tuple[str, str, float, float]:
-    """Who is better than whom, and the ends of the interval as seen by the better one."""
+def _better_first(each: Difference) -> tuple[str, str, float, float]:
+    """The better system, the worse one, and the interval's ends for better against worse."""
     if each.wer > 0:
         return each.b, each.a, each.low, each.high
     return each.a, each.b, -each.high, -each.low

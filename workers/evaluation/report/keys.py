@@ -1,11 +1,11 @@
-"""How a system is shown all over the page."""
+"""The name, colour and marker by which the page shows a system."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workers.evaluation.comparison_results import Comparison
+from workers.evaluation.comparison.results import Comparison
 from workers.evaluation.report.charts.markers import colour, marker_path
 
 
@@ -30,6 +30,7 @@ Keys = Mapping[str, Key]
 
 
 def keys_of(comparison: Comparison) -> Keys:
+    """Colour and marker of each system of `comparison`, by its name."""
     return {
         each.name: Key(each.name, number, colour(number), marker_path(number))
         for number, each in enumerate(comparison.systems)

@@ -1,37 +1,35 @@
-"""The page put together and written."""
+"""The page of a comparison: its parts, rendered and written to a file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from workers.evaluation.comparison_results import Comparison, OverallResult, SetInfo, SetResult
-from workers.evaluation.intervals import Difference
+from serve_app.system.files import atomic_write
+from workers.evaluation.comparison.results import Comparison, OverallResult, SetInfo, SetResult
 from workers.evaluation.report import text
 from workers.evaluation.report.caveats import caveats_of
 from workers.evaluation.report.compared import system_columns
 from workers.evaluation.report.details import Column, Details, details_of
 from workers.evaluation.report.differences import Differences, differences_of
 from workers.evaluation.report.keys import Key, Keys, keys_of
-from workers.evaluation.report.slices import (
-    MIN_UTTERANCES,
-    MIN_WORDS,
-    SliceTable,
-    slice_tables,
-)
+from workers.evaluation.report.slices import SliceTable, slice_tables
 from workers.evaluation.report.speed import speed_figure
+from workers.evaluation.report.thin import MIN_UTTERANCES, MIN_WORDS
 from workers.evaluation.report.utterances import WorstUtterance, worst_utterances
 from workers.evaluation.report.verdict import Verdict, verdict_of
 from workers.evaluation.report.wer_table import Cell, wer_table
+from workers.evaluation.statistics.intervals import Difference
 
 
 @dataclass(frozen=True)
 class SetView:
-    """What is shown of one set, besides the tables over all sets."""
+    """The section of one test set, in addition to the tables over all sets."""
 
     info: SetInfo
     verdict: Verdict
@@ -41,7 +39,7 @@ class SetView:
 
 @dataclass(frozen=True)
 class OverallView:
-    """What is shown of all sets together."""
+    """The section of all test sets together."""
 
     verdict: Verdict
     differences: Differences
@@ -49,7 +47,7 @@ class OverallView:
 
 @dataclass(frozen=True)
 class Page:
-    """All that the templates show.
+    """The data of the templates.
 
     Attributes:
         overall: None where there is one set.
@@ -72,21 +70,28 @@ class Page:
 
 
 def write_report(comparison: Comparison, path: str | Path) -> None:
-    """Write the page, at once or not at all.
+    """Write the page, completely or not at all.
 
     It holds transcripts of the worst utterances: whoever may not read those may not have it.
 
     Raises:
         OSError: it cannot be written.
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.partial")
-    unfinished.write_text(render(comparison), encoding="utf-8")
-    unfinished.replace(path)
+    atomic_write(Path(path), render(comparison))
 
 
 def render(comparison: Comparison) -> str:
-    """The page; the same comparison gives the same one."""
+    """The HTML of the page; the same comparison gives the same page."""
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(page=_page(comparison), min_words=MIN_WORDS, min_utterances=MIN_UTTERANCES)
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, each compiled once."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -94,15 +99,13 @@ def render(comparison: Comparison) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (text.one_decimal, text.signed, text.between, text.duration)
+    filters = (text.breakable, text.one_decimal, text.signed, text.between, text.duration)
     environment.filters |= {each.__name__: each for each in filters}
-    return environment.get_template("page.html.j2").render(
-        page=_page(comparison), min_words=MIN_WORDS, min_utterances=MIN_UTTERANCES
-    )
+    return environment
 
 
 def _page(comparison: Comparison) -> Page:
-    """What the templates show of `comparison`."""
+    """The data of the templates for `comparison`."""
     keys = keys_of(comparison)
     by_set = [
         [each for each in comparison.results if each.test_set == info.name]
@@ -114,7 +117,7 @@ def _page(comparison: Comparison) -> Page:
         made=text.moment(comparison.made),
         keys=list(keys.values()),
         sets=[
-            _set_view(keys, info, results, differences.pairs)
+            _set_view(keys, info, results, differences.pairs, comparison.normaliser)
             for info, results, differences in zip(
                 comparison.sets, by_set, comparison.differences, strict=True
             )
@@ -132,13 +135,17 @@ def _page(comparison: Comparison) -> Page:
 
 
 def _set_view(
-    keys: Keys, info: SetInfo, results: Sequence[SetResult], pairs: Sequence[Difference]
+    keys: Keys,
+    info: SetInfo,
+    results: Sequence[SetResult],
+    pairs: Sequence[Difference],
+    normaliser: str,
 ) -> SetView:
     return SetView(
         info=info,
         verdict=verdict_of(keys, results, pairs),
         differences=differences_of(keys, pairs, info.drawn, info.blocks),
-        worst=worst_utterances(keys, results),
+        worst=worst_utterances(keys, results, normaliser),
     )
 
 

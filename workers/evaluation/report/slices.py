@@ -1,4 +1,4 @@
-"""WER by the values of a field, pooled over the sets."""
+"""Tables of the WER by the values of a field, pooled over the sets."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from itertools import combinations
 
 from markupsafe import Markup
 
-from serve_app.wer import ErrorCounts
-from workers.evaluation.comparison_results import Comparison
+from serve_app.scoring.wer import ErrorCounts
+from workers.evaluation.comparison.results import Comparison
 from workers.evaluation.report.charts.slices import Series, category_chart, ordered_chart
+from workers.evaluation.report.duration import duration_figure
 from workers.evaluation.report.keys import Keys
-from workers.evaluation.scores import Score
-from workers.evaluation.slices import by_duration, by_snr
-from workers.speech import SPEAKER_KEYS
+from workers.evaluation.report.thin import is_thin
+from workers.evaluation.statistics.scores import Score
+from workers.evaluation.statistics.slices import by_duration, by_snr
+from workers.manifests.speech import SPEAKER_KEYS
 
-#: A slice with less than this says nothing about a system.
-MIN_WORDS, MIN_UTTERANCES = 10, 3
 #: Fields with more values than this are shown as a table alone.
 MAX_CHART_VALUES = 10
 #: Values that hold the sets in shares that differ by this much are not comparable at sight.
@@ -42,7 +42,8 @@ class SliceRow:
 
     @property
     def thin(self) -> bool:
-        return self.words < MIN_WORDS or self.utterances < MIN_UTTERANCES
+        """Whether the slice has too little speech for a reliable WER."""
+        return is_thin(self.words, self.utterances)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class SliceTable:
         mixed: the values hold the sets in different shares: what looks like an effect of the field
             can be one of the sets.
         chart: where it can be seen as one.
+        remark: what there is to say on the chart.
     """
 
     id: str
@@ -64,11 +66,7 @@ class SliceTable:
     rows: list[SliceRow]
     mixed: bool
     chart: Markup | None
-
-    @property
-    def left_out(self) -> list[str]:
-        """Values that the chart does not show."""
-        return [row.value for row in self.rows if row.thin]
+    remark: str
 
 
 def slice_tables(keys: Keys, comparison: Comparison) -> list[SliceTable]:
@@ -83,21 +81,34 @@ def _table(keys: Keys, comparison: Comparison, identity: str, field: str) -> Sli
     order, title = _ORDERED.get(field, (None, field))
     parts = _scores_by_value(comparison, field)
     rows = _in_order([_pooled_row(keys, value, sets) for value, sets in parts.items()], order)
-    solid = [row for row in rows if not row.thin]
-    drawn = field not in SPEAKER_KEYS and 2 <= len(solid) <= MAX_CHART_VALUES
+    chart, remark = _drawn(keys, comparison, identity, field, rows)
     return SliceTable(
         id=identity,
         title=title,
         ordered=order is not None,
         sets=list(dict.fromkeys(each.value for row in rows for each in row.by_set)),
         rows=rows,
-        mixed=_mixed(solid),
-        chart=_chart(keys, identity, solid, order is not None) if drawn else None,
+        mixed=_mixed([row for row in rows if not row.thin]),
+        chart=chart,
+        remark=remark,
     )
 
 
+def _drawn(
+    keys: Keys, comparison: Comparison, identity: str, field: str, rows: Sequence[SliceRow]
+) -> tuple[Markup | None, str]:
+    """The chart, if there is one, and a remark on it."""
+    if field == "duration" and (curves := duration_figure(keys, comparison, identity)):
+        return curves, "Each point has the utterances of similar duration, at their median."
+    solid = [row for row in rows if not row.thin]
+    if field in SPEAKER_KEYS or not 2 <= len(solid) <= MAX_CHART_VALUES:
+        return None, ""
+    thin = ", ".join(row.value for row in rows if row.thin)
+    return _chart(keys, identity, rows, field), thin and f"Too thin for the chart: {thin}."
+
+
 def _scores_by_value(comparison: Comparison, field: str) -> dict[str, dict[str, dict[str, Score]]]:
-    """By the value, then by set, then by system."""
+    """The scores of a field by its value, then by set, then by system."""
     found: dict[str, dict[str, dict[str, Score]]] = {}
     for result in comparison.results:
         for each in result.slices:
@@ -134,7 +145,7 @@ def _row(keys: Keys, value: str, scores: Mapping[str, Sequence[Score]]) -> Slice
 
 
 def _mixed(rows: Sequence[SliceRow]) -> bool:
-    """Whether two rows differ in which sets their words are from."""
+    """Whether the rows take their words from different sets, so that they are not comparable."""
     shares = [{each.value: each.words / row.words for each in row.by_set} for row in rows]
     return any(
         sum(abs(a.get(name, 0.0) - b.get(name, 0.0)) for name in a.keys() | b.keys()) / 2
@@ -143,15 +154,24 @@ def _mixed(rows: Sequence[SliceRow]) -> bool:
     )
 
 
-def _chart(keys: Keys, identity: str, rows: Sequence[SliceRow], ordered: bool) -> Markup:
-    draw = ordered_chart if ordered else category_chart
-    series = [Series(key.number, [row.wers[key.number] for row in rows]) for key in keys.values()]
-    values, counts = [row.value for row in rows], [row.utterances for row in rows]
-    return Markup(draw(identity, values, counts, series))
+def _chart(keys: Keys, identity: str, rows: Sequence[SliceRow], field: str) -> Markup:
+    solid = {row.value: row for row in rows if not row.thin}
+    values = list(solid)
+    if field in _ORDERED:  # also those between them, so that ranges far apart do not seem to adjoin
+        ranges, _ = _ORDERED[field]
+        places = [ranges.index(value) for value in values]
+        values = ranges[min(places) : max(places) + 1]
+    series = [
+        Series(key.number, [solid[v].wers[key.number] if v in solid else None for v in values])
+        for key in keys.values()
+    ]
+    counts = {row.value: row.utterances for row in rows}
+    draw = ordered_chart if field in _ORDERED else category_chart
+    return Markup(draw(identity, values, [counts.get(v, 0) for v in values], series))
 
 
 def _in_order(rows: list[SliceRow], order: Sequence[str] | None) -> list[SliceRow]:
-    """As `order` has it; else numbers upwards; else the largest first."""
+    """The rows as `order` has them; else ascending where numeric; else the largest first."""
     if order is not None:
         return sorted(rows, key=lambda row: order.index(row.value) if row.value in order else -1)
     try:

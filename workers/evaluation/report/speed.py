@@ -1,4 +1,4 @@
-"""Accuracy against speed."""
+"""The chart of accuracy against speed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workers.evaluation.report.verdict import Results
 
 
 def speed_figure(keys: Keys, results: Results) -> Markup | None:
-    """None with fewer than two systems that have both: there is nothing to trade."""
+    """The chart as SVG; None where fewer than two systems have a WER and a speed."""
     points = [
         Point(
             name=each.system,

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import jiwer
 
-from serve_app.wer import normalise
-from workers.evaluation.comparison_results import SetResult, Worst
+from serve_app.scoring.wer import NORMALISER, normaliser_of
+from workers.evaluation.comparison.results import SetResult, Worst
 from workers.evaluation.report.keys import Key, Keys
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Words of an alignment; `kind` is equal, substitute, delete or insert."""
+    """Consecutive words of an alignment; `kind` is equal, substitute, delete or insert."""
 
     kind: str
     spoken: str
@@ -30,23 +30,26 @@ class WorstUtterance:
 
 
 def worst_utterances(
-    keys: Keys, results: Sequence[SetResult]
+    keys: Keys, results: Sequence[SetResult], normaliser: str = NORMALISER
 ) -> list[tuple[Key, list[WorstUtterance]]]:
-    """By system; those without errors are left out."""
+    """The utterances with the most errors, by system; systems without errors are left out."""
     return [
         (
             keys[result.system],
-            [WorstUtterance(each, align(each.reference, each.hypothesis)) for each in result.worst],
+            [
+                WorstUtterance(each, align(each.reference, each.hypothesis, normaliser))
+                for each in result.worst
+            ],
         )
         for result in results
         if result.worst
     ]
 
 
-def align(reference: str, hypothesis: str) -> list[Piece]:
-    """Both texts, normalised, word by word, with the least number of edits."""
+def align(reference: str, hypothesis: str, normaliser: str = NORMALISER) -> list[Piece]:
+    """An alignment of both texts, normalised, by word, with the fewest edits."""
     as_it_is = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
-    spoken, heard = normalise(reference), normalise(hypothesis)
+    spoken, heard = map(normaliser_of(normaliser), (reference, hypothesis))
     found = jiwer.process_words(
         " ".join(spoken),
         " ".join(heard),

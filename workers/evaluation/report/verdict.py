@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workers.evaluation.comparison_results import OverallResult, SetResult
-from workers.evaluation.intervals import Difference, Interval
+from workers.evaluation.comparison.results import OverallResult, SetResult
 from workers.evaluation.report.keys import Key, Keys
+from workers.evaluation.statistics.intervals import Difference, Interval
 
 #: Every system on one set, or every system on all of them.
 Results = Sequence[SetResult] | Sequence[OverallResult]
@@ -15,7 +15,7 @@ Results = Sequence[SetResult] | Sequence[OverallResult]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a set says, or all of them together.
+    """The conclusion from one set, or from all sets together.
 
     Attributes:
         best: the systems with the lowest WER; empty where nothing could be scored.
@@ -33,6 +33,7 @@ class Verdict:
 
 
 def verdict_of(keys: Keys, results: Results, pairs: Sequence[Difference]) -> Verdict:
+    """Which system is best by its WER, and which are not significantly worse."""
     lowest = lowest_wer(results)
     scored = [each for each in results if each.score.wer is not None]
     best = [each for each in scored if each.score.wer == lowest]
@@ -53,6 +54,6 @@ def verdict_of(keys: Keys, results: Results, pairs: Sequence[Difference]) -> Ver
 
 
 def lowest_wer(results: Results) -> float | None:
-    """None where nothing could be scored."""
+    """The lowest WER of the results, in percent; None where none could be scored."""
     rates = [each.score.wer for each in results if each.score.wer is not None]
     return min(rates, default=None)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from workers.evaluation.intervals import Interval
 from workers.evaluation.report.keys import Key, Keys
 from workers.evaluation.report.verdict import Results, lowest_wer
+from workers.evaluation.statistics.intervals import Interval
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A WER; `heat` is 0 to 100."""
+    """A WER in percent, and the intensity of its background, 0 to 100."""
 
     wer: float | None
     interval: Interval | None
@@ -41,5 +41,5 @@ def _column(results: Results) -> list[Cell]:
 
 
 def _heat(wer: float) -> float:
-    """The root lets 2% and 5% differ where something else has 100%."""
+    """The intensity of a background; its root lets 2% and 5% differ where another WER is 100%."""
     return round(100 * sqrt(min(100.0, wer) / 100))

@@ -7,21 +7,22 @@ import re
 from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 
-from serve_app.wer import NORMALISER, ErrorCounts
-from workers.evaluation.comparison_results import (
+from serve_app.scoring.wer import NORMALISER, ErrorCounts
+from workers.evaluation.comparison.results import (
     Comparison,
     OverallResult,
     SetDifferences,
     SetInfo,
     SetResult,
     SliceScore,
+    UtteranceRow,
     Worst,
 )
-from workers.evaluation.intervals import Difference, Interval
-from workers.evaluation.scores import Score
-from workers.evaluation.systems import SystemInfo
+from workers.evaluation.statistics.intervals import Difference, Interval
+from workers.evaluation.statistics.scores import Score
+from workers.evaluation.systems.base import SystemInfo
 
-VOID = {"meta", "link", "br", "hr", "img", "input"}
+VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
 
 
 def score_of(errors: int, words: int = 100, utterances: int = 10) -> Score:
@@ -131,7 +132,7 @@ def comparison(
 
 def text_of(page: str) -> str:
     """What a reader sees, on one line."""
-    body = re.sub(r"<(style|title)\b.*?</\1>", "", page, flags=re.DOTALL)
+    body = re.sub(r"<(style|title)\b.*?</\1>|<wbr>", "", page, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
@@ -185,6 +186,25 @@ class Tags(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if not self.open or self.open.pop() != tag:
             self.wrong.append(tag)
+
+
+def spoken(system: str, number: int, duration: float, errors: int, words: int = 20) -> UtteranceRow:
+    """How a system did on the utterance `number` of the set "calm"."""
+    return UtteranceRow(
+        system=system,
+        test_set="calm",
+        id=f"u{number}",
+        duration=duration,
+        speaker="",
+        snr_db=None,
+        bandwidth_hz=None,
+        text="",
+        pred_text="",
+        confidence=None,
+        wer=100 * errors / words,
+        errors=errors,
+        reference_words=words,
+    )
 
 
 THIN = SliceScore(field="room", value="tent", score=score_of(1, words=9))

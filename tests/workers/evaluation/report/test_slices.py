@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
+
 from tests.workers.evaluation.report.samples import SLICES, THREE, comparison, score_of
-from workers.evaluation.comparison_results import SliceScore
+from workers.evaluation.comparison.results import SliceScore
 from workers.evaluation.report import render
 
 
@@ -33,3 +35,14 @@ def test_fields_of_speakers_are_a_table_alone() -> None:
     page = render(comparison({"calm": THREE}, slices={"calm": slices}))
     assert "WER by <code>speaker" in page
     assert 'aria-labelledby="slice-' not in page
+
+
+def test_ranges_without_speech_interrupt_the_line() -> None:
+    ranges = ["< 10 dB", "20-30 dB", "≥ 30 dB"]
+    slices = [SliceScore(field="snr", value=each, score=score_of(5)) for each in ranges]
+    page = render(comparison({"calm": {"a": 10}}, slices={"calm": slices}))
+    chart = page[page.index('aria-labelledby="slice-0-title"') :]
+    [line] = re.findall(r'<path d="(M[^"]*)"[^>]*stroke-opacity: 0\.55', chart)
+    assert line.count("L") == 1, "from the third range to the fourth"
+    assert ">10-20 dB<" in chart
+    assert ">n=0<" in chart

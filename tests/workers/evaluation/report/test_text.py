@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from workers.evaluation.intervals import Interval
 from workers.evaluation.report.text import (
     NONE,
     between,
@@ -12,6 +11,7 @@ from workers.evaluation.report.text import (
     signed,
     three_digits,
 )
+from workers.evaluation.statistics.intervals import Interval
 
 
 def test_figures_are_short_and_never_lie_about_their_sign() -> None:

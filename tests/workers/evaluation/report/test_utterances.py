@@ -5,7 +5,7 @@ import pytest
 from tests.workers.evaluation.report.samples import comparison, text_of, worst
 from workers.evaluation.report import render
 from workers.evaluation.report.utterances import align
-from workers.evaluation.scores import pool, score_utterance
+from workers.evaluation.statistics.scores import pool, score_utterance
 
 
 def test_errors_are_aligned_and_told_apart_by_elements(full: str) -> None:

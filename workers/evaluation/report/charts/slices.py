@@ -1,4 +1,4 @@
-"""WER by the values of a field."""
+"""Charts of the WER by the values of a field."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from workers.evaluation.report.charts.svg import (
     stand_in,
     styled,
     to_svg,
+    wer_top,
 )
 from workers.evaluation.report.text import shorten
 
 
 @dataclass(frozen=True)
 class Series:
-    """WER in percent of system `number` by category; None where there is none."""
+    """WERs of system `number` in percent, one for each category; None where it has none."""
 
     number: int
     values: Sequence[float | None]
@@ -29,10 +30,15 @@ class Series:
 def ordered_chart(
     name: str, categories: Sequence[str], counts: Sequence[int], series: Sequence[Series]
 ) -> str:
-    """WER by the steps of a quantity, upwards; each step says of how many utterances it is.
+    """A chart of the WER by ranges of a quantity, in ascending order, with utterance counts.
+
+    A line is interrupted where a range has no WER.
 
     Args:
         name: unique on the page.
+        categories: labels of the rows.
+        counts: utterances of each category.
+        series: the WER of each system, by category.
     """
     with styled():
         figure, axes = empty_figure(3.1)
@@ -54,10 +60,13 @@ def ordered_chart(
 def category_chart(
     name: str, categories: Sequence[str], counts: Sequence[int], series: Sequence[Series]
 ) -> str:
-    """WER by the values of a field, one line of the chart for each value, the first one on top.
+    """A chart of the WER with one row for each value of a field, the first one on top.
 
     Args:
         name: unique on the page.
+        categories: labels of the rows.
+        counts: utterances of each category.
+        series: the WER of each system, by category.
     """
     with styled():
         figure, axes = empty_figure(1.0 + 0.52 * len(categories))
@@ -80,10 +89,9 @@ def _numbers(series: Series) -> np.ndarray:
 
 
 def _shifts(count: int, width: float) -> np.ndarray:
-    """Where each of `count` markers goes beside a category, so that equal ones can be told apart"""
+    """Offsets of `count` markers around a category, so that equal values can be told apart."""
     return np.linspace(-width, width, count) if count > 1 else np.zeros(count)
 
 
 def _top(series: Sequence[Series]) -> float:
-    highest = max((v for each in series for v in each.values if v is not None), default=0.0)
-    return max(1.0, 1.08 * highest)
+    return wer_top([v for each in series for v in each.values if v is not None])

@@ -1,4 +1,4 @@
-"""A figure of matplotlib, from its empty axes to an `svg` element that the page styles."""
+"""Figures of matplotlib as `svg` elements that take their colours and font from the page."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from workers.evaluation.report.charts.markers import COLOURS, colour, marker
 
@@ -46,7 +47,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Everything is drawn, and made to SVG, within this."""
+    """The style of all charts; a figure is drawn and converted to SVG within it."""
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         # the page's fonts show it
         warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
@@ -54,7 +55,7 @@ def styled() -> Iterator[None]:
 
 
 def empty_figure(height: float) -> tuple[Figure, Axes]:
-    """As wide as all of them; `height` in inches."""
+    """A figure of the common width and its axes; `height` in inches."""
     figure = Figure(figsize=(WIDTH, height), dpi=72, layout="constrained")
     figure.patch.set_visible(False)
     axes = figure.subplots()
@@ -65,7 +66,7 @@ def empty_figure(height: float) -> tuple[Figure, Axes]:
 
 
 def stand_in(number: int) -> str:
-    """For the colour of system `number`."""
+    """The placeholder colour of system `number`, which `to_svg` replaces by a CSS variable."""
     return f"#fe01{number % COLOURS:02x}"
 
 
@@ -76,7 +77,7 @@ def draw_markers(
     number: int,
     size: float = 7.0,
 ) -> None:
-    """Markers of system `number`."""
+    """Draw the markers of system `number`; `size` in points."""
     shape, factor = marker(number)
     axes.plot(
         xs,
@@ -92,6 +93,26 @@ def draw_markers(
     )
 
 
+def set_x_limits(axes: Axes, values: Sequence[float]) -> None:
+    """Limits with some room around positive `values`; logarithmic where they differ much."""
+    low, high = min(values), max(values)
+    if low > 0 and high / low > 5:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.6, high * 1.6)
+        ticks = [m * 10.0**e for e in range(-3, 7) for m in (1, 2, 5)]
+        axes.set_xticks([tick for tick in ticks if low / 1.6 <= tick <= high * 1.6])
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        room = 0.15 * (high - low) or 0.2 * high or 1.0
+        axes.set_xlim(max(0.0, low - room), high + room)
+
+
+def wer_top(values: Sequence[float]) -> float:
+    """The upper end of an axis of WERs in percent."""
+    return max(1.0, 1.08 * max(values, default=0.0))
+
+
 def to_svg(figure: Figure, name: str) -> str:
     """An `svg` element without fixed size, colours or font; ids begin with `name`.
 
@@ -99,21 +120,21 @@ def to_svg(figure: Figure, name: str) -> str:
     """
     text = StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
-        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})
+        # `figure.savefig` would draw twice
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})  # type: ignore[no-untyped-call]
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
     head, rest = svg.split(">", 1)
-    box = re.search(r'viewBox="[^"]*"', head)
-    assert box is not None
+    [box] = re.findall(r'viewBox="[^"]*"', head)
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', rest))
     rest = re.sub(r"<[^>]+>", lambda tag: _page_tag(tag[0], name, used), rest)
     rest = re.sub(r">\s+<", "><", rest).strip()
-    return f'<svg {box[0]} role="img" aria-labelledby="{name}-title">{rest}'
+    return f'<svg {box} role="img" aria-labelledby="{name}-title">{rest}'
 
 
 def _page_tag(tag: str, name: str, used: Set[str]) -> str:
-    """`tag` as it fits the page; nothing that a text says is changed."""
+    """A tag of the SVG with the ids, colours and fonts of the page."""
     tag = re.sub(
         r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", tag
     )

@@ -1,1 +1,0 @@
-"""Training of the demo models: what each learns from (`recipes`), and the command."""

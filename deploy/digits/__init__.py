@@ -1,1 +1,0 @@
-"""Real human speech: spoken digits, a speaker held out each time."""

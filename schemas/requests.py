@@ -1,0 +1,72 @@
+"""Options of a request: of a call of the Router, and of a clip for an engine."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.manifest import ManifestRecord
+
+
+class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of a call of the Router, in addition to the settings and the records.
+
+    Attributes:
+        target: name of the plan or model; None lets the rules choose.
+        words: whether transcripts carry words with times, even if the models' settings do not
+            ask for them.
+        interactive: whether somebody waits for the answer: it goes ahead of bulk work.
+        settings: `settings_digest` of the settings that the caller means; a Router with other
+            ones transcribes nothing. None takes any.
+        max_no_speech_prob: as in the section `routing` of the settings, which it overrides.
+        caller: the process that calls, so that its calls can be given up once it has ended.
+    """
+
+    target: str | None = None
+    words: bool = False
+    interactive: bool = False
+    settings: str | None = None
+    max_no_speech_prob: float | None = None
+    caller: str | None = None
+
+
+#: Options of a call that asks for nothing in particular.
+DEFAULT_OPTIONS = CallOptions()
+
+
+class ClipRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """How one clip is transcribed; travels with it from the Router to the engine.
+
+    An engine honours what it can and ignores the rest.
+
+    Attributes:
+        words: whether the hypothesis carries words with times.
+        phrases: phrases to bias recognition of this clip towards, in addition to the model's own.
+            An engine that supports this reports in `Hypothesis.phrases` how many of them it used.
+        interactive: whether somebody waits for the answer: the clip goes ahead of bulk work.
+        language: code of the language that is spoken; None if the record does not have it.
+    """
+
+    words: bool = False
+    phrases: tuple[str, ...] = ()
+    interactive: bool = False
+    language: str | None = None
+
+    @classmethod
+    def of(cls, record: ManifestRecord, options: CallOptions, *, words: bool) -> ClipRequest:
+        """Make the request for the clip of a record.
+
+        Args:
+            record: the record.
+            options: of the call that the record is part of.
+            words: whether this model's hypotheses must carry words.
+        """
+        return cls(
+            words=words or options.words,
+            phrases=tuple(record.phrases or ()),
+            interactive=options.interactive,
+            language=record.lang,
+        )
+
+
+#: Request for a clip without particular options.
+DEFAULT_REQUEST = ClipRequest()

@@ -1,0 +1,78 @@
+"""The settings file: one YAML file, decoded strictly, checked whole before anything starts.
+
+Each section has a module of its own, with the checks that types alone cannot express beside it.
+"""
+
+from schemas.settings.audio import AudioSettings
+from schemas.settings.digest import settings_digest
+from schemas.settings.http import Access, ApiKey, HttpSettings, is_loopback
+from schemas.settings.kafka import FromEnvironment, KafkaSettings, Topics
+from schemas.settings.loading import key_place, load_settings
+from schemas.settings.models import PRETRAINED, Autoscaling, ModelSettings
+from schemas.settings.plans import Combiner, Plan, Tiers
+from schemas.settings.registry import RegistrySettings
+from schemas.settings.rollout import RolloutSettings
+from schemas.settings.root import Settings
+from schemas.settings.routing import (
+    AUTO,
+    DEFAULT,
+    MEASURES,
+    REQUESTED,
+    SPEECH_SHARE,
+    TESTS,
+    Condition,
+    Routing,
+    Rule,
+    Scalar,
+)
+from schemas.settings.secrets import api_key_digests, api_key_faults, client_options
+from schemas.settings.serve import ServeSettings
+from schemas.settings.stream import StreamSettings
+from schemas.settings.types import (
+    NAME_PATTERN,
+    Name,
+    SettingsError,
+)
+from schemas.settings.validation import ValidationSettings
+
+__all__ = [
+    "AUTO",
+    "DEFAULT",
+    "MEASURES",
+    "NAME_PATTERN",
+    "PRETRAINED",
+    "REQUESTED",
+    "SPEECH_SHARE",
+    "TESTS",
+    "Access",
+    "ApiKey",
+    "AudioSettings",
+    "Autoscaling",
+    "Combiner",
+    "Condition",
+    "FromEnvironment",
+    "HttpSettings",
+    "KafkaSettings",
+    "ModelSettings",
+    "Name",
+    "Plan",
+    "RegistrySettings",
+    "RolloutSettings",
+    "Routing",
+    "Rule",
+    "Scalar",
+    "ServeSettings",
+    "Settings",
+    "SettingsError",
+    "StreamSettings",
+    "Tiers",
+    "Topics",
+    "ValidationSettings",
+    "api_key_digests",
+    "api_key_faults",
+    "client_options",
+    "is_loopback",
+    "key_place",
+    "load_settings",
+    "settings_digest",
+]

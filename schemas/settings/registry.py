@@ -1,0 +1,21 @@
+"""The section `registry`: where versions of models are, and how replicas follow their aliases."""
+
+from __future__ import annotations
+
+from schemas.settings.types import PositiveFloat, Strict
+
+
+class RegistrySettings(Strict):
+    """The registry that models with a `model` are found in.
+
+    Attributes:
+        url: its folder, relative to the settings file, or a URL (`s3://`, `gs://`, `az://`), whose
+            credentials are found as that store's own tools find them.
+        poll_s: seconds between two looks of a replica at the alias that it serves.
+        cache: folder for copies of models from a URL, relative to the settings file; by default
+            below `~/.cache`.
+    """
+
+    url: str = "models"
+    poll_s: PositiveFloat = 5.0
+    cache: str | None = None

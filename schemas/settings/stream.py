@@ -1,0 +1,74 @@
+"""The section `stream`: how the stream worker works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import msgspec
+
+from schemas.settings.types import Fault, PositiveFloat, PositiveInt, Strict
+
+
+class StreamSettings(Strict):
+    """How the stream worker works.
+
+    Attributes:
+        guarantee: "exactly_once" commits results and offsets in one transaction;
+            "at_least_once" commits offsets after the results are acknowledged.
+        workers: stream workers that `chorus serve --worker` runs as a Serve app.
+        batch_records: records in one call of the Router.
+        batches_in_flight: calls of the Router at once.
+        max_pending_records: fetching pauses while this many records are not yet committed.
+        max_pending_bytes: fetching pauses while record values of this many bytes are not yet
+            committed.
+        commit_interval_s: longest time from a result to its commit, in seconds.
+        commit_records: a transaction is committed early when it holds this many results.
+        transaction_timeout_s: the broker aborts a transaction that is open for more seconds.
+        on_log_change: what to do where the log of a partition is not the one any more that its
+            offset was committed for (records deleted unread, cut off, or a topic created again):
+            "stop" the worker, or "resume" after the gap, with a warning. Never is a record
+            repeated.
+        session_timeout_s: the group drops a worker that is silent for more seconds.
+        call_timeout_s: longest wait for one call of the Router, in seconds.
+        drain_timeout_s: longest wait for work in flight on shutdown, in seconds.
+        retry_initial_s: first pause of the exponential backoff, in seconds.
+        retry_max_s: longest pause of the exponential backoff, in seconds.
+        breaker_failures: consecutive failed calls that open the circuit breaker.
+        suspect_attempts: how often a record may kill a replica alone before it is given up.
+        max_dead_letter_ratio: share of dead letters among the last `dead_letter_window` records
+            that stops the worker.
+        dead_letter_window: records over which `max_dead_letter_ratio` is taken.
+        max_consecutive_dead_letters: dead letters in a row that stop the worker.
+    """
+
+    guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    workers: PositiveInt = 1
+    batch_records: PositiveInt = 128
+    batches_in_flight: PositiveInt = 4
+    max_pending_records: PositiveInt = 1024
+    max_pending_bytes: PositiveInt = 64 << 20
+    commit_interval_s: PositiveFloat = 1.0
+    commit_records: PositiveInt = 1000
+    transaction_timeout_s: PositiveFloat = 30.0
+    on_log_change: Literal["stop", "resume"] = "stop"
+    session_timeout_s: PositiveFloat = 15.0
+    call_timeout_s: PositiveFloat = 300.0
+    drain_timeout_s: PositiveFloat = 20.0
+    retry_initial_s: PositiveFloat = 0.5
+    retry_max_s: PositiveFloat = 15.0
+    breaker_failures: PositiveInt = 3
+    suspect_attempts: PositiveInt = 3
+    max_dead_letter_ratio: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    dead_letter_window: PositiveInt = 1000
+    max_consecutive_dead_letters: PositiveInt = 200
+
+
+def stream_faults(stream: StreamSettings) -> Iterator[Fault]:
+    """What contradicts itself in the section."""
+    if stream.transaction_timeout_s <= 2 * stream.commit_interval_s:
+        yield "stream.transaction_timeout_s", "must be more than twice `commit_interval_s`"
+    if stream.retry_initial_s > stream.retry_max_s:
+        yield "stream.retry_initial_s", "is longer than `retry_max_s`"
+    if stream.max_pending_records < stream.batch_records:
+        yield "stream.max_pending_records", "is less than `batch_records`: no batch would fill"

@@ -1,0 +1,97 @@
+"""From several channels to one: their mean, or one of them where they cancel each other.
+
+A cable or a plug-in that inverts one channel of two makes their mean silent, although each channel
+alone is good. How much is lost shows only at the end of the audio, so a reader mixes once, and
+reads once more, one channel, where `cancelled` says so.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+
+import numpy as np
+import numpy.typing as npt
+
+from serve_app.audio.clip import Clip, Recording
+
+#: Samples over which channels are compared; 20 ms at 48 kHz to 120 ms at 8 kHz.
+_WINDOW = 960
+#: In a window, channels cancel each other if less than this share is left of the power that the
+#: mean of independent channels has. In two channels with the same voice only inverted ones do.
+_LEFT = 0.25
+#: Channels are not mixed if this share of their power or more is in such windows.
+_MAX_CANCELLED = 0.25
+#: A channel with more than this share of the loudest one's power is as good.
+_AS_LOUD = 0.8
+
+
+def mixed(decode: Callable[[Downmix], Clip]) -> Recording:
+    """The mean of the channels, or one of them if they cancel each other.
+
+    Args:
+        decode: reads the audio with a downmix; called once more for a single channel.
+    """
+    downmix = Downmix()
+    clip = decode(downmix)
+    channel = downmix.cancelled
+    if channel is None:
+        return Recording(clip)
+    return Recording(decode(Downmix(channel)), channel + 1)
+
+
+class Downmix:
+    """Mixes blocks of one recording.
+
+    Args:
+        channel: use this channel, from 0, instead of the mean.
+    """
+
+    def __init__(self, channel: int | None = None) -> None:
+        self.channel = channel
+        self._powers: list[float] = []  # by channel
+        self._cancelled = 0.0
+
+    def reset(self) -> None:
+        """Forget what was mixed so far."""
+        self._powers.clear()
+        self._cancelled = 0.0
+
+    def mix(self, channels: Sequence[Clip]) -> Clip:
+        """One channel from several, each of shape [samples]."""
+        if len(channels) == 1:
+            return channels[0]
+        if self.channel is not None:
+            chosen = channels[min(self.channel, len(channels) - 1)]
+            return np.ascontiguousarray(chosen)  # it may be every second sample of a block
+        mean: Clip = functools.reduce(np.add, channels) / np.float32(len(channels))
+        self._compare(channels, mean)
+        return mean
+
+    @property
+    def cancelled(self) -> int | None:
+        """The channel to take, from 0, if they cancel each other; else None.
+
+        It is the first of those that are about as loud as the loudest.
+        """
+        if not self._cancelled or self._cancelled < _MAX_CANCELLED * sum(self._powers):
+            return None
+        return int(np.argmax(np.array(self._powers) > _AS_LOUD * max(self._powers)))
+
+    def _compare(self, channels: Sequence[Clip], mean: Clip) -> None:
+        powers = np.stack([_window_powers(each) for each in channels])
+        total = powers.sum(axis=0)
+        left = _window_powers(mean)
+        self._cancelled += float(total[left < _LEFT * total / len(channels) ** 2].sum())
+        pairs = zip_longest(self._powers, powers.sum(axis=1).tolist(), fillvalue=0.0)
+        self._powers = [known + more for known, more in pairs]
+
+
+def _window_powers(samples: Clip) -> npt.NDArray[np.float64]:
+    """Sums of squares of consecutive windows; the last one may be shorter."""
+    whole = len(samples) // _WINDOW * _WINDOW
+    windows = samples[:whole].reshape(-1, _WINDOW)
+    rest = samples[whole:]
+    powers = np.einsum("ij,ij->i", windows, windows).astype(np.float64)
+    return np.append(powers, float(np.dot(rest, rest)))

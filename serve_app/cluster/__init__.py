@@ -1,0 +1,1 @@
+"""Start Ray clusters, and the Serve applications on them."""

@@ -1,0 +1,152 @@
+"""The applications that `chorus serve` runs on this machine, each announced by a file.
+
+So a stream worker finds the application that it was meant for: the one with its name and its
+settings, not just any Ray cluster. The files are in the user's private folder (`access`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from serve_app.cluster import access
+from serve_app.system.files import atomic_write
+
+_CONNECT_S = 2.0
+
+
+class OtherSettingsError(ValueError):
+    """The application that was found runs with other settings; the message names it."""
+
+
+class Announcement(msgspec.Struct, frozen=True, kw_only=True):
+    """A running application.
+
+    Attributes:
+        app: its name, `serve.app` of the settings.
+        settings: `settings_digest` of its settings.
+        address: of its Ray cluster.
+        pid: of the `chorus serve` that started it.
+        started: when that process started, in seconds since the epoch; it tells it from a later
+            process with the same number.
+    """
+
+    app: str
+    settings: str
+    address: str
+    pid: int
+    started: float
+
+
+@contextlib.contextmanager
+def announced(app: str, settings: str, address: str) -> Iterator[None]:
+    """Announce an application of this process within the block.
+
+    Args:
+        app: its name.
+        settings: `settings_digest` of its settings.
+        address: of its Ray cluster.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    me = psutil.Process()
+    announcement = Announcement(
+        app=app, settings=settings, address=address, pid=me.pid, started=me.create_time()
+    )
+    folder = _folder()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{app}-{me.pid}-{secrets.token_hex(4)}.json"
+    atomic_write(path, msgspec.json.encode(announcement), mode=0o600)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def announcements(app: str) -> list[Announcement]:
+    """The applications of that name that run on this machine, the one that came last first.
+
+    Files that a killed process has left are removed.
+
+    Raises:
+        PermissionError: other users can write to the folder.
+    """
+    found: list[tuple[float, Announcement]] = []
+    for path in _folder().glob("*.json"):
+        try:
+            written = path.stat().st_mtime
+            announcement = msgspec.json.decode(path.read_bytes(), type=Announcement)
+        except (OSError, msgspec.DecodeError):
+            continue
+        if not _lives(announcement):
+            path.unlink(missing_ok=True)
+        elif announcement.app == app:
+            found.append((written, announcement))
+    return [each for _, each in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def find(app: str, settings: str) -> str:
+    """The address of the cluster where an application runs on this machine.
+
+    Args:
+        app: its name.
+        settings: `settings_digest` of its settings.
+
+    Raises:
+        ConnectionError: it does not run.
+        OtherSettingsError: one of that name does, with other settings.
+    """
+    running = announcements(app)
+    for each in running:
+        if each.settings == settings:
+            return each.address
+    if running:
+        other = running[0]
+        raise OtherSettingsError(
+            f"the application `{app}` at {other.address} (`chorus serve`, process {other.pid}) "
+            "runs with other models, plans, rules or limits than these settings; use its "
+            "settings, or start `chorus serve` with these"
+        )
+    raise ConnectionError(
+        f"no `chorus serve` with the application `{app}` runs on this machine; start it, or name "
+        "the address of its Ray cluster with --address"
+    )
+
+
+def check_answers(address: str) -> None:
+    """Check that something listens at the address of a Ray cluster.
+
+    Ray itself tries for minutes. An address that is not a host and a port ("auto") is not checked.
+
+    Raises:
+        ConnectionError: nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"no Ray cluster answers at {address} ({error.strerror or error}); "
+            "does `chorus serve` run there?"
+        ) from None
+
+
+def _folder() -> Path:
+    return access.temp_folder().parent / "applications"
+
+
+def _lives(announcement: Announcement) -> bool:
+    try:
+        found = psutil.Process(announcement.pid).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    return abs(found - announcement.started) < 1.0

@@ -1,0 +1,70 @@
+"""Build Serve deployments from the settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from schemas.settings import ModelSettings, ServeSettings, Settings
+from serve_app.model.replica import DomainModel
+from serve_app.router.replica import Router
+from serve_app.system.ray_adapter import serve
+
+#: Seconds between health checks. Three failures in a row replace a replica; the death of its
+#: process is noticed at the next one.
+HEALTH_PERIOD_S = 2.0
+#: Most concurrent calls of a model replica; high, because the batcher's queue is the actual limit.
+MODEL_CALLS = 1000
+#: Attempts at starting a replica before a deployment counts as failed.
+START_ATTEMPTS = 3
+
+
+def build(settings: Settings, *, gpu: bool = False) -> serve.Application:
+    """Build the application: a deployment per model, named after it, and the Router.
+
+    Args:
+        settings: checked settings.
+        gpu: whether the cluster has GPUs; otherwise `gpu_fraction` is ignored.
+    """
+    models = {
+        name: serve.deployment(DomainModel)
+        .options(name=name, **model_options(model, gpu=gpu))
+        .bind(name, model, settings.serve.health_timeout_s, settings.registry, settings.serve.app)
+        for name, model in settings.models.items()
+    }
+    router = serve.deployment(Router).options(name="Router", **router_options(settings.serve))
+    return router.bind(settings, models)
+
+
+def model_options(model: ModelSettings, *, gpu: bool) -> dict[str, Any]:
+    """Options of Serve for the deployment of a model.
+
+    Args:
+        model: settings of the model.
+        gpu: whether the cluster has GPUs; otherwise `gpu_fraction` is ignored.
+    """
+    resources: dict[str, Any] = {"num_cpus": model.num_cpus}
+    if gpu:
+        resources["num_gpus"] = model.gpu_fraction
+    options: dict[str, Any] = {
+        "ray_actor_options": resources,
+        "max_ongoing_requests": MODEL_CALLS,
+        "max_constructor_retry_count": START_ATTEMPTS,
+        "health_check_period_s": HEALTH_PERIOD_S,
+    }
+    scaling = model.autoscaling
+    if scaling is None:
+        return {**options, "num_replicas": model.replicas}
+    return {**options, "autoscaling_config": msgspec.structs.asdict(scaling)}
+
+
+def router_options(settings: ServeSettings) -> dict[str, Any]:
+    """Options of Serve for the deployment of the Router."""
+    return {
+        "num_replicas": settings.routers,
+        "ray_actor_options": {"num_cpus": settings.router_num_cpus},
+        "max_ongoing_requests": settings.max_ongoing_requests,
+        "max_constructor_retry_count": START_ATTEMPTS,
+        "health_check_period_s": HEALTH_PERIOD_S,
+    }

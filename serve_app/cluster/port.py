@@ -1,0 +1,71 @@
+"""The port of the HTTP API, for one server only.
+
+Serve's proxy shares its port with every process of the same user that does so too, and the kernel
+then splits the requests between them.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from serve_app.cluster import access
+
+
+class PortTakenError(RuntimeError):
+    """Another program listens at the port."""
+
+
+class PortClaim:
+    """A port that no other `chorus serve` of this user takes until `release`, or the process ends.
+
+    Args:
+        host: address to listen at.
+        port: number of the port; 0 is any, and claims nothing.
+
+    Raises:
+        PortTakenError: a program listens there, or another `chorus serve` has claimed it.
+        OSError: `host` is not an address of this machine, or the port needs a privilege.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._file: int | None = None
+        if port == 0:
+            return
+        reason = (
+            f"port {port} of {host} is taken by another program, maybe another `chorus serve`; "
+            "stop it, or set another `http.port`"
+        )
+        path = Path(f"{access.temp_folder().parent}/port-{port}.lock")
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _try(host, port)
+        except BlockingIOError:
+            self.release()
+            raise PortTakenError(reason) from None
+        except OSError as error:
+            self.release()
+            if error.errno == errno.EADDRINUSE:
+                raise PortTakenError(reason) from None
+            raise
+
+    def release(self) -> None:
+        """Let others take the port. Idempotent."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _try(host: str, port: int) -> None:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as listener:
+        # connections that have just ended do not count, as they do not for the proxy
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1)

@@ -1,0 +1,1 @@
+"""Start the workers of a local cluster quickly: import modules once, then fork each worker."""

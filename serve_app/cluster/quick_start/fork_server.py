@@ -1,0 +1,202 @@
+"""A fork server for Ray's workers: import once, fork for each replica.
+
+A replica spends most of its start on imports: eleven seconds of CPU for Ray Serve, torch and NeMo,
+half a second for the model. On a cluster that Chorus starts, one process does the imports while Ray
+itself starts, and every worker is forked from it. Replicas start, and restart after a crash, with a
+fifth of the CPU, and they share the memory of the imported code (about 700 MB each).
+
+`start_fork_server` runs this module as a process. Ray's raylet runs `launcher` instead of Ray's own
+``setup_worker.py``. The launcher passes its arguments, environment and standard streams over a Unix
+socket. The server forks, and the child runs Ray's worker script as if Python had been started with
+it. Ray itself is never imported before the fork: it reads its configuration, which differs from
+worker to worker, when it is imported. Threads and CUDA are not started either
+(`start_fork_server` does nothing on a machine with a GPU: CUDA does not survive a fork).
+
+If the server has ended, or a worker needs a runtime environment of its own, the launcher starts it
+in Ray's usual way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import runpy
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from serve_app.system.processes import kill_tree
+
+#: The environment variable with the path of the server's socket, for the launcher.
+SOCKET_VARIABLE = "CHORUS_FORK_SERVER"
+#: Modules that every worker imports: the dependencies of Ray Serve, and Chorus without Ray.
+COMMON_MODULES = (
+    "pandas",
+    "fastapi",
+    "aiohttp",
+    "grpc",
+    "jsonschema",
+    "opentelemetry.sdk.trace",
+    "requests",
+    "serve_app.model.replica",
+    "serve_app.router.transcriber",
+)
+#: Modules that a worker with a NeMo model imports too.
+NEMO_MODULES = ("serve_app.engines.nemo.engine", "serve_app.engines.nemo.imports:import_nemo")
+
+#: Largest message of a launcher: arguments and environment. The kernel's default allows 200 kB.
+_MESSAGE_BYTES = 1 << 20
+
+
+class ForkServer:
+    """A running fork server, for the process that started it.
+
+    It ends with `stop`, or with the process that started it, however that ends. Workers outlive a
+    server that dies; `stop` ends them too.
+
+    Args:
+        process: the server.
+        folder: holds its socket; removed by `stop`.
+
+    Attributes:
+        address: path of its socket, for `SOCKET_VARIABLE`.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+        self._process = process
+        self._folder = folder
+        self.address = str(folder / "socket")
+
+    def stop(self) -> None:
+        """Kill the server and its remaining workers. Idempotent."""
+        if self._process.poll() is None:  # otherwise its PID may belong to another process by now
+            kill_tree(self._process.pid)
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def start_fork_server(modules: Sequence[str]) -> ForkServer | None:
+    """Start a server that imports `modules`; returns at once, without waiting for the imports.
+
+    Args:
+        modules: names of modules, or ``module:function`` to call a function of one.
+
+    Returns:
+        The server; None on a machine with a GPU, and on systems other than Linux.
+    """
+    if sys.platform != "linux" or os.path.exists("/dev/nvidiactl"):
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="chorus-fork-"))  # mode 0700: this user only
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(folder / "socket"))
+        listener.listen(128)  # launchers wait here until the imports are done
+        process = subprocess.Popen(
+            # The long name leaves room for the process titles that Ray gives to the workers.
+            [sys.executable, "-m", __name__, str(listener.fileno()), *modules],
+            stdin=subprocess.PIPE,  # closed by the kernel when this process ends
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
+    return ForkServer(process, folder)
+
+
+class Request(msgspec.Struct):
+    """A launcher's request: a worker as if Python had been started like this.
+
+    Attributes:
+        arguments: the worker's script and its arguments.
+        folder: its working directory.
+        environment: its environment variables.
+    """
+
+    arguments: list[str]
+    folder: str
+    environment: dict[str, str]
+
+
+def serve(listener: socket.socket, modules: Sequence[str]) -> None:
+    """Import modules, then fork for each request until standard input ends.
+
+    Args:
+        listener: the server's socket.
+        modules: as for `start_fork_server`.
+    """
+    for module in modules:
+        _import(module)
+    gc.collect()
+    gc.freeze()  # a collection in a child would write to, and so copy, every page
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children leave no zombies
+    while True:
+        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        if sys.stdin in ready:  # the owner has ended without `stop`
+            shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
+            return
+        connection, _ = listener.accept()
+        _handle(connection, listener)
+        connection.close()
+
+
+def _import(module: str) -> None:
+    name, _, function = module.partition(":")
+    try:
+        imported = importlib.import_module(name)
+        if function:
+            getattr(imported, function)()
+    except Exception:
+        traceback.print_exc()  # a worker that needs it imports it again, and fails
+    if "ray" in sys.modules:
+        raise RuntimeError(f"{module} imports Ray, which must not be imported before a fork")
+
+
+def _handle(connection: socket.socket, listener: socket.socket) -> None:
+    message, streams, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, 3)
+    if len(streams) != 3:  # the launcher was killed
+        return
+    if os.fork() == 0:
+        try:
+            listener.close()
+            connection.close()
+            _become_worker(msgspec.json.decode(message, type=Request), streams)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    for stream in streams:
+        os.close(stream)
+    connection.send(b"forked")
+
+
+def _become_worker(request: Request, streams: Sequence[int]) -> None:
+    """Run the worker's script in this process, which was forked for it. Does not return."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setpgid(0, 0)
+    with contextlib.suppress(OSError):  # as the raylet does: short of memory, workers go first
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    os.chdir(request.folder)
+    sys.argv[:] = request.arguments
+    sys.path[0] = os.path.dirname(sys.argv[0])
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as error:
+        os._exit(error.code if isinstance(error.code, int) else 1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

@@ -1,0 +1,17 @@
+"""What an application reserves of a cluster. Importing this module is cheap."""
+
+from __future__ import annotations
+
+from schemas.settings import ModelSettings, Settings
+
+
+def replicas_of(model: ModelSettings) -> int:
+    """The largest number of replicas of a model."""
+    return model.autoscaling.max_replicas if model.autoscaling else model.replicas
+
+
+def reserved_cpus(settings: Settings) -> float:
+    """CPU cores that the deployments reserve with their largest number of replicas."""
+    models = sum(model.num_cpus * replicas_of(model) for model in settings.models.values())
+    http = settings.http.num_cpus * settings.http.replicas if settings.http else 0.0
+    return models + http + settings.serve.router_num_cpus * settings.serve.routers

@@ -1,0 +1,146 @@
+"""Notice, within seconds, that a cluster or an application on it is gone, or fails."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from serve_app.cluster import ray_cluster
+from serve_app.cluster.announcements import check_answers
+from serve_app.system.deaths import Death, sentences
+from serve_app.system.ray_adapter import deaths, notes, serve
+from serve_app.system.ray_environment import DEPLOYED_NOTES, worker_notes
+from serve_app.system.tracebacks import message_of
+
+logger = logging.getLogger(__name__)
+
+_PERIOD_S = 2.0
+#: A cluster that has not said for so long how its applications are does not work any more. Ray
+#: replaces Serve's controller in less, also on a busy machine.
+_SILENCE_S = 120.0
+#: A deployment that failed counts as up again only after so long.
+_STEADY_S = 30.0
+#: Looks in a row at which the address of a cluster does not answer, until it counts as gone.
+_MISSES = 3
+
+
+class Watch:
+    """Looks after the applications of the cluster that this process is connected to.
+
+    Ray's own answers can fail to come for ever, so they are awaited in a thread.
+
+    Args:
+        apps: names of the applications that must be there.
+        app: `serve.app` of the settings.
+
+    Attributes:
+        asked: how often Serve has said how the applications are.
+    """
+
+    def __init__(self, apps: Collection[str], app: str) -> None:
+        self._apps = tuple(apps)
+        self._workers = worker_notes(app)
+        self._faults: dict[str, str] = {}
+        self._told: dict[str, str] = {}
+        self._address = ray_cluster.connected_address()
+        self.asked = 0
+        self._misses = 0
+        self._heard = time.monotonic()
+        self._statuses: dict[str, Any] | None = None
+        self._failing: dict[tuple[str, str], float] = {}  # and when each last failed
+        self._deployed: dict[str, str] = {}  # what the last deployment was, by application
+        self._known: dict[str, str] = {}
+        self._dead: dict[str, Death] = {}  # by Ray's id of the replica
+        self._known_dead: set[str] | None = None  # from the first look on
+        self._ended = threading.Event()
+        threading.Thread(target=self._ask, name="watch", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._ended.set()
+
+    def lost(self) -> str | None:
+        """What is gone, as a sentence; None while everything is there. Does not block."""
+        if dead := ray_cluster.dead_processes():
+            return f"Ray's {' and '.join(dead)} ended unexpectedly"
+        if self._misses >= _MISSES:
+            return f"the Ray cluster at {self._address} is gone"
+        if time.monotonic() - self._heard > _SILENCE_S:
+            return f"the Ray cluster at {self._address} has not answered for {_SILENCE_S:g} s"
+        if self._statuses is not None:
+            gone = [app for app in self._apps if app not in self._statuses]
+            if gone:
+                return f"the application {gone[0]} has been deleted"
+        return None
+
+    def news(self) -> Iterator[str]:
+        """What has changed since the last call: applications updated, deployments failing.
+
+        A sentence each; also for replicas that died.
+        """
+        yield from self._news_of_deaths()
+        for app in self._apps:
+            status = (self._statuses or {}).get(app)
+            if status is None:
+                continue
+            deployed = self._deployed.get(app, "")
+            if self._known.setdefault(app, deployed) != deployed:
+                self._known[app] = deployed
+                yield f"{app} is updated by another `chorus serve`"
+            for name, deployment in status.deployments.items():
+                yield from self._news_of(app, name, deployment)
+        for worker, reason in self._faults.items():
+            if self._told.get(worker) != reason:
+                yield f"stream worker {worker} does not run: {reason}"
+        for worker in self._told.keys() - self._faults.keys():
+            yield f"stream worker {worker} runs"
+        self._told = dict(self._faults)
+
+    def _news_of_deaths(self) -> Iterator[str]:
+        dead, known = self._dead, self._known_dead
+        if known is None:
+            return
+        new = [death for actor, death in dead.items() if actor not in known]
+        known.update(dead)
+        yield from sentences(death for death in new if death.app in self._apps)
+
+    def _news_of(self, app: str, name: str, deployment: Any) -> Iterator[str]:
+        key, now = (app, name), time.monotonic()
+        if deployment.status.value in _FAILING:
+            if key not in self._failing:
+                yield f"{app}: {name} fails: {_reason(deployment)}"
+            self._failing[key] = now
+        elif now - self._failing.get(key, now) > _STEADY_S:  # not one that fails again and again
+            del self._failing[key]
+            yield f"{app}: {name} is up"
+
+    def _ask(self) -> None:
+        while not self._ended.wait(_PERIOD_S):
+            try:
+                check_answers(self._address)
+                self._misses = 0
+            except ConnectionError:
+                self._misses += 1
+                continue
+            try:
+                dead = deaths()
+                if self._known_dead is None:
+                    self._known_dead = set(dead)
+                self._dead = dead
+                self._statuses = dict(serve.status().applications)
+                self._faults = notes(self._workers)
+                self._deployed = notes(DEPLOYED_NOTES)
+                self._heard = time.monotonic()
+                self.asked += 1
+            except Exception as error:
+                logger.warning("the state of the applications: %s", type(error).__name__)
+
+
+_FAILING = ("UNHEALTHY", "DEPLOY_FAILED")
+
+
+def _reason(deployment: Any) -> str:
+    return message_of(deployment.message) or "Serve gives no reason"

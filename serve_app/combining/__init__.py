@@ -1,1 +1,0 @@
-"""Several hypotheses of the same speech made into one."""

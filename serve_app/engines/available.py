@@ -1,0 +1,107 @@
+"""Whether the engines and the pretrained models that settings name exist; no model is loaded.
+
+Importing this module is cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from schemas.decoding import nearest
+from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo.pretrained import pretrained_fault
+from serve_app.system.logs import location_of
+
+if TYPE_CHECKING:
+    from schemas.settings import ModelSettings
+    from serve_app.engines.base import Engine
+
+#: The path of a key of the settings, and what is wrong with its value.
+Fault = tuple[str, str]
+
+_PROTOCOL = "see serve_app.engines.base.Engine"
+
+
+def engine_class(name: str) -> Callable[[ModelSettings], Engine]:
+    """Import an engine of one's own. Blocks while its module is imported.
+
+    Args:
+        name: ``package.module:Class``.
+
+    Raises:
+        EngineError: there is no such module or class, importing it fails, or it cannot transcribe.
+    """
+    module_name, _, class_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise EngineError(f"engine {name!r}: {_not_imported(module_name, error)}") from error
+    found: Any = getattr(module, class_name, None)
+    if not callable(found):
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise EngineError(
+            f"engine {name!r}: {module_name} has no class `{class_name}`; "
+            f"{nearest(class_name, classes)}"
+        )
+    if isinstance(found, type):
+        check_transcribe(name, getattr(found, "transcribe", None), itself=1)
+    return found  # type: ignore[no-any-return]  # what it makes is checked when it is loaded
+
+
+def check_transcribe(name: str, method: Any, *, itself: int = 0) -> None:
+    """Check that an engine's `transcribe` can be called as the protocol says.
+
+    Args:
+        name: of the engine in the settings.
+        method: its `transcribe`.
+        itself: 1 if the method is that of a class, so that its first parameter is the engine.
+
+    Raises:
+        EngineError: it cannot.
+    """
+    if not callable(method):
+        raise EngineError(f"engine {name!r}: has no `transcribe` ({_PROTOCOL})")
+    try:
+        inspect.signature(method).bind(*[None] * (2 + itself))
+    except TypeError:
+        raise EngineError(
+            f"engine {name!r}: `transcribe` takes no requests ({_PROTOCOL})"
+        ) from None
+    except ValueError:  # a method that is not written in Python may not say what it takes
+        return
+
+
+def engine_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:
+    """The engines of one's own that cannot be imported. Blocks while the others are imported."""
+    for name, model in models.items():
+        if model.engine != "nemo":
+            try:
+                engine_class(model.engine)
+            except EngineError as error:
+                yield f"models.{name}.engine", str(error)
+
+
+def pretrained_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:
+    """The names of pretrained models that cannot be. Blocks for seconds if there are any.
+
+    Raises:
+        ModuleNotFoundError: NeMo, which knows the names, is not installed.
+    """
+    for name, model in models.items():
+        if model.engine == "nemo" and model.pretrained is not None:
+            reason = pretrained_fault(model.pretrained)
+            if reason is not None:
+                yield f"models.{name}.pretrained", reason
+
+
+def _not_imported(module: str, error: Exception) -> str:
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing is not None and f"{module}.".startswith(f"{missing}."):
+        return (
+            f"there is no module {missing}; put it on the Python path (PYTHONPATH), or into the "
+            "folder that the command is run in"
+        )
+    return f"importing {module} fails: {error} ({location_of(error)})"

@@ -1,0 +1,235 @@
+"""Open an untrusted `.nemo` file, and build its model without running any code from the file.
+
+The file is unpacked once (`unpacking`), into a private folder, and every part is checked. NeMo is
+given that folder and a configuration built here. It never reads the file itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo.configuration import (
+    model_class,
+    parse_config,
+    safe_config,
+    tokenizer_files,
+)
+from serve_app.engines.nemo.imports import import_nemo, silent_nemo
+from serve_app.engines.nemo.unpacking import unpack
+from serve_app.engines.nemo.weights import load_weights, read_list
+
+#: Largest configuration; most of it is the vocabulary.
+MAX_CONFIG_BYTES = 16 << 20
+
+#: Largest SentencePiece model; one with 256,000 tokens has 4 MB.
+MAX_TOKENIZER_BYTES = 16 << 20
+
+_CONFIG = "model_config.yaml"
+#: Name of the file of weights, in the archive and in `ModelArchive.folder`.
+WEIGHTS = "model_weights.ckpt"
+
+
+class ModelArchive(msgspec.Struct, frozen=True, kw_only=True):
+    """A `.nemo` file that passed `open_archive`.
+
+    Attributes:
+        path: of the file.
+        sha256: its digest, lower-case hexadecimal.
+        model_class: name of the model's class, one of `serve_app.engines.nemo.allow_list.HEADS`.
+        config: the checked part of its configuration, see `safe_config`.
+        folder: holds only its weights and tokenizer; removed when the archive is closed.
+    """
+
+    path: Path
+    sha256: str
+    model_class: str
+    config: dict[str, Any]
+    folder: Path
+
+
+@contextmanager
+def open_archive(path: Path, *, sha256: str | None = None) -> Iterator[ModelArchive]:
+    """Unpack the archive and check every part that the model is built from.
+
+    Refused are: a digest other than `sha256`; whatever `unpack` refuses; a configuration that is
+    not plain data, see `parse_config`, or that goes beyond the allow-list, see `safe_config`; a
+    tokenizer outside the archive; anything but weights in the file of weights, see
+    `read_list`; and every archive while TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set.
+
+    Args:
+        path: of the file.
+        sha256: the expected digest of the file; None accepts any.
+
+    Raises:
+        EngineError: the archive is refused; the message says why.
+    """
+    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "0").lower() not in {"", "0"}:
+        raise EngineError(
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set: a model file could run any code; unset it"
+        )
+    with tempfile.TemporaryDirectory(prefix="chorus-model-") as folder:  # mode 0700
+        try:
+            archive = _open(path, Path(folder), sha256)
+        except EngineError as error:
+            reason = " ".join(str(error).split())  # one line: some callers show the last line only
+            raise EngineError(f"{path}: {reason}") from error.__cause__
+        except Exception as error:  # damaged or hostile files make libraries raise anything
+            reason = " ".join(str(error).split())[:300]
+            raise EngineError(f"{path}: cannot be read as a .nemo archive: {reason}") from error
+        yield archive
+
+
+def load_model(archive: ModelArchive, *, device: str = "cpu") -> Any:
+    """Build NeMo's model of an open archive. Blocks for seconds.
+
+    NeMo changes the working directory of the process meanwhile: load one model at a time.
+
+    Args:
+        archive: an open archive.
+        device: "cpu" or "cuda".
+
+    Raises:
+        EngineError: its weights are refused, or NeMo cannot build it.
+    """
+    import_nemo()
+    from nemo.collections.asr import models
+    from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
+    from omegaconf import OmegaConf
+
+    connector = SaveRestoreConnector()
+    connector.model_extracted_dir = str(archive.folder)
+    connector._load_state_dict_from_disk = lambda path, map_location: load_weights(
+        Path(path), map_location
+    )
+    size = (archive.folder / WEIGHTS).stat().st_size
+    try:
+        with (
+            silent_nemo(),  # its errors are tracebacks
+            _parameters_limited(size),
+        ):
+            return getattr(models, archive.model_class).restore_from(
+                str(archive.folder),
+                override_config_path=OmegaConf.create(archive.config),
+                map_location=device,
+                save_restore_connector=connector,
+            )
+    except Exception as error:
+        cause: BaseException = error  # Hydra wraps it in an error of its own
+        while cause.__cause__ is not None and not isinstance(cause, EngineError):
+            cause = cause.__cause__
+        reason = " ".join(str(cause).split())[:500]  # NeMo lists all mismatched weights
+        raise EngineError(f"{archive.path}: cannot be loaded: {reason}") from error
+
+
+@contextmanager
+def _parameters_limited(limit: int) -> Iterator[None]:
+    """Within the block, refuse modules with more than `limit` parameters in total.
+
+    A parameter takes at least a byte in the file of weights, so a valid model has no more
+    parameters than that file has bytes.
+    """
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    total = 0
+
+    def count(module: Any, name: str, parameter: Any) -> None:
+        nonlocal total
+        total += 0 if parameter is None else parameter.numel()
+        if total > limit:
+            raise EngineError("its configuration asks for more parameters than its weights have")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _open(path: Path, folder: Path, sha256: str | None) -> ModelArchive:
+    unpacked = folder / "unpacked"
+    unpacked.mkdir()
+    digest, members = unpack(path, unpacked)
+    if sha256 is not None and digest != sha256:
+        raise EngineError(
+            f"has SHA-256 {digest}, but {sha256} is expected; "
+            "it is not the approved file, or it is damaged"
+        )
+    for required in (_CONFIG, WEIGHTS):
+        if required not in members:
+            raise EngineError(f"has no {required}; it is not a NeMo model")
+    found = _read_config(members[_CONFIG])
+    try:
+        config = safe_config(found)
+        tokenizer = tokenizer_files(found, members)
+    except EngineError as error:
+        raise EngineError(f"{_CONFIG}: {error}") from None
+    read_list(members[WEIGHTS])
+    members[WEIGHTS].rename(folder / WEIGHTS)
+    if tokenizer:
+        config["tokenizer"] = _place_tokenizer(tokenizer, folder / "tokenizer")
+    shutil.rmtree(unpacked)  # so that nothing reads what loading does not need
+    return ModelArchive(
+        path=path, sha256=digest, model_class=model_class(found), config=config, folder=folder
+    )
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    if file.stat().st_size > MAX_CONFIG_BYTES:
+        raise EngineError(f"{_CONFIG} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
+    try:
+        return parse_config(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise EngineError(f"{_CONFIG} is not UTF-8") from None
+    except EngineError as error:
+        raise EngineError(f"{_CONFIG} {error}") from None
+
+
+def _place_tokenizer(tokenizer: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Copy the tokenizer's files to `folder`, and return its section of the configuration."""
+    folder.mkdir()
+    if tokenizer["type"] == "agg":
+        languages = {
+            language: _place_tokenizer(each, folder / language)
+            for language, each in tokenizer["langs"].items()
+        }
+        return {"type": "agg", "langs": languages}
+    if tokenizer["model"].stat().st_size > MAX_TOKENIZER_BYTES:
+        raise EngineError(f"its tokenizer is larger than {MAX_TOKENIZER_BYTES >> 20} MiB")
+    model, vocabulary, scores = (
+        folder / name for name in ("tokenizer.model", "vocab.txt", "tokenizer.vocab")
+    )
+    shutil.copyfile(tokenizer["model"], model)  # two languages may share one
+    _write_vocabulary(model, vocabulary, scores)
+    return {
+        "dir": "",
+        "type": tokenizer["type"],
+        "model_path": str(model),
+        "vocab_path": str(vocabulary),
+        "spe_tokenizer_vocab": str(scores),
+    }
+
+
+def _write_vocabulary(model: Path, vocabulary: Path, scores: Path) -> None:
+    """Write the token lists that NeMo needs with a SentencePiece model, from that model.
+
+    Those in the archive may not match it.
+    """
+    import sentencepiece
+
+    try:
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
+        names = [pieces.id_to_piece(number) for number in range(pieces.get_piece_size())]
+    except (RuntimeError, OSError, ValueError) as error:
+        raise EngineError(f"its tokenizer cannot be read: {str(error)[:300]}") from None
+    vocabulary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    rows = [f"{name}\t{pieces.get_score(number):g}\n" for number, name in enumerate(names)]
+    scores.write_text("".join(rows), encoding="utf-8")

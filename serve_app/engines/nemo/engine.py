@@ -1,0 +1,270 @@
+"""The NeMo engine for CTC, RNN-T, TDT and hybrid models."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from msgspec.structs import replace
+
+from schemas.failures import ErrorCode
+from schemas.requests import DEFAULT_REQUEST, ClipRequest
+from schemas.settings import ModelSettings
+from schemas.transcript import Word
+from serve_app.audio.clip import Clip
+from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.engines.batch_plan import plan_batches
+from serve_app.engines.errors import EngineError
+from serve_app.engines.isolation import run_isolated
+from serve_app.engines.nemo.heads import Decoded, PhraseBoost, alphabet_of, make_head, writable
+from serve_app.engines.nemo.loading import (
+    choose_head,
+    find_model,
+    frame_seconds,
+    min_samples,
+    restore,
+)
+from serve_app.engines.nemo.words import fold_words, mean_confidence
+from serve_app.engines.splitting import join_hypotheses, split_at_silences
+
+log = logging.getLogger(__name__)
+
+
+class _Segment(NamedTuple):
+    """A clip, or a part of one that fits the model, with the phrases to bias it towards."""
+
+    clip: Clip
+    phrases: tuple[str, ...] = ()
+
+
+class NemoEngine:
+    """A NeMo speech model in memory; see `serve_app.engines.base.Engine` for the protocol.
+
+    It calls the network and the decoder directly: NeMo's own `transcribe()` builds a data loader
+    on every call, does not sort by length, leaves modules in training mode, and fails a whole
+    batch for one bad clip.
+
+    Use one engine per process, from one thread: it changes torch's thread count, NeMo's type checks
+    and, while it loads, the working directory, which belong to the whole process.
+
+    Args:
+        settings: of the model.
+
+    Attributes:
+        sample_rate: sample rate that the clips must have, in hertz.
+        sha256: digest of the model file.
+        device: "cpu" or "cuda".
+        model_class: name of NeMo's class.
+        parameters: how many the model has.
+        head: "ctc" or "rnnt" (which is also TDT).
+        takes_phrases: whether it supports phrases for single clips; otherwise it ignores them.
+        frame_seconds: length of one frame of the model's output.
+        min_samples: shortest clip that the model takes; a shorter one is padded with silence.
+        batch_seconds: padded seconds in a batch; reduced below the settings when a batch does not
+            fit the memory.
+    """
+
+    def __init__(self, settings: ModelSettings) -> None:
+        """Load the model. Blocks for seconds, most of them NeMo's import.
+
+        Raises:
+            EngineError: the model file is refused or cannot be loaded, or has no such head.
+        """
+        torch.set_num_threads(settings.threads or max(1, int(settings.num_cpus)))
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        if self.device == "cuda" and settings.gpu_fraction < 1:
+            # Ray only counts shares of a GPU; enforce this one
+            torch.cuda.set_per_process_memory_fraction(settings.gpu_fraction)
+        with find_model(settings) as archive:
+            self.sha256, self.model_class = archive.sha256, archive.model_class
+            self.head = choose_head(archive, settings.head)
+            model = restore(archive, device=self.device, dtype=settings.dtype)
+        self.parameters = sum(each.numel() for each in model.parameters())
+        self.sample_rate = int(model.cfg.sample_rate)
+        self.frame_seconds = frame_seconds(model)
+        self.min_samples = min_samples(model)
+        self.batch_seconds = settings.batch_seconds
+        self._settings = settings
+        boost = PhraseBoost(settings.phrases, settings.phrase_weight)
+        self._head = make_head(model, self.head, confidence=settings.confidence, boost=boost)
+        self.takes_phrases = self._head.takes_phrases
+        self._alphabet = alphabet_of(self._head.surfaces)
+
+    def transcribe(
+        self, clips: Sequence[Clip], requests: Sequence[ClipRequest] = ()
+    ) -> list[Hypothesis | Rejection]:
+        """One hypothesis or rejection per clip, in order. Blocks while the model runs.
+
+        Clips longer than `split_seconds` are split at silences, and their hypotheses are joined.
+        Segments run sorted by length, in batches of `batch_seconds`. A batch that does not fit the
+        memory is halved; a clip on which the model fails is found by halving and rejected.
+
+        Args:
+            clips: mono, float32, at `sample_rate`.
+            requests: one per clip; empty for the defaults. All hypotheses carry words with times
+                if one request or the settings ask for them. Phrases that the model cannot write are
+                left out; only a transducer with subword tokens can use the others, see
+                `takes_phrases`.
+
+        Raises:
+            EngineError: the model fails on any audio.
+        """
+        requests = requests or [DEFAULT_REQUEST] * len(clips)
+        words = self._settings.words or any(each.words for each in requests)
+        results: list[Hypothesis | Rejection | None] = [_fault(clip) for clip in clips]
+        wanted = [self._writable(each) for each in requests]
+        segments: list[_Segment] = []
+        places: list[tuple[int, float]] = []  # of each segment: index of its clip, start in seconds
+        for index, clip in enumerate(clips):
+            if results[index] is not None:
+                continue
+            limit = self._settings.split_seconds
+            for first, end in split_at_silences(clip, self.sample_rate, limit):
+                segments.append(_Segment(clip[first:end], wanted[index] or ()))
+                places.append((index, first / self.sample_rate))
+        parts: dict[int, list[tuple[float, Hypothesis]]] = {}
+        for (index, start), heard in zip(places, self._run(segments, words=words), strict=True):
+            if isinstance(heard, Rejection):
+                results[index] = heard
+            else:
+                parts.setdefault(index, []).append((start, heard))
+        for index, result in enumerate(results):
+            if result is None:
+                whole, phrases = join_hypotheses(parts[index]), wanted[index]
+                counted = None if phrases is None else len(phrases)
+                results[index] = replace(whole, phrases=counted)
+        return [result for result in results if result is not None]
+
+    def warm_up(self) -> None:
+        """Run batches of all expected shapes, from the smallest to the largest. Blocks.
+
+        On a GPU this captures CUDA graphs at full size, and shows whether the largest batch
+        fits; on a CPU one short clip is enough.
+
+        Raises:
+            EngineError: the model fails on noise, or the largest batch does not fit the memory.
+        """
+        self._probe(1, 1.0)
+        if self.device == "cuda":
+            longest = min(self._settings.split_seconds, self.batch_seconds)
+            for power in range(5, -1, -1):
+                seconds = longest / 2**power
+                self._probe(int(self.batch_seconds / seconds), seconds)
+
+    def _writable(self, request: ClipRequest) -> tuple[str, ...] | None:
+        """The phrases that the model can use; None without phrases or support for them."""
+        if not request.phrases or not self.takes_phrases:
+            return None
+        return writable(request.phrases, self._alphabet)
+
+    def _run(self, segments: Sequence[_Segment], *, words: bool) -> list[Hypothesis | Rejection]:
+        """Transcribe segments that each fit the model, batch by batch."""
+        lengths = [max(len(each.clip), self.min_samples) / self.sample_rate for each in segments]
+        heard: dict[int, Hypothesis | Rejection] = {}
+        waiting = list(range(len(segments)))
+        while waiting:  # planned again after each batch: `batch_seconds` may have been reduced
+            plan = plan_batches([lengths[index] for index in waiting], self.batch_seconds)
+            batch = [waiting[place] for place in plan[0]]
+            results = run_isolated(
+                lambda some: self._forward(some, words=words),
+                [segments[index] for index in batch],
+                on_out_of_memory=self._lower_limit,
+            )
+            heard.update(zip(batch, results, strict=True))
+            waiting = [index for index in waiting if index not in heard]
+        if any(_is_failure(each) for each in heard.values()):
+            # over one clip, or over any
+            self._probe(1, 1.0)
+        return [heard[index] for index in range(len(segments))]
+
+    def _forward(
+        self, segments: Sequence[_Segment], *, words: bool
+    ) -> list[Hypothesis | Rejection]:
+        """Run one batch through the network and the decoder."""
+        lengths = [max(len(each.clip), self.min_samples) for each in segments]
+        signal = np.zeros((len(segments), max(lengths)), dtype=np.float32)
+        for row, each in zip(signal, segments, strict=True):
+            row[: len(each.clip)] = each.clip
+        try:
+            with torch.inference_mode():
+                decoded = self._head.decode(
+                    torch.from_numpy(signal).to(self.device),
+                    torch.tensor(lengths, device=self.device),
+                    tokens=words or self._settings.confidence,
+                    phrases=[each.phrases for each in segments],
+                )
+        except torch.AcceleratorError as error:  # the CUDA context is lost, regardless of the clips
+            raise EngineError(f"the GPU failed: {error}") from error
+        return [
+            self._hypothesis(found, len(each.clip) / self.sample_rate, words=words)
+            for found, each in zip(decoded, segments, strict=True)
+        ]
+
+    def _hypothesis(
+        self, decoded: Decoded, duration: float, *, words: bool
+    ) -> Hypothesis | Rejection:
+        if not decoded.finite:
+            message = "the model's output for this clip is not finite"
+            return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+        folded: list[Word] | None = None
+        if decoded.tokens is not None:
+            folded = fold_words(
+                decoded.text,
+                decoded.tokens,
+                frame_seconds=self.frame_seconds,
+                duration=duration,
+            )
+        return Hypothesis(
+            text=decoded.text,
+            confidence=mean_confidence(folded),
+            words=folded if words else None,
+        )
+
+    def _lower_limit(self, segments: Sequence[_Segment]) -> None:
+        """Plan smaller batches from now on, because `segments` did not fit the memory together."""
+        if len(segments) > 1:
+            padded = len(segments) * max(len(each.clip) for each in segments) / self.sample_rate
+            self.batch_seconds = min(self.batch_seconds, padded / 2)
+            log.warning(
+                "out of memory on a batch of %d clips, %.0f padded seconds; the new limit is %.0f",
+                len(segments),
+                padded,
+                self.batch_seconds,
+            )
+
+    def _probe(self, clips: int, seconds: float) -> None:
+        """Transcribe noise.
+
+        Raises:
+            EngineError: the model fails on it.
+        """
+        rng = np.random.default_rng(0)
+        noise = rng.normal(0, 0.05, int(seconds * self.sample_rate)).astype(np.float32)
+        try:
+            heard = self._forward([_Segment(noise)] * clips, words=True)
+        except Exception as error:
+            size = f"{clips} x {seconds:.1f} s"
+            raise EngineError(f"the model fails on {size} of noise: {error}") from error
+        for each in heard:
+            if isinstance(each, Rejection):
+                raise EngineError(f"the model fails on noise: {each.message}")
+
+
+def _fault(clip: Clip) -> Rejection | None:
+    """The rejection of a clip that no model can transcribe; None for a valid clip."""
+    if clip.ndim != 1 or clip.dtype != np.float32:
+        message = f"expected mono float32 samples, got {clip.dtype} {clip.shape}"
+        return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+    if not len(clip):
+        return Rejection(code=ErrorCode.AUDIO_EMPTY, message="the clip has no samples")
+    if not np.isfinite(clip).all():
+        message = "the clip contains NaN or infinite samples"
+        return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+    return None
+
+
+def _is_failure(heard: Hypothesis | Rejection) -> bool:
+    return isinstance(heard, Rejection) and heard.code is not ErrorCode.MODEL_OUT_OF_MEMORY

@@ -1,0 +1,376 @@
+"""Decode with one head of a NeMo model: from a batch of audio to text and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf, open_dict
+
+from schemas.unicode_text import composed
+from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo.words import Tokens
+
+#: Score of a token in a phrase, and its growth along the phrase: NeMo's values for greedy search.
+_BOOSTING_TREE = {"context_score": 1.0, "depth_scaling": 2.0}
+
+
+class Decoded(NamedTuple):
+    """One clip's hypothesis.
+
+    Attributes:
+        text: as NeMo spells it.
+        tokens: None if they were not requested, or if NeMo's lists are inconsistent.
+        finite: whether the network's output is free of NaN and infinity.
+    """
+
+    text: str
+    tokens: Tokens | None
+    finite: bool
+
+
+class PhraseBoost(NamedTuple):
+    """Phrases to bias recognition towards, by NeMo's boosting tree.
+
+    Attributes:
+        phrases: for every clip.
+        weight: strength of the bias, also for the phrases of single clips.
+    """
+
+    phrases: Sequence[str] = ()
+    weight: float = 0.5
+
+
+NO_BOOST = PhraseBoost()
+
+
+class Head(Protocol):
+    """Decodes greedily, in whole batches; set up once, when the model is loaded.
+
+    Attributes:
+        surfaces: what each token ID adds to the text.
+        takes_phrases: whether single clips may have phrases.
+    """
+
+    surfaces: list[str]
+    takes_phrases: bool
+
+    def decode(
+        self,
+        signal: torch.Tensor,
+        lengths: torch.Tensor,
+        *,
+        tokens: bool,
+        phrases: Sequence[tuple[str, ...]] = (),
+    ) -> list[Decoded]:
+        """Transcribe a batch.
+
+        Args:
+            signal: float32 [clips, samples], zero after each clip's end.
+            lengths: int64 [clips], in samples.
+            tokens: whether to return the tokens too.
+            phrases: of each clip, in characters that the model writes; empty if no clip has any.
+        """
+        ...
+
+
+def make_head(model: Any, name: str, *, confidence: bool, boost: PhraseBoost = NO_BOOST) -> Head:
+    """Set up a head of a model for decoding.
+
+    Args:
+        model: NeMo's model.
+        name: "ctc" or "rnnt".
+        confidence: whether tokens have confidences.
+        boost: phrases for every clip.
+
+    Raises:
+        EngineError: a phrase of `boost` is empty or has a character that the model does not write,
+            or the model has no tokens of several characters.
+    """
+    if boost.phrases and getattr(model, "tokenizer", None) is None:
+        raise EngineError(
+            "phrases: not supported by a model that writes single characters; remove them"
+        )
+    if not all(phrase.strip() for phrase in boost.phrases):
+        raise EngineError("phrases: one of the phrases is empty")
+    head: CTCHead | TransducerHead
+    if name == "rnnt":
+        head = TransducerHead(model, confidence=confidence, boost=boost)
+    else:
+        hybrid = hasattr(model, "ctc_decoder")
+        head = CTCHead(model, hybrid=hybrid, confidence=confidence, boost=boost)
+    _check_phrases(boost, head.surfaces)
+    model.eval()  # the new strategy has new modules
+    return head
+
+
+def _check_phrases(boost: PhraseBoost, surfaces: Sequence[str]) -> None:
+    alphabet = alphabet_of(surfaces)
+    for phrase in boost.phrases:
+        outside = sorted(set(phrase) - alphabet)
+        if outside:
+            characters = " ".join(map(repr, outside))
+            raise EngineError(f"phrases: {phrase!r}: the model cannot write {characters}")
+
+
+def writable(phrases: tuple[str, ...], alphabet: Set[str]) -> tuple[str, ...]:
+    """The phrases that a model can write, in lower case if it writes no upper case.
+
+    Args:
+        phrases: the phrases.
+        alphabet: the characters that the model writes.
+    """
+    known = (composed(each.strip()) for each in phrases)
+    spellings = ((each, each.lower()) for each in known)
+    found = (next((s for s in both if s and set(s) <= alphabet), "") for both in spellings)
+    return tuple(dict.fromkeys(each for each in found if each))
+
+
+def alphabet_of(surfaces: Sequence[str]) -> frozenset[str]:
+    """The characters that a model writes.
+
+    Args:
+        surfaces: what each token ID adds to the text.
+    """
+    return frozenset({" ", *"".join(surfaces)})
+
+
+class CTCHead:
+    """The CTC head of a CTC model or of a hybrid one; implements `Head`.
+
+    Args:
+        model: NeMo's model.
+        hybrid: whether it also has an RNN-T or TDT head.
+        confidence: whether tokens have confidences.
+        boost: phrases for every clip.
+    """
+
+    takes_phrases = False  # NeMo supports it for transducers only
+
+    def __init__(self, model: Any, *, hybrid: bool, confidence: bool, boost: PhraseBoost) -> None:
+        config = model.cfg.aux_ctc.decoding if hybrid else model.cfg.decoding
+        # confidences are computed from the log probabilities: NeMo's own need its timestamps, which
+        # it computes in Python, frame by frame
+        config = _greedy(config, confidence=False, boost=boost)
+        if hybrid:
+            model.change_decoding_strategy(config, decoder_type="ctc", verbose=False)
+        else:
+            model.change_decoding_strategy(config, verbose=False)
+        self._model = model
+        self._hybrid = hybrid
+        self._decoding = model.ctc_decoding if hybrid else model.decoding
+        self.surfaces = _surfaces(self._decoding)
+        self._confidence = confidence
+        self._boosted = bool(boost.phrases)
+
+    def decode(
+        self,
+        signal: torch.Tensor,
+        lengths: torch.Tensor,
+        *,
+        tokens: bool,
+        phrases: Sequence[tuple[str, ...]] = (),
+    ) -> list[Decoded]:
+        """Transcribe a batch; see `Head.decode`."""
+        outputs = self._model.forward(input_signal=signal, input_signal_length=lengths)
+        if self._hybrid:
+            logprobs = self._model.ctc_decoder(encoder_output=outputs[0])
+        else:
+            logprobs = outputs[0]
+        hypotheses = self._decoding.ctc_decoder_predictions_tensor(
+            logprobs, decoder_lengths=outputs[1], return_hypotheses=True
+        )
+        best = self._chosen(logprobs, hypotheses).float().cpu().numpy()  # [clips, frames]
+        blank, size = self._decoding.blank_id, logprobs.shape[-1]
+        decoded = []
+        for hypothesis, row in zip(hypotheses, best, strict=True):
+            labels = np.asarray(hypothesis.y_sequence, dtype=np.int64)
+            row = row[: len(labels)]
+            decoded.append(
+                Decoded(
+                    hypothesis.text,
+                    self._tokens(labels, row, blank, size) if tokens else None,
+                    bool(np.isfinite(row).all()),
+                )
+            )
+        return decoded
+
+    def _chosen(self, logprobs: torch.Tensor, hypotheses: Sequence[Any]) -> torch.Tensor:
+        """The model's log probability of each frame's label, without phrase boosting."""
+        if not self._boosted:
+            return logprobs.max(dim=-1).values
+        labels = torch.zeros(logprobs.shape[:2], dtype=torch.int64)
+        for row, hypothesis in zip(labels, hypotheses, strict=True):
+            found = torch.as_tensor(hypothesis.y_sequence)
+            row[: len(found)] = found
+        return logprobs.gather(-1, labels.to(logprobs.device)[..., None])[..., 0]
+
+    def _tokens(
+        self, labels: np.ndarray[Any, Any], best: np.ndarray[Any, Any], blank: int, size: int
+    ) -> Tokens:
+        """Merge runs of equal labels, as CTC does; a token has the confidence of its best frame."""
+        changes = np.flatnonzero(np.diff(labels)) + 1
+        starts = np.concatenate(([0], changes)) if len(labels) else changes
+        ends = np.append(changes, len(labels)) if len(labels) else changes
+        spoken = labels[starts] != blank
+        peaks = np.maximum.reduceat(best, starts) if len(labels) else best
+        return Tokens(
+            surfaces=[self.surfaces[label] for label in labels[starts][spoken]],
+            starts=starts[spoken].tolist(),
+            ends=ends[spoken].tolist(),
+            confidences=_max_prob(np.exp(peaks[spoken]), size) if self._confidence else None,
+        )
+
+
+class TransducerHead:
+    """The RNN-T or TDT head of a transducer or of a hybrid model; implements `Head`.
+
+    Args:
+        model: NeMo's model.
+        confidence: whether tokens have confidences.
+        boost: phrases for every clip.
+    """
+
+    def __init__(self, model: Any, *, confidence: bool, boost: PhraseBoost) -> None:
+        config = _greedy(model.cfg.decoding, confidence=confidence, boost=boost)
+        model.change_decoding_strategy(config, verbose=False)
+        self._model = model
+        self._decoding = model.decoding
+        self.surfaces = _surfaces(model.decoding)
+        self.takes_phrases = getattr(model, "tokenizer", None) is not None
+        self._confidence = confidence
+        self._config = config
+        self._weight = boost.weight
+        self._biased_decoder: _BiasedDecoder | None = None
+
+    def decode(
+        self,
+        signal: torch.Tensor,
+        lengths: torch.Tensor,
+        *,
+        tokens: bool,
+        phrases: Sequence[tuple[str, ...]] = (),
+    ) -> list[Decoded]:
+        """Transcribe a batch; see `Head.decode`."""
+        encoded, encoded_lengths = self._model.forward(
+            input_signal=signal, input_signal_length=lengths
+        )
+        if any(phrases):
+            if self._biased_decoder is None:
+                self._biased_decoder = _BiasedDecoder(self._model, self._config, self._weight)
+            hypotheses = self._biased_decoder.decode(encoded, encoded_lengths, phrases)
+        else:
+            hypotheses = self._decoding.rnnt_decoder_predictions_tensor(
+                encoded, encoded_lengths, return_hypotheses=True
+            )
+        frames = torch.arange(encoded.shape[-1], device=encoded.device)
+        inside = frames < encoded_lengths[:, None]
+        finite = (encoded.sum(dim=1).isfinite() | ~inside).all(dim=1).tolist()
+        return [
+            Decoded(hypothesis.text, self._tokens(hypothesis) if tokens else None, healthy)
+            for hypothesis, healthy in zip(hypotheses, finite, strict=True)
+        ]
+
+    def _tokens(self, hypothesis: Any) -> Tokens | None:
+        labels = torch.as_tensor(hypothesis.y_sequence).tolist()
+        starts = torch.as_tensor(hypothesis.timestamp).tolist()
+        confidences = hypothesis.token_confidence if self._confidence else None
+        if len(starts) != len(labels) or len(confidences or labels) != len(labels):
+            return None
+        return Tokens(
+            surfaces=[self.surfaces[label] for label in labels],
+            starts=starts,
+            # A token is emitted on one frame. TDT also predicts its duration, but the one that NeMo
+            # 3.0 returns for a clip depends on the other clips of the batch.
+            ends=[start + 1 for start in starts],
+            confidences=None if confidences is None else [float(each) for each in confidences],
+        )
+
+
+class _BiasedDecoder:
+    """A separate decoder for batches in which clips have phrases; slower than the usual one."""
+
+    def __init__(self, model: Any, config: Any, weight: float) -> None:
+        config = config.copy()
+        with open_dict(config):
+            config.greedy.enable_per_stream_biasing = True
+        usual = model.decoding
+        model.change_decoding_strategy(config, verbose=False)
+        model.eval()
+        self._tokenizer = model.tokenizer
+        self._weight = weight
+        self._decoding, model.decoding = model.decoding, usual
+
+    def decode(
+        self, encoded: torch.Tensor, lengths: torch.Tensor, phrases: Sequence[tuple[str, ...]]
+    ) -> list[Any]:
+        from nemo.collections.asr.parts.utils.rnnt_utils import Hypothesis
+
+        trees = self._decoding.decoding.decoding_computer.biasing_multi_model
+        requests = {each: self._request(each) for each in phrases if each}
+        try:
+            for request in requests.values():  # about 15 ms each
+                request.add_to_multi_model(self._tokenizer, trees)
+            begun = [
+                Hypothesis.empty_with_biasing_cfg(requests[each]) if each else None
+                for each in phrases
+            ]
+            found: list[Any] = self._decoding.rnnt_decoder_predictions_tensor(
+                encoded, lengths, return_hypotheses=True, partial_hypotheses=begun
+            )
+            return found
+        finally:
+            for request in requests.values():
+                request.remove_from_multi_model(trees)
+
+    def _request(self, phrases: tuple[str, ...]) -> Any:
+        from nemo.collections.asr.parts.context_biasing import (
+            biasing_multi_model,
+            boosting_graph_batched,
+        )
+
+        tree = boosting_graph_batched.BoostingTreeModelConfig(
+            key_phrases_list=list(phrases), **_BOOSTING_TREE
+        )
+        return biasing_multi_model.BiasingRequestItemConfig(
+            tree, self._weight, auto_manage_multi_model=False
+        )
+
+
+def _greedy(config: Any, *, confidence: bool, boost: PhraseBoost) -> Any:
+    """Change the configuration of a decoding strategy to batched greedy search."""
+    config = OmegaConf.create(OmegaConf.to_container(config))
+    with open_dict(config):
+        config.strategy = "greedy_batch"
+        config.compute_timestamps = False  # slow, and not needed for the tokens' frames
+        config.preserve_alignments = False
+        config.confidence_cfg = {
+            "preserve_token_confidence": confidence,
+            # NeMo's word confidence fails on a word that starts with a punctuation mark
+            "preserve_word_confidence": False,
+            "exclude_blank": True,
+            "method_cfg": {"name": "max_prob", "alpha": 1.0},
+        }
+        if boost.phrases:
+            phrases = list(boost.phrases)
+            config.greedy.boosting_tree = {"key_phrases_list": phrases, **_BOOSTING_TREE}
+            config.greedy.boosting_tree_alpha = boost.weight
+    return config
+
+
+def _surfaces(decoding: Any) -> list[str]:
+    """What each token ID adds to the text, without spaces and word-boundary marks."""
+    if decoding.tokenizer_type == "char":
+        size = len(decoding.labels_map)
+    else:
+        size = decoding.tokenizer.tokenizer.vocab_size
+    texts = (decoding.decode_ids_to_str([label]) for label in range(size))
+    return ["".join(text.split()).removeprefix("##") for text in texts]
+
+
+def _max_prob(probabilities: np.ndarray[Any, Any], size: int) -> list[float]:
+    """NeMo's `max_prob` confidence at alpha 1: 0 for a uniform distribution over `size` labels."""
+    confidences: list[float] = np.clip((probabilities * size - 1) / (size - 1), 0, 1).tolist()
+    return confidences

@@ -1,0 +1,262 @@
+"""Load a model and transcribe with it in a process of its own, which may crash without harm.
+
+The process takes at most the memory that is free, and ends within a time.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+import psutil
+
+from schemas.settings import AudioSettings, ModelSettings
+from serve_app.engines.errors import EngineError, cause_of
+from serve_app.system.memory import available_bytes, peak_bytes
+from serve_app.system.processes import kill_tree
+
+if TYPE_CHECKING:
+    from serve_app.audio.clip import Clip
+    from serve_app.engines.base import Engine
+
+#: Seconds that a trial may take; loading a large model from a slow disk takes minutes.
+TIMEOUT_S = 900.0
+#: Share of the free memory that a trial may take.
+_SHARE = 0.9
+_POLL_S = 0.2
+#: The speech is transcribed again and again, for so many seconds or times: the fastest pass is the
+#: one that other work on the machine held up least.
+_PASSES_S, _PASSES = 3.0, 30
+#: Seconds of each sound in which nobody speaks.
+_QUIET_S = 3.0
+#: Level of faint noise, as of a quiet room: -60 dB.
+_FAINT = 1e-3
+
+
+class TrialClip(msgspec.Struct, frozen=True):
+    """Speech for a trial.
+
+    Attributes:
+        path: absolute path of its recording.
+        offset: where it begins, in seconds.
+        duration: in seconds; None to the end of the recording.
+    """
+
+    path: str
+    offset: float = 0.0
+    duration: float | None = None
+
+
+class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen of a model in its trial.
+
+    Attributes:
+        model_class: NeMo's class, or ``package.module:Class`` of another engine.
+        parameters: how many it has; None where the engine does not say.
+        device: "cpu" or "cuda".
+        sample_rate: of the engine, in hertz.
+        import_seconds: time to import the libraries.
+        load_seconds: time to load the model after that, with the first second of noise.
+        peak_bytes: most memory that the process had at once.
+        gpu_bytes: most GPU memory of tensors; 0 without a GPU.
+        audio_seconds: length of the speech.
+        seconds: time of transcribing it, in the fastest pass; 0 without speech.
+        texts: of each clip; None where the engine gave none.
+        rejections: why it gave none, for each such clip.
+        quiet_texts: what it hears in silence and in faint noise; empty without speech.
+    """
+
+    model_class: str
+    parameters: int | None
+    device: str
+    sample_rate: int
+    import_seconds: float
+    load_seconds: float
+    peak_bytes: int
+    gpu_bytes: int = 0
+    audio_seconds: float = 0.0
+    seconds: float = 0.0
+    texts: list[str | None] = []
+    rejections: list[str] = []
+    quiet_texts: list[str] = []
+
+
+class _Job(msgspec.Struct, frozen=True):
+    settings: ModelSettings
+    speech: Sequence[TrialClip]
+
+
+def try_model(
+    settings: ModelSettings,
+    speech: Sequence[TrialClip] = (),
+    *,
+    gpu: bool = False,
+    timeout_s: float = TIMEOUT_S,
+) -> TrialReport:
+    """Try whether a model loads and transcribes. Blocks while another process does that.
+
+    Args:
+        settings: of the model.
+        speech: what it transcribes besides a second of noise.
+        gpu: whether the process sees the GPU, if there is one.
+        timeout_s: longest time.
+
+    Raises:
+        EngineError: it does not; the message says why.
+    """
+    limit = int(_SHARE * available_bytes())
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+    }
+    if not gpu:
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
+    watch = _Watch(process, limit, timeout_s)
+    try:
+        output, _ = process.communicate(msgspec.json.encode(_Job(settings, speech)))
+    finally:
+        watch.end()
+        kill_tree(process.pid)
+    if process.returncode == 0:
+        return msgspec.json.decode(output, type=TrialReport)
+    if watch.reason:
+        raise EngineError(f"its trial {watch.reason}")
+    reason = output.decode(errors="replace").strip()
+    raise EngineError(reason or f"its trial ended with exit code {process.returncode}")
+
+
+class _Watch:
+    """Ends a process that takes too much memory or time.
+
+    Attributes:
+        reason: why it was ended; empty if it was not.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], limit: int, timeout_s: float) -> None:
+        self._process = process
+        self._limit = limit
+        self._timeout_s = timeout_s
+        self._ended = threading.Event()
+        self.reason = ""
+        threading.Thread(target=self._run, name="trial", daemon=True).start()
+
+    def end(self) -> None:
+        """Stop watching."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        waited = 0.0
+        while not self._ended.wait(_POLL_S):
+            waited += _POLL_S
+            if waited > self._timeout_s:
+                self.reason = f"did not end within {self._timeout_s:g} s"
+            elif _resident(self._process.pid) > self._limit:
+                self.reason = f"took more memory than the {self._limit >> 20} MiB that are free"
+            if self.reason:
+                kill_tree(self._process.pid)
+                return
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _try(job: _Job) -> TrialReport:
+    begin = time.perf_counter()
+    from serve_app.engines.load import check_engine, import_engine, load_engine
+    from serve_app.engines.results import engine_name
+
+    import_engine(job.settings)
+    imported = time.perf_counter()
+    engine = load_engine(job.settings)
+    check_engine(engine)
+    report = TrialReport(
+        model_class=getattr(engine, "model_class", engine_name(engine)),
+        parameters=getattr(engine, "parameters", None),
+        device=engine.device,
+        sample_rate=engine.sample_rate,
+        import_seconds=round(imported - begin, 3),
+        load_seconds=round(time.perf_counter() - imported, 3),
+        peak_bytes=peak_bytes(),
+    )
+    if job.speech:
+        report = _with_speech(report, engine, job.speech)
+    return msgspec.structs.replace(report, peak_bytes=peak_bytes(), gpu_bytes=_gpu_bytes())
+
+
+def _with_speech(report: TrialReport, engine: Engine, speech: Sequence[TrialClip]) -> TrialReport:
+    import numpy as np
+
+    from schemas.requests import DEFAULT_REQUEST
+    from serve_app.audio import AudioError, AudioLoader
+    from serve_app.engines.base import Hypothesis, Rejection
+    from serve_app.engines.calling import call_isolated
+
+    loader = AudioLoader(AudioSettings(roots=["/"]))
+    rate = engine.sample_rate
+    try:
+        clips = [
+            loader.load(each.path, offset=each.offset, duration=each.duration, sample_rate=rate)
+            for each in speech
+        ]
+    except AudioError as error:
+        raise EngineError(f"the speech of the trial: {error}") from error
+
+    def hear(some: Sequence[Clip]) -> list[Hypothesis | Rejection]:
+        return call_isolated(engine, some, [DEFAULT_REQUEST] * len(some))
+
+    heard = hear(clips)  # the first pass sets things up, and is not timed
+    passes: list[float] = []
+    while sum(passes) < _PASSES_S and len(passes) < _PASSES:
+        begin = time.perf_counter()
+        heard = hear(clips)
+        passes.append(time.perf_counter() - begin)
+    noise = np.random.default_rng(0).normal(0, _FAINT, int(_QUIET_S * rate)).astype(np.float32)
+    quiet = hear([np.zeros_like(noise), noise])
+    return msgspec.structs.replace(
+        report,
+        audio_seconds=round(sum(map(len, clips)) / rate, 3),
+        seconds=round(min(passes), 6),
+        texts=[each.text if isinstance(each, Hypothesis) else None for each in heard],
+        rejections=[each.message for each in heard if isinstance(each, Rejection)],
+        quiet_texts=[each.text for each in quiet if isinstance(each, Hypothesis)],
+    )
+
+
+def _gpu_bytes() -> int:
+    torch = sys.modules.get("torch")  # not imported for an engine that does without
+    return int(torch.cuda.max_memory_allocated()) if torch and torch.cuda.is_available() else 0
+
+
+def _main() -> int:
+    output = os.dup(1)
+    os.dup2(2, 1)  # what libraries print is not the reason
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=_Job)
+    try:
+        report = _try(job)
+    except Exception as error:
+        os.write(output, cause_of(error).encode())
+        return 1
+    with os.fdopen(output, "wb") as file:
+        file.write(msgspec.json.encode(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

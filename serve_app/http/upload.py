@@ -1,0 +1,177 @@
+"""Transcribe an uploaded clip through the Router: in pieces, with retries, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec.structs import replace
+
+from schemas.manifest import ManifestRecord
+from schemas.requests import CallOptions
+from schemas.settings import HttpSettings
+from schemas.transcript import Suppressed, Transcript, Word
+from schemas.transcription_api import TranscriptionRequest
+from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
+from serve_app.audio.voice_activity import FRAME_S
+from serve_app.engines.splitting import split_at_silences
+from serve_app.http.errors import record_error
+from serve_app.http.retries import PatientRouter, is_outage
+from serve_app.http.written_words import written_words
+
+#: Pieces in one call of the Router, and concurrent calls for one file.
+_PIECES, _CALLS = 8, 4
+
+
+@dataclass(frozen=True)
+class UploadPart:
+    """A piece of a file with its transcript.
+
+    Attributes:
+        start: in seconds from the start of the file.
+        end: in seconds from the start of the file.
+        transcript: of the piece; its times are from the start of the piece.
+        words: as the text has them, with times from the start of the file; None where the model
+            gives no times.
+    """
+
+    start: float
+    end: float
+    transcript: Transcript
+    words: list[Word] | None
+
+    @property
+    def text(self) -> str:
+        """The text of the transcript."""
+        return self.transcript.pred_text
+
+
+async def transcribe(
+    router: PatientRouter,
+    recording: Recording,
+    request: TranscriptionRequest,
+    target: str | None,
+    request_id: str,
+    settings: HttpSettings,
+) -> AsyncGenerator[UploadPart, None]:
+    """Yield the pieces of an upload with their transcripts, in order, each as soon as it is ready.
+
+    Args:
+        router: the Router.
+        recording: the upload at `SAMPLE_RATE`.
+        request: the parameters of the request.
+        target: the model or plan to use; None for the rules.
+        request_id: prefix of the pieces' record IDs.
+        settings: the section `http` of the settings.
+
+    Raises:
+        ApiError: a piece cannot be transcribed.
+    """
+    clip = recording.clip
+    options = CallOptions(
+        target=target,
+        words=True,
+        interactive=True,
+        max_no_speech_prob=settings.max_no_speech_prob,
+    )
+    spans = list(split_at_silences(clip, SAMPLE_RATE, settings.piece_seconds))
+    slots = asyncio.Semaphore(_CALLS)
+
+    async def call(first: int) -> list[UploadPart]:
+        part = spans[first : first + _PIECES]
+        records = [
+            _record(f"{request_id}-{first + number}", request) for number in range(len(part))
+        ]
+        clips = [clip[begin:end] for begin, end in part]
+        async with slots:
+            found = await _transcribe_all(router, records, options, clips)
+        return [
+            _piece(span, each, recording.measures) for span, each in zip(part, found, strict=True)
+        ]
+
+    calls = [asyncio.create_task(call(first)) for first in range(0, len(spans), _PIECES)]
+    try:
+        for each in calls:
+            for piece in await each:
+                yield piece
+    finally:
+        for each in calls:
+            each.cancel()
+
+
+def _record(name: str, request: TranscriptionRequest) -> ManifestRecord:
+    return ManifestRecord(
+        id=name,
+        audio_filepath="upload",
+        lang=request.language,
+        phrases=list(request.phrases) or None,
+    )
+
+
+async def _transcribe_all(
+    router: PatientRouter, records: list[ManifestRecord], options: CallOptions, clips: list[Clip]
+) -> list[Transcript]:
+    """Transcribe every record; failures of the service are retried, see `PatientRouter`.
+
+    Raises:
+        ApiError: a record is at fault, or the service is down for too long.
+    """
+    found = []
+    faults = []
+    for result in await router.transcribe(records, options, clips, together=True):
+        if isinstance(result, Transcript):
+            found.append(result)
+        else:
+            faults.append(result)
+    if faults:  # the one at fault, rather than one that was not tried again because of it
+        raise record_error(min(faults, key=is_outage))
+    return found
+
+
+def _piece(
+    span: tuple[int, int], transcript: Transcript, measures: Mapping[str, float]
+) -> UploadPart:
+    """A piece with its words and the `measures` that only the decoder of the upload knows."""
+    start, end = (each / SAMPLE_RATE for each in span)
+    words = transcript.words
+    if words is not None:
+        if transcript.heard_text is not None:
+            words = written_words(words, transcript.pred_text)
+        words = [
+            replace(word, start=round(word.start + start, 3), end=round(word.end + start, 3))
+            for word in words
+        ]
+    more = {name.removeprefix("audio."): each for name, each in measures.items()}
+    transcript = replace(transcript, audio_measures=transcript.audio_measures | more)
+    return UploadPart(round(start, 3), round(end, 3), transcript, words)
+
+
+def join_texts(pieces: Sequence[UploadPart]) -> str:
+    """The whole text of `pieces`."""
+    return " ".join(each.text for each in pieces if each.text)
+
+
+def suppressed(pieces: Sequence[UploadPart]) -> list[Suppressed] | None:
+    """What was left out because nobody speaks there, with times from the start of the file."""
+    return [
+        replace(
+            each, start=round(each.start + piece.start, 3), end=round(each.end + piece.start, 3)
+        )
+        for piece in pieces
+        for each in piece.transcript.suppressed or ()
+    ] or None
+
+
+def no_speech_probability(probabilities: Clip, start: float, end: float) -> float:
+    """One minus the mean probability of speech between two times.
+
+    Args:
+        probabilities: of speech, one per frame of `FRAME_S` seconds.
+        start: in seconds.
+        end: in seconds.
+    """
+    some = probabilities[int(start / FRAME_S) : max(math.ceil(end / FRAME_S), 1)]
+    return round(1 - float(np.mean(some)), 4) if len(some) else 1.0

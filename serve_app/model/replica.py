@@ -1,0 +1,98 @@
+"""The replica class of a model's deployment: the version that serves, and the change to the next.
+
+It does not depend on Ray; `serve_app.cluster.deployments` makes it a deployment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from schemas.requests import ClipRequest
+from schemas.settings import ModelSettings, RegistrySettings
+from serve_app.audio.clip import Clip
+from serve_app.model.callers import Callers
+from serve_app.model.protocol import ModelInfo, Reply
+from serve_app.model.swap import Swapper
+from serve_app.registry.source import VersionSource
+
+
+class DomainModel:
+    """Transcribes clips. Concurrent calls share batches.
+
+    Args:
+        name: of the model in the settings.
+        settings: of this model.
+        health_timeout_s: longest time without a finished batch, while there is work, before the
+            replica counts as unhealthy.
+        registry: where versions are, for a model that is named by `model`.
+        app: the Serve application of the replica; empty outside of Serve.
+    """
+
+    # Serve awaits it, so that the replica can answer Serve while the engine loads.
+    async def __init__(  # type: ignore[misc]
+        self,
+        name: str,
+        settings: ModelSettings,
+        health_timeout_s: float,
+        registry: RegistrySettings | None = None,
+        app: str = "",
+    ) -> None:
+        from serve_app.system.ray_adapter import Turn, ended, use_replica_log  # with Ray
+
+        use_replica_log()
+        self._callers = Callers(ended)
+        self._health_timeout_s = health_timeout_s
+        self._following: asyncio.Task[None] | None = None
+        source = VersionSource(settings, registry)
+        turn = Turn(f"{app}:{name}") if app else None
+        self._swapper = Swapper(name, source, turn)
+        await self._swapper.start()
+        if source.registered:
+            poll_s = (registry or RegistrySettings()).poll_s
+            self._following = asyncio.create_task(self._swapper.follow(poll_s))
+
+    async def transcribe(
+        self,
+        clips: Sequence[Clip],
+        sample_rate: int,
+        requests: Sequence[ClipRequest] = (),
+        caller: str | None = None,
+    ) -> Reply:
+        """One outcome per clip, in order, all of one version.
+
+        Args:
+            clips: mono float32 audio; may be read-only.
+            sample_rate: of the clips, in hertz.
+            requests: one per clip; empty for the defaults.
+            caller: the process that calls, see `Callers`.
+
+        Raises:
+            QueueFullError: too many clips are waiting.
+            EngineBrokenError: the engine broke; this replica will be replaced.
+        """
+        serving = await self._swapper.serving()
+        with self._callers.call_of(caller):
+            return await serving.transcribe(clips, sample_rate, requests)
+
+    async def info(self) -> ModelInfo:
+        """Describe what the replica serves."""
+        refused, current = self._swapper.refused, self._swapper.current
+        return msgspec.structs.replace(current.info, refused=refused, waiting=current.waiting)
+
+    def check_health(self) -> None:
+        """Check the engine; Serve replaces the replica after three failures in a row.
+
+        Raises:
+            EngineBrokenError: the engine's thread has ended, the engine failed on the built-in
+                clip, or no batch finishes although there is work.
+        """
+        self._swapper.current.check(self._health_timeout_s)
+
+    def __del__(self) -> None:
+        """Close the batcher; Serve calls this when the replica's calls are done."""
+        if self._following is not None:
+            self._following.cancel()
+        self._swapper.close()

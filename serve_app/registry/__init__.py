@@ -1,0 +1,1 @@
+"""Versions of models: their folders and their cards."""

@@ -1,0 +1,128 @@
+"""Aliases: names for versions that change, each with its whole history.
+
+``aliases/NAME/ALIAS/000017.json`` is the 17th move of an alias. A move is a new file, created only
+if nobody has created it before; the one with the highest number counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+
+from schemas.model_card import AliasMove
+from serve_app.registry.errors import ConflictError, UnknownModelError
+from serve_app.registry.provenance import now
+from serve_app.registry.store import Store
+
+_FOLDER = "aliases"
+
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """A move of an alias, with its place in the history.
+
+    Attributes:
+        number: of the move, from 1.
+        move: what was recorded.
+    """
+
+    number: int
+    move: AliasMove
+
+
+def names(store: Store, name: str) -> list[str]:
+    """The aliases of a model, in order."""
+    return sorted({key.split("/")[2] for key in store.keys(f"{_FOLDER}/{name}")})
+
+
+def history(store: Store, name: str, alias: str) -> list[Moved]:
+    """All moves of an alias, the first one first; empty for an unknown one."""
+    return [
+        Moved(number=number, move=_read(store, name, alias, number))
+        for number in _numbers(store, name, alias)
+    ]
+
+
+def last(store: Store, name: str, alias: str) -> Moved | None:
+    """The last move of an alias, which counts; None for an unknown one."""
+    numbers = _numbers(store, name, alias)
+    if not numbers:
+        return None
+    return Moved(number=numbers[-1], move=_read(store, name, alias, numbers[-1]))
+
+
+def promote(store: Store, name: str, alias: str, version: str, *, why: str, by: str) -> Moved:
+    """Let an alias name a version; where others move it too, one after the other."""
+    number = max(_numbers(store, name, alias), default=0)
+    while True:
+        number += 1
+        with contextlib.suppress(FileExistsError):
+            return _move(store, name, alias, number, version=version, why=why, by=by)
+
+
+def rollback(store: Store, name: str, alias: str, to: Moved, *, why: str, by: str) -> Moved:
+    """Take the last move back.
+
+    Args:
+        store: that has the alias.
+        name: of the model.
+        alias: of the model.
+        to: what is left then, from `before`.
+        why: the reason.
+        by: who does it.
+
+    Raises:
+        ConflictError: somebody else has moved the alias since `before` was called.
+    """
+    try:
+        return _move(
+            store, name, alias, to.number + 1, version=to.move.version, why=why, by=by, back=True
+        )
+    except FileExistsError:
+        raise ConflictError(
+            f"{name}@{alias} has been moved by somebody else at this moment; look at its history"
+        ) from None
+
+
+def before(store: Store, name: str, alias: str) -> Moved:
+    """The move that counts when the last one is taken back, with the number of the last one.
+
+    Raises:
+        UnknownModelError: there is none.
+    """
+    moves = history(store, name, alias)
+    left = standing(moves)[:-1]
+    if not left:
+        raise UnknownModelError(f"{name}@{alias} has named no other version before")
+    return Moved(number=moves[-1].number, move=left[-1])
+
+
+def standing(moves: list[Moved]) -> list[AliasMove]:
+    """The moves that have not been taken back, the one that counts now last."""
+    stack: list[AliasMove] = []
+    for each in moves:
+        if each.move.back:
+            stack.pop()
+        else:
+            stack.append(each.move)
+    return stack
+
+
+def _numbers(store: Store, name: str, alias: str) -> list[int]:
+    folder = f"{_FOLDER}/{name}/{alias}"
+    stems = [key.rpartition("/")[2].removesuffix(".json") for key in store.keys(folder)]
+    return sorted(int(stem) for stem in stems if stem.isdecimal())
+
+
+def _read(store: Store, name: str, alias: str, number: int) -> AliasMove:
+    return msgspec.json.decode(store.read(_key(name, alias, number)), type=AliasMove)
+
+
+def _move(store: Store, name: str, alias: str, number: int, **move: object) -> Moved:
+    made = AliasMove(at=now(), **move)  # type: ignore[arg-type]
+    store.create(_key(name, alias, number), msgspec.json.encode(made) + b"\n")
+    return Moved(number=number, move=made)
+
+
+def _key(name: str, alias: str, number: int) -> str:
+    return f"{_FOLDER}/{name}/{alias}/{number:06}.json"

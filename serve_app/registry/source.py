@@ -1,0 +1,155 @@
+"""Which version of a model its settings name, and where its files are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from schemas.model_card import MODEL_FILE, ModelCard
+from schemas.model_reference import parse_reference
+from schemas.settings import ModelSettings, RegistrySettings, Settings
+from serve_app.registry.errors import RegistryFaultError, UnknownModelError
+from serve_app.registry.holds import Lease
+from serve_app.registry.local_copy import local_folder, version_faults
+from serve_app.registry.registry import Registry
+from serve_app.registry.store import open_store
+from serve_app.registry.versions import version_number
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that can be loaded.
+
+    Attributes:
+        number: of the version; empty for a model outside of a registry.
+        place: where it is named: two places that name the same number differ, if the alias has
+            been moved in between.
+        bytes: size of its files; 0 if unknown.
+        settings: of the model, with `path` and `sha256` of this version.
+    """
+
+    number: str
+    place: str
+    bytes: int
+    settings: ModelSettings
+
+
+def fixed_version(model: ModelSettings) -> str | None:
+    """The number of the version that a model always serves; None where it has none, or may change.
+
+    That of the folder in its path, or of the reference.
+    """
+    if model.model is not None:
+        reference = parse_reference(model.model)
+        return None if reference.moves else reference.version
+    number = version_number(Path(model.path).parent) if model.path is not None else None
+    return None if number is None else str(number)
+
+
+class VersionSource:
+    """Finds the version that the settings of a model name now. Its methods block.
+
+    Args:
+        settings: of the model.
+        registry: where a `model` is found.
+
+    Attributes:
+        registered: whether the settings name a `model`.
+        moves: whether that may name another version later.
+    """
+
+    def __init__(self, settings: ModelSettings, registry: RegistrySettings | None) -> None:
+        self._settings = settings
+        self._reference = parse_reference(settings.model) if settings.model else None
+        self._settings_of_registry = registry or RegistrySettings()
+        self.registered = self._reference is not None
+        self.moves = self._reference is not None and self._reference.moves
+
+    def __str__(self) -> str:
+        return self._settings.source
+
+    def place(self) -> str:
+        """What the reference names now; it changes whenever an alias is moved.
+
+        Raises:
+            UnknownModelError: it names nothing.
+            OSError: the registry cannot be read.
+        """
+        if self._reference is None:
+            return ""
+        return self._registry().place(self._reference)
+
+    def card(self) -> ModelCard:
+        """The card of the version that a `model` names now.
+
+        Raises:
+            UnknownModelError: it names nothing.
+            RegistryFaultError: its card cannot be read.
+            OSError: the registry cannot be read.
+        """
+        if self._reference is None:
+            raise ValueError(f"{self} is not the name of a registered model")
+        return self._registry().resolve(self._reference)
+
+    def find(self) -> Version:
+        """The version that is named now; its files are copied to this machine if they must be.
+
+        Raises:
+            UnknownModelError: it names nothing.
+            RegistryFaultError: the version is damaged, or of another engine.
+            OSError: the registry cannot be read, or the copy cannot be written.
+        """
+        settings = self._settings
+        if self._reference is None:
+            number = fixed_version(settings) or ""
+            return Version(number=number, place="", bytes=0, settings=settings)
+        registry = self._registry()
+        place = registry.place(self._reference)
+        card = self.card()
+        if card.engine != settings.engine:
+            raise RegistryFaultError(
+                f"{card.name}:{card.version} is a model of the engine {card.engine}, not of "
+                f"{settings.engine}"
+            )
+        cache = self._settings_of_registry.cache
+        folder = local_folder(registry.store, card, Path(cache) if cache else None)
+        nemo = MODEL_FILE in card.files
+        if not nemo and (found := version_faults(registry.store, card)):
+            raise RegistryFaultError(f"{card.name}:{card.version}: {found[0]}")
+        found_settings = msgspec.structs.replace(
+            settings,
+            model=None,
+            path=str(folder / MODEL_FILE if nemo else folder),
+            sha256=card.sha256 if nemo else None,  # checked while it is unpacked
+        )
+        size = sum(each.bytes for each in card.files.values())
+        return Version(number=card.version, place=place, bytes=size, settings=found_settings)
+
+    def lease(self, version: Version) -> Lease | None:
+        """A lease on a version of the registry, which is to be renewed while it is served."""
+        if self._reference is None:
+            return None
+        return Lease(self._registry().store, f"{self._reference.name}/{version.number}")
+
+    def _registry(self) -> Registry:
+        return Registry(open_store(self._settings_of_registry.url))
+
+
+def pinned(settings: Settings) -> Settings:
+    """The settings with each registered model as the file of the version that it names now.
+
+    Raises:
+        ValueError: one names none, or a version that is damaged or for another engine; the message
+            says which.
+        OSError: the registry cannot be read, or a copy cannot be written.
+    """
+    if not any(model.model for model in settings.models.values()):
+        return settings
+    models = dict(settings.models)
+    for name, model in models.items():
+        if model.model is not None:
+            try:
+                models[name] = VersionSource(model, settings.registry).find().settings
+            except (UnknownModelError, RegistryFaultError) as error:
+                raise ValueError(f"models.{name}.model: {error}") from error
+    return msgspec.structs.replace(settings, models=models)

@@ -1,0 +1,1 @@
+"""Rollouts: is a candidate better or worse than the version that serves?"""

@@ -1,0 +1,1 @@
+"""The Router: transcribes lists of records by rules, plans and models."""

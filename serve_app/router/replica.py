@@ -1,0 +1,120 @@
+"""The replica class of the Router deployment.
+
+It does not depend on Ray; `serve_app.cluster.deployments` makes it a deployment. The work is done
+by `serve_app.router.transcriber`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from schemas.failures import ErrorCode, RecordError
+from schemas.manifest import ManifestRecord
+from schemas.requests import DEFAULT_OPTIONS, CallOptions
+from schemas.settings import Settings, settings_digest
+from serve_app.audio import AudioLoader
+from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
+from serve_app.model.callers import Callers
+from serve_app.model.client import ModelClient
+from serve_app.model.missing import MissingModels
+from serve_app.model.protocol import ModelError, ModelInfo
+from serve_app.router.protocol import Identity
+from serve_app.router.results import Result
+from serve_app.router.transcriber import Transcriber
+from serve_app.routing.calibration import read_calibration
+from serve_app.system.memory import return_large_blocks
+from serve_app.system.ray_adapter import ended, use_replica_log
+
+#: Longest wait for what a model says of itself, in seconds.
+_INFO_S = 5.0
+
+
+class Router:
+    """Transcribes lists of records, with the models of a Serve application.
+
+    Args:
+        settings: the whole file.
+        models: Serve handles of the DomainModel deployments, by the models' names.
+    """
+
+    def __init__(self, settings: Settings, models: Mapping[str, Any]) -> None:
+        use_replica_log()
+        return_large_blocks()
+        self._callers = Callers(ended)
+        self._identity = Identity(settings=settings_digest(settings), models=tuple(settings.models))
+        timeout_s = settings.routing.timeout_s
+        self._optional = {name for name, model in settings.models.items() if not model.required}
+        missing = MissingModels(settings.serve.app, self._optional) if self._optional else None
+        self._models = {
+            name: ModelClient(name, handle, timeout_s, missing) for name, handle in models.items()
+        }
+        self._loader = AudioLoader(settings.audio)
+        path = settings.routing.calibration
+        self._transcriber = Transcriber(
+            settings,
+            self._models,
+            self._load,
+            calibration=read_calibration(Path(path)) if path else None,
+        )
+
+    async def transcribe(
+        self,
+        records: list[ManifestRecord],
+        options: CallOptions = DEFAULT_OPTIONS,
+        clips: list[Clip] | None = None,
+    ) -> list[Result]:
+        """One `Transcript` or `RecordError` per record, in order. Does not raise for a record.
+
+        Args:
+            records: the records.
+            options: of the call.
+            clips: the records' audio, mono float32 at `SAMPLE_RATE`, if no files are to be read.
+        """
+        if options.settings not in (None, self._identity.settings):
+            reason = "the application now runs with other settings than its caller"
+            return [
+                RecordError(id=record.id, code=ErrorCode.OTHER_SETTINGS, message=reason)
+                for record in records
+            ]
+        with self._callers.call_of(options.caller):
+            return await self._transcriber.transcribe(records, clips=clips, options=options)
+
+    async def identity(self) -> Identity:
+        """Say what this Router serves."""
+        return self._identity
+
+    async def probe(self, timeout_s: float) -> dict[str, bool | None]:
+        """Whether each model answers half a second of silence within `timeout_s` seconds.
+
+        None for one that does not and is not required.
+        """
+        answers = await self._transcriber.probe(timeout_s)
+        return {
+            name: None if not answered and name in self._optional else answered
+            for name, answered in answers.items()
+        }
+
+    async def info(self) -> dict[str, ModelInfo]:
+        """Describe what each model serves, by name, without those that do not answer soon."""
+
+        async def ask(model: ModelClient) -> ModelInfo | None:
+            try:
+                async with asyncio.timeout(_INFO_S):
+                    return await model.info()
+            except (ModelError, TimeoutError):
+                return None
+
+        answers = await asyncio.gather(*map(ask, self._models.values()))
+        pairs = zip(self._models, answers, strict=True)
+        return {name: info for name, info in pairs if info is not None}
+
+    def _load(self, record: ManifestRecord) -> Recording:
+        return self._loader.read(
+            record.audio_filepath,
+            offset=record.offset,
+            duration=record.duration,
+            sample_rate=SAMPLE_RATE,
+        )

@@ -1,0 +1,1 @@
+"""Choose the models for a record, and combine their hypotheses."""

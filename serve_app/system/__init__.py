@@ -1,0 +1,1 @@
+"""Helpers around the operating system and Ray: files, processes, logs, environment."""

@@ -1,0 +1,336 @@
+"""Ray, imported with the right environment; all uses of its private interfaces are here.
+
+Ray reads environment variables when it is imported, so every module must import it from here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from serve_app.system import ray_environment
+from serve_app.system.deaths import DIED, OUT_OF_MEMORY, Death
+from serve_app.system.logs import PACKAGES
+
+ray_environment.apply()
+
+# isort: split
+
+import ray
+import ray._private.node
+import ray._private.services
+import ray._private.state
+import ray._private.utils
+import ray._private.worker
+import ray.exceptions
+import ray.experimental.internal_kv as internal_kv
+import ray.serve.exceptions
+from ray import serve
+from ray._private.authentication import authentication_token_setup
+
+# What they say of themselves is not for the users of our commands: the one that the token is used,
+# which is what is asked of it here; Serve that a client of it has started.
+logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
+logging.getLogger("ray.serve").setLevel(logging.WARNING)
+# Prints what Ray publishes of dead workers, which names none of our parts; see `deaths`.
+ray._private.worker.listen_error_messages = lambda worker, threads_stopped: None
+
+__all__ = [
+    "FOLDER",
+    "Node",
+    "Turn",
+    "claim",
+    "dead_processes",
+    "death_of",
+    "deaths",
+    "delete_note",
+    "ended",
+    "head_node",
+    "log_folder",
+    "method_by_reference",
+    "notes",
+    "object_ref",
+    "own_name",
+    "own_sigterm",
+    "proxy_address",
+    "put_note",
+    "ray",
+    "send_token",
+    "serve",
+    "shortage_of",
+    "use_replica_log",
+    "use_separate_loop",
+]
+
+if TYPE_CHECKING:
+
+    class Node:
+        """A node of a cluster, as `ray.init` starts it: the methods that subclasses override."""
+
+        def __init__(self, ray_params: Any, **options: Any) -> None:
+            """Start the processes of the node."""
+
+        def start_api_server(self, **options: Any) -> None:
+            """Start the API server and the dashboard."""
+
+        def start_monitor(self) -> None:
+            """Start the autoscaler."""
+
+        def start_log_monitor(self) -> None:
+            """Start the log tailer."""
+
+else:
+    Node = ray._private.node.Node
+
+
+@contextmanager
+def head_node(node: type) -> Iterator[None]:
+    """Within the block, `ray.init` uses the class `node`, a subclass of `Node`, for the head.
+
+    Its processes get a session of their own: a signal to the process group of this process, as
+    from a terminal or a supervisor, must not end them before their applications.
+    """
+    start = ray._private.services.ConsolePopen
+    ray._private.node.Node = node
+    ray._private.services.ConsolePopen = partial(start, start_new_session=True)
+    try:
+        yield
+    finally:
+        ray._private.node.Node = Node
+        ray._private.services.ConsolePopen = start
+
+
+#: Where Ray's programs are.
+FOLDER = os.path.dirname(ray.__file__)
+
+
+def dead_processes() -> list[str]:
+    """Ray's processes of the cluster that this process started which have ended by themselves.
+
+    Empty if it started none. Cheap.
+    """
+    node = ray._private.worker._global_node
+    return [kind for kind, _ in node.dead_processes()] if node is not None else []
+
+
+def death_of(error: BaseException) -> str | None:
+    """How the replica of a call died, where `error` is what the call raised because of that.
+
+    None for other errors. Ray has an error of its own for what its memory monitor kills, which is
+    not always what took the memory.
+    """
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return OUT_OF_MEMORY
+    if isinstance(error, ray.exceptions.ActorDiedError):
+        return DIED
+    return None
+
+
+def shortage_of(error: BaseException) -> str | None:
+    """What ran out, where `error` means that Ray cannot pass arguments or results on."""
+    if isinstance(error, ray.exceptions.OutOfDiskError):
+        return "the shared memory of Ray and the disk of its folder are full"
+    if isinstance(error, ray.exceptions.ObjectStoreFullError):
+        return "the shared memory of Ray is full"
+    return None
+
+
+def deaths() -> dict[str, Death]:
+    """The replicas on the cluster that ended and were not told to, by Ray's ids of them. Blocks."""
+    found = {}
+    for actor, info in ray._private.state.actors(actor_state_name="DEAD").items():
+        cause, context = info["DeathCause"], info["DeathCause"].actor_died_error_context
+        out_of_memory = cause.HasField("oom_context")
+        unexpected = out_of_memory or context.reason == context.WORKER_DIED
+        if unexpected and info["Name"].startswith(_REPLICA):
+            *app, deployment, _ = info["Name"].removeprefix(_REPLICA).split("#")
+            found[actor] = Death("".join(app), deployment, out_of_memory)
+    return found
+
+
+#: Before the application, the deployment and an id of its own in the name of a replica's actor.
+_REPLICA = "SERVE_REPLICA::"
+
+
+def proxy_address() -> tuple[str, int]:
+    """Where Serve's proxy of the connected cluster listens. Blocks."""
+    config = serve.context._get_global_client().http_config
+    return config.host, config.port
+
+
+def log_folder() -> str:
+    """Where the replicas on this machine write their logs, on the connected cluster."""
+    return os.path.join(ray._private.worker._global_node.get_logs_dir_path(), "serve")
+
+
+def own_name() -> str | None:
+    """What `ended` knows this process by: the actor that it is, or else its connection to Ray.
+
+    None without a connection.
+    """
+    if not ray.is_initialized():
+        return None
+    context = ray.get_runtime_context()
+    actor = context.get_actor_id()
+    return f"actor {actor}" if actor is not None else f"job {context.get_job_id()}"
+
+
+def ended(names: Collection[str]) -> set[str]:
+    """Those of the processes that have ended, by their `own_name`, however they did. Blocks."""
+    jobs = {f"job {job['JobID']}" for job in ray._private.state.jobs() if job["IsDead"]}
+    return {name for name in names if name in jobs or _is_dead_actor(name)}
+
+
+def _is_dead_actor(name: str) -> bool:
+    kind, _, actor = name.partition(" ")
+    return kind == "actor" and ray._private.state.actors(actor).get("State") == "DEAD"
+
+
+def claim(app: str) -> bool:
+    """Become the owner of a Serve application, unless another process that lives is.
+
+    Ray knows of every process that is connected to a cluster whether it lives, also where it was
+    killed or runs on another machine.
+
+    Args:
+        app: name of the application.
+
+    Returns:
+        Whether this process is the owner.
+    """
+    key, me = f"chorus-owner:{app}", ray.get_runtime_context().get_job_id()
+    owner = (internal_kv._internal_kv_get(key) or b"").decode()
+    jobs = {job["JobID"] for job in ray._private.state.jobs() if not job["IsDead"]}
+    if owner != me and owner in jobs:
+        return False
+    internal_kv._internal_kv_put(key, me)
+    return True
+
+
+class Turn:
+    """What only one process on the cluster does at a time; one that has ended does it no more.
+
+    Args:
+        name: of what is done.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._key = f"chorus-turn:{name}"
+
+    def take(self) -> bool:
+        """Begin, unless another process does it. Blocks for a moment."""
+        me = own_name() or ""
+        if not internal_kv._internal_kv_put(self._key, me, overwrite=False):
+            return True
+        owner = (internal_kv._internal_kv_get(self._key) or b"").decode()
+        if owner and ended([owner]):
+            internal_kv._internal_kv_put(self._key, me)
+            owner = (internal_kv._internal_kv_get(self._key) or b"").decode()
+        return owner == me
+
+    def end(self) -> None:
+        """Let others begin. Blocks for a moment."""
+        internal_kv._internal_kv_del(self._key)
+
+
+def put_note(group: str, name: str, text: str) -> None:
+    """Leave a short text that every process on the cluster can read, until it is deleted. Blocks.
+
+    Args:
+        group: what the text is about.
+        name: within the group.
+        text: replaces an earlier one.
+    """
+    internal_kv._internal_kv_put(f"chorus-note:{group}:{name}", text)
+
+
+def delete_note(group: str, name: str) -> None:
+    """Take back what `put_note` left, if it is there. Blocks."""
+    internal_kv._internal_kv_del(f"chorus-note:{group}:{name}")
+
+
+def notes(group: str) -> dict[str, str]:
+    """The texts that were left in a group, by name. Blocks."""
+    prefix = f"chorus-note:{group}:"
+    found = {
+        key.decode().removeprefix(prefix): internal_kv._internal_kv_get(key)
+        for key in internal_kv._internal_kv_list(prefix)
+    }
+    return {name: text.decode() for name, text in sorted(found.items()) if text is not None}
+
+
+@contextmanager
+def own_sigterm() -> Iterator[None]:
+    """Within the block and after it, `ray.init` leaves a handler of SIGTERM in its place.
+
+    Ray's own exits with 15, and its C++ part prints the stacks of the process before. Where the
+    process has no handler, Ray's is set: it ends the cluster.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    of_ray = ray._private.utils.set_sigterm_handler
+    ray._private.utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        ray._private.utils.set_sigterm_handler = of_ray
+        signal.signal(signal.SIGTERM, handler)  # in place of that of the C++ part
+
+
+def method_by_reference(handle: Any, method: str) -> Any:
+    """A method of a deployment whose arguments and results pass through the shared object store.
+
+    The alternative, gRPC, limits the size of messages and does not distinguish a dead replica from
+    an unreachable one.
+
+    Args:
+        handle: of the deployment.
+        method: its name.
+    """
+    return handle.options(method_name=method, _by_reference=True)
+
+
+async def object_ref(response: Any) -> Any:
+    """The object reference of a response, as soon as a replica has accepted the call.
+
+    Awaiting the response itself does not distinguish waiting for a replica from waiting for its
+    answer.
+    """
+    return await response._to_object_ref()
+
+
+def use_separate_loop(handle: Any) -> None:
+    """Bind a new handle to an event loop of its own instead of the caller's.
+
+    Serve caches handles per process: one that is bound to the caller's event loop could not be used
+    on another loop, and its late callbacks would find a closed one.
+    """
+    if not handle.is_initialized:
+        handle._init(_run_router_in_separate_loop=True)
+
+
+def send_token() -> None:
+    """Authenticate with ~/.ray/auth_token; Ray itself does so for the address "auto" only."""
+    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
+def use_replica_log() -> None:
+    """Send this project's messages to the log file of the Serve replica that this process is.
+
+    Elsewhere it does nothing. Without it they go to standard error, from where Serve takes them at
+    a level that is not logged.
+    """
+    try:
+        serve.get_replica_context()
+    except ray.serve.exceptions.RayServeException:
+        return
+    for package in PACKAGES:
+        logging.getLogger(package).parent = logging.getLogger("ray.serve")

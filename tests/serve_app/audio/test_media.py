@@ -1,0 +1,53 @@
+"""The limits of the decoder itself, without a worker process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import pytest
+
+from schemas.failures import ErrorCode
+from schemas.settings import AudioSettings
+from serve_app.audio import AudioError, ffmpeg, media
+from serve_app.audio.clip import Clip
+from tests.serve_app.audio.media_files import encode
+from tests.serve_app.audio.sounds import sweep
+
+LIMITS = AudioSettings(roots=["/"], max_seconds=20)
+
+
+@pytest.mark.parametrize("limit", [{"max_channels": 1}, {"max_sample_rate": 44_100}])
+def test_limits_on_the_audio(tmp_path: Path, limit: dict[str, int]) -> None:
+    path = encode(tmp_path / "clip", sweep(1, 48_000, 2), "mp4", "aac", layout="stereo")
+    limits = AudioSettings(roots=["/"], **limit)
+    with path.open("rb") as file, pytest.raises(AudioError) as caught:
+        media.decode_media(file.fileno(), sample_rate=16_000, limits=limits)
+    assert caught.value.code is ErrorCode.AUDIO_UNSUPPORTED
+
+
+def test_decoding_stops_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = encode(tmp_path / "clip", sweep(30, 16_000), "mov", "pcm_s16le", rate=16_000)
+    samples = 0
+    channels_of = ffmpeg._channels
+
+    def count(frame: av.AudioFrame) -> list[Clip]:
+        nonlocal samples
+        samples += frame.samples
+        return channels_of(frame)
+
+    monkeypatch.setattr(ffmpeg, "_channels", count)
+    with path.open("rb") as file, pytest.raises(AudioError) as caught:
+        media.decode_media(file.fileno(), sample_rate=16_000, limits=LIMITS)
+    assert caught.value.code is ErrorCode.AUDIO_TOO_LONG
+    assert samples <= 20 * 16_000
+
+
+@pytest.mark.parametrize(("container", "codec"), [("mp4", "aac"), ("webm", "libopus")])
+def test_packets_are_counted_not_the_file(tmp_path: Path, container: str, codec: str) -> None:
+    """An index can name the same bytes many times."""
+    path = encode(tmp_path / "clip", sweep(2, 48_000), container, codec)
+    limits = AudioSettings(roots=["/"], max_bytes=5_000)
+    with path.open("rb") as file, pytest.raises(AudioError) as caught:
+        media.decode_media(file.fileno(), sample_rate=16_000, limits=limits)
+    assert caught.value.code is ErrorCode.AUDIO_TOO_LARGE

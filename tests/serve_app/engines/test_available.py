@@ -1,0 +1,87 @@
+"""Engines and pretrained models that cannot be are found without loading one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from schemas.requests import ClipRequest
+from schemas.settings import ModelSettings
+from serve_app.audio.clip import Clip
+from serve_app.engines.available import engine_class, engine_faults, pretrained_faults
+from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo.pretrained import pretrained_fault
+
+
+class Echo:
+    def transcribe(self, clips: Sequence[Clip], requests: Sequence[ClipRequest]) -> list[str]:
+        return []
+
+
+class Forgetful:
+    def transcribe(self, clips: Sequence[Clip]) -> list[str]:
+        return []
+
+
+class Mute: ...
+
+
+def make_echo(settings: ModelSettings) -> Echo:
+    return Echo()
+
+
+@pytest.mark.parametrize("name", ["Echo", "make_echo"])
+def test_a_class_or_a_function_makes_an_engine(name: str) -> None:
+    assert engine_class(f"{__name__}:{name}") is globals()[name]
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("absent.part:Echo", "there is no module absent; put it on the Python path"),
+        (f"{__name__}.part:Echo", "there is no module"),
+        (f"{__name__}:Ehco", r"has no class `Ehco`; did you mean `Echo`\?"),
+        (f"{__name__}:Forgetful", "`transcribe` takes no requests"),
+        (f"{__name__}:Mute", "has no `transcribe`"),
+    ],
+)
+def test_an_engine_that_cannot_be_is_a_fault_of_its_model(engine: str, said: str) -> None:
+    with pytest.raises(EngineError, match=said):
+        engine_class(engine)
+    models = {"good": ModelSettings(engine=f"{__name__}:Echo"), "bad": ModelSettings(engine=engine)}
+    ((key, reason),) = engine_faults(models)
+    assert key == "models.bad.engine"
+    assert engine in reason
+
+
+def test_a_module_that_fails_says_why_and_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing_engine.py").write_text("import json\nimport no_such_dependency\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(EngineError, match=r"no_such_dependency.*:2 in failing_engine\.py"):
+        engine_class("failing_engine:Echo")
+
+
+def test_an_engine_error_is_one_line_whatever_it_quotes() -> None:
+    assert str(EngineError("not found.\n  Check the list\n")) == "not found. Check the list"
+
+
+@pytest.mark.parametrize("name", ["nvidia/parakeet tdt", "/x", "nvidia/", "a/b/c", "../a"])
+def test_a_name_that_hugging_face_cannot_have(name: str) -> None:
+    assert "OWNER/MODEL" in (pretrained_fault(name) or "")
+    assert pretrained_fault("nvidia/parakeet-tdt-0.6b-v2") is None
+
+
+@pytest.mark.nemo
+def test_a_name_that_nemo_does_not_know_has_its_nearest() -> None:
+    models = {
+        "good": ModelSettings(pretrained="stt_en_conformer_ctc_small"),
+        "bad": ModelSettings(pretrained="stt_en_conformr_ctc_small"),
+        "own": ModelSettings(engine="a:B", pretrained="anything"),
+    }
+    ((key, reason),) = pretrained_faults(models)
+    assert key == "models.bad.pretrained"
+    assert "did you mean `stt_en_conformer_ctc_small`?" in reason

@@ -1,0 +1,101 @@
+"""`chorus status` of a running `chorus serve`: versions, refusals, and what is not there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.demo import SPEECH
+from deploy.local import CHORUS, ROOT, LocalStack
+from tests.versioned import ENGINE, promote, register
+from tests.workers.cli.shell import chorus
+from tests.workers.stream.support import wait_until
+from workers import exit_codes
+
+
+def settings_of(registry: Path) -> dict[str, Any]:
+    return {
+        "models": {"m": {"engine": ENGINE, "model": "m@production", "num_cpus": 0.1}},
+        "routing": {"default": "m"},
+        "registry": {"url": str(registry), "poll_s": 0.2},
+        "audio": {"roots": [str(SPEECH)]},
+        "serve": {"router_num_cpus": 0.1},
+        "kafka": {"bootstrap_servers": ["127.0.0.1:1"]},
+    }
+
+
+def test_nothing_runs(tmp_path: Path) -> None:
+    file = tmp_path / "chorus.yaml"
+    settings = settings_of(tmp_path / "registry")
+    settings["serve"]["app"] = "nobody-s"
+    file.write_text(yaml.safe_dump(settings))
+    done = chorus("status", "-s", file)
+    assert done.returncode == exit_codes.UNREACHABLE
+    assert "no `chorus serve` with the application `nobody-s` runs" in done.stderr
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_it_shows_what_serves_and_what_is_refused(tmp_path: Path) -> None:
+    registry = tmp_path / "registry"
+    register(registry, "m", "one")
+    register(registry, "m", "two")
+    register(registry, "m", "three", fails="")
+    promote(registry, "m", "1")
+    with LocalStack(settings_of(registry), ROOT) as stack:
+        stack.start_serve()
+        stack.wait_for_serve()
+
+        def status(*options: str) -> subprocess.CompletedProcess[str]:
+            # a process of its own, since one process belongs to one cluster
+            command = [*CHORUS, "status", "-s", str(stack.settings_file), *options]
+            return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+        def info() -> dict[str, Any]:
+            found: dict[str, Any] = json.loads(status("--json").stdout)["models"][0]["info"]
+            return found
+
+        first = status()
+        assert first.returncode == 0, first.stderr
+        head, _, row, lag = first.stdout.splitlines()
+        assert head.endswith(": running")
+        assert row.split()[:6] == ["m", "1", "m@production", "healthy", "1", "0"]
+        assert lag == "stream: no broker answers at 127.0.0.1:1"
+        promote(registry, "m", "2")
+        wait_until(lambda: info()["version"] == "2", 120.0)
+        promote(registry, "m", "3")
+        wait_until(lambda: info()["refused"], 120.0)
+        refused = status()
+        assert refused.returncode == exit_codes.FAILURE
+        assert "m: refused: version 3: " in refused.stdout
+        assert info()["version"] == "2"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_replicas_change_one_after_the_other(tmp_path: Path) -> None:
+    registry, loads = tmp_path / "registry", tmp_path / "loads"
+    register(registry, "m", "one")
+    register(registry, "m", "two", seconds="0.5")
+    promote(registry, "m", "1")
+    settings = settings_of(registry)
+    settings["models"]["m"] |= {"replicas": 3, "options": {"loads": str(loads)}}
+    with LocalStack(settings, ROOT) as stack:
+        stack.start_serve()
+        stack.wait_for_serve()
+        before = len(loads.read_text().splitlines())
+        promote(registry, "m", "2")
+
+        def changes() -> list[list[float]]:
+            lines = loads.read_text().splitlines()[before:]
+            return sorted([float(each) for each in line.split()[1:]] for line in lines)
+
+        wait_until(lambda: len(changes()) == 6, 180.0)  # a trial and a load for each replica
+        ends = [end for _, end in changes()]
+        begins = [begin for begin, _ in changes()]
+        assert all(end <= begin for end, begin in zip(ends, begins[1:], strict=False))

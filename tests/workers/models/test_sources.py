@@ -1,0 +1,105 @@
+"""Models of a hub: from a server of this machine that speaks the Hugging Face hub's protocol."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.demo import MODELS
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FILES = {"acme/ward": ["README.md", "ward.nemo"], "acme/two": ["a.nemo", "b.nemo"], "acme/none": []}
+
+pytestmark = pytest.mark.slow
+
+
+class _Hub(BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def _answer(self) -> None:
+        parts = self.path.strip("/").split("/")
+        if parts[:2] == ["api", "models"]:
+            name, revision = "/".join(parts[2:4]), parts[5] if len(parts) > 5 else "main"
+            if name in FILES and revision in ("main", "v2", COMMIT):
+                siblings = [{"rfilename": each} for each in FILES[name]]
+                self._send(json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode())
+                return
+        elif parts[2:4] == ["resolve", COMMIT] and parts[4] in FILES["/".join(parts[:2])]:
+            self._send((MODELS / "medical.nemo").read_bytes())
+            return
+        self._send(b"{}", 404)
+
+    def _send(self, content: bytes, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", '"0123"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        if status == 404:
+            self.send_header("X-Error-Code", "RevisionNotFound")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def models(hub: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(folder / "hub")}
+    command = [sys.executable, "-m", "workers.cli", "models", *arguments]
+    command += ["--registry", str(folder / "models")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_model_is_pinned_to_the_commit_that_its_revision_names(hub: str, tmp_path: Path) -> None:
+    done = models(
+        hub, tmp_path, "import", "ward", "hf:acme/ward@v2", "--licence=MIT", "--json", "--no-trial"
+    )
+    assert done.returncode == 0, done.stderr
+    card = json.loads(done.stdout)
+    assert card["source"] == f"hf:acme/ward@{COMMIT}"
+    assert (card["name"], card["version"], card["licence"]) == ("ward", "1", "MIT")
+    assert card["model_class"] == "EncDecCTCModelBPE"
+    again = models(hub, tmp_path, "import", "ward", "hf:acme/ward", "--no-trial")
+    assert "has these files already" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "said"),
+    [
+        ("hf:acme/two", [], "has the files a.nemo, b.nemo; choose one with --file"),
+        ("hf:acme/none", [], "has no .nemo file"),
+        ("hf:acme/ward@nowhere", [], "hf:acme/ward@nowhere"),
+        ("hf:acme/two", ["--file", "c.nemo"], "hf:acme/two"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_told_in_a_sentence(
+    hub: str, tmp_path: Path, source: str, options: list[str], said: str
+) -> None:
+    done = models(hub, tmp_path, "import", "ward", source, *options)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "models").exists()

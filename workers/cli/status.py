@@ -1,0 +1,169 @@
+"""`chorus status`: what runs now, on one screen."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workers import exit_codes
+from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, fail, print_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from schemas.settings import Settings
+    from serve_app.cluster.state import AppState, ModelState
+
+_WATCH_S = 2.0
+_CONNECT_S = 1.0
+
+
+def status(
+    settings_file: SettingsOption = DEFAULT_SETTINGS,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RAY_ADDRESS",
+            help="Address of the Ray cluster. Default: the `chorus serve` of this machine that has "
+            "these settings.",
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what runs now: models with their versions and queues, stream workers, and the lag.
+
+    Exits with 4 if no `chorus serve` with these settings answers, with 1 if a model does not run or
+    its version is refused, or a stream worker does not run.
+    """
+    from schemas.settings import load_settings, settings_digest
+    from serve_app.cluster.announcements import OtherSettingsError, find
+
+    settings = load_settings(settings_file, files=False)
+    try:
+        where = address or settings.serve.address
+        where = where or find(settings.serve.app, settings_digest(settings))
+    except OtherSettingsError as error:
+        fail(str(error), exit_codes.SETTINGS)
+    if watch and not as_json:
+        _watch(settings, where)
+    found, lag = _look(settings, where)
+    if as_json:
+        print_json(_as_json(found, lag))
+    else:
+        from workers.cli.tables import people_console
+
+        console = people_console()
+        for part in _parts(found, lag):
+            console.print(part)
+    if _faults(found):
+        raise typer.Exit(exit_codes.FAILURE)
+
+
+def _look(settings: Settings, address: str) -> tuple[AppState, int | str]:
+    """The application, and the lag of the stream workers, or why it is not known."""
+    from serve_app.cluster.state import application_state
+
+    return application_state(settings, address), _lag(settings)
+
+
+def _watch(settings: Settings, address: str) -> None:
+    from rich.console import Group
+    from rich.live import Live
+
+    with Live(auto_refresh=False, screen=True) as live:
+        while True:
+            live.update(Group(*_parts(*_look(settings, address))), refresh=True)
+            time.sleep(_WATCH_S)
+
+
+def _lag(settings: Settings) -> int | str:
+    """Records that wait in Kafka, or why that is not known."""
+    servers = settings.kafka.bootstrap_servers
+    if not any(map(_listens, servers)):  # Kafka's client would try for long
+        return f"no broker answers at {', '.join(servers)}"
+    try:
+        from workers.kafka.group_offsets import group_offsets
+    except ModuleNotFoundError as error:
+        return f"{error.name} is not installed"
+    try:
+        return sum(each.lag for each in group_offsets(settings.kafka))
+    except Exception as error:  # Kafka's client has many; none of them hides the rest
+        return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _listens(server: str) -> bool:
+    host, _, port = server.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _faults(found: AppState) -> bool:
+    bad = any(each.info is None or each.info.refused for each in found.models)
+    return bad or bool(found.workers) or not found.state
+
+
+def _as_json(found: AppState, lag: int | str) -> dict[str, Any]:
+    import msgspec
+
+    known = isinstance(lag, int)
+    return {
+        **msgspec.to_builtins(found),
+        "lag": lag if known else None,
+        "lag_unknown": None if known else lag,
+    }
+
+
+def _parts(found: AppState, lag: int | str) -> list[RenderableType]:
+    from rich.table import Table
+    from rich.text import Text
+
+    state = found.state.lower() or "not there"
+    parts: list[RenderableType] = [Text(f"{found.app} at {found.address}: {state}")]
+    table = Table(box=None, pad_edge=False)
+    for name in ("model", "version", "source", "state"):
+        table.add_column(name)
+    for name in ("replicas", "waiting"):
+        table.add_column(name, justify="right")
+    table.add_column("sha256")
+    for model in found.models:
+        table.add_row(*_row(model))
+    parts.append(table)
+    for model in found.models:
+        if model.info is not None and model.info.refused:
+            parts.append(Text(f"{model.name}: refused: {model.info.refused}", style="red"))
+        elif model.message and model.state != "HEALTHY":
+            parts.append(Text(f"{model.name}: {model.message}", style="red"))
+    for worker, reason in found.workers.items():
+        parts.append(Text(f"stream worker {worker} does not run: {reason}", style="red"))
+    if isinstance(lag, int):
+        parts.append(Text(f"stream: {lag} records wait" if lag else "stream: no record waits"))
+    else:
+        parts.append(Text(f"stream: {lag}", style="dim"))
+    return parts
+
+
+def _row(model: ModelState) -> list[str]:
+    info = model.info
+    return [
+        model.name,
+        (info.version or "-") if info else "?",
+        _shown(model.source),
+        model.state.lower() or "not there",
+        str(model.replicas),
+        str(info.waiting) if info else "?",
+        info.sha256[:12] if info else "",
+    ]
+
+
+def _shown(source: str) -> str:
+    """The source without folders, which may be personal data."""
+    return source.rpartition("/")[2] or source

@@ -1,0 +1,1 @@
+"""The examinations of `chorus doctor`: of one model, and of the whole installation."""

@@ -1,0 +1,27 @@
+"""The sizes of the model files that the settings name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from schemas.settings import ModelSettings, Settings
+from schemas.settings.models import model_file
+from serve_app.registry.errors import RegistryFaultError, UnknownModelError
+from serve_app.registry.source import VersionSource
+
+
+def model_sizes(settings: Settings) -> dict[str, int | None]:
+    """Bytes of each model's files; None where that is not known without fetching it."""
+    return {name: _size(model, settings) for name, model in settings.models.items()}
+
+
+def _size(model: ModelSettings, settings: Settings) -> int | None:
+    try:
+        if model.model is not None:
+            card = VersionSource(model, settings.registry).card()
+            return sum(each.bytes for each in card.files.values())
+        if model.path is not None:
+            return model_file(Path(model.path)).stat().st_size
+    except (UnknownModelError, RegistryFaultError, OSError, ValueError):
+        return None  # what is wrong with it, another examination tells
+    return None

@@ -1,0 +1,1 @@
+"""Comparison of several systems: which is better, on what, and how certain that is."""

@@ -1,0 +1,1 @@
+"""Error counts, confidence intervals and slices."""

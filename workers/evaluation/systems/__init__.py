@@ -1,0 +1,1 @@
+"""Systems that can be evaluated (models, plans, functions), and recognition with them."""

@@ -1,0 +1,66 @@
+"""Reading a topic from outside a consumer group: what `tail` and `dead-letters` look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kafka import TopicPartition
+
+from schemas.settings import KafkaSettings, SettingsError
+from workers.kafka.clients import make_consumer
+from workers.kafka.protocols import Record
+from workers.kafka.topic_state import topic_states
+
+
+class UnknownTopicError(SettingsError):
+    """The topic that the settings name does not exist."""
+
+
+def partitions_of(kafka: KafkaSettings, topic: str) -> list[TopicPartition]:
+    """The partitions of `topic`, in order. Blocks and raises like `make_consumer`.
+
+    Raises:
+        UnknownTopicError: there is no such topic.
+        kafka.errors.TopicAuthorizationFailedError: this user may not describe it.
+    """
+    state = topic_states(kafka, [topic])[topic]
+    if state is None:
+        raise UnknownTopicError(
+            f"there is no topic `{topic}` on {', '.join(kafka.bootstrap_servers)}; "
+            "`chorus topics` creates those of the settings"
+        )
+    return [TopicPartition(topic, number) for number in range(state.partitions)]
+
+
+def read_topic(
+    kafka: KafkaSettings, topic: str, *, from_beginning: bool = True, follow: bool = False
+) -> Iterator[Record | None]:
+    """Committed messages of `topic`, over all its partitions.
+
+    Without `follow` it ends with the last message that was committed when it began. With `follow`
+    it never ends, and yields None whenever nothing came for a short while, so that the caller can
+    look at its clock.
+
+    Raises:
+        UnknownTopicError, kafka.errors.TopicAuthorizationFailedError: as `partitions_of`.
+    """
+    assigned = partitions_of(kafka, topic)
+    consumer: Any = make_consumer(kafka, group_id=None)
+    try:
+        consumer.assign(assigned)
+        ends = consumer.end_offsets(assigned)  # the last stable offset: read_committed
+        if from_beginning:
+            consumer.seek_to_beginning(*assigned)
+        else:
+            for partition in assigned:
+                consumer.seek(partition, ends[partition])
+        # the position, not the last message, tells the end: markers of transactions have offsets
+        while follow or any(consumer.position(p) < ends[p] for p in assigned):
+            batches = consumer.poll(timeout_ms=200)
+            for messages in batches.values():
+                yield from messages
+            if follow and not batches:
+                yield None
+    finally:
+        consumer.close()

@@ -1,0 +1,1 @@
+"""Manifest files: read, explained, transcribed."""

@@ -1,0 +1,101 @@
+"""Explaining how the rules of the settings route a record, without any model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from schemas.failures import ErrorCode
+from schemas.manifest import ManifestError, ManifestRecord, decode_manifest
+from schemas.settings import Settings
+from serve_app.audio import AudioError, AudioLoader
+from serve_app.audio.clip import SAMPLE_RATE
+from serve_app.audio.measures import measure
+from serve_app.routing.rules import Choice, ConditionResult, Selector
+from workers.manifests.audio_paths import locate
+from workers.manifests.manifest_file import Line, read_manifest
+from workers.manifests.source import folder_of, manifest_text, name_of
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What would happen to a record.
+
+    Attributes:
+        error: why nothing would; None where something would.
+        choice: the plan or model, and the rule.
+        measures: of its audio.
+        tried: the conditions up to the rule that held, in order.
+    """
+
+    id: str
+    error: str | None = None
+    choice: Choice | None = None
+    measures: Mapping[str, float] = {}
+    tried: list[ConditionResult] = []
+
+
+def explain_file(path: Path, settings: Settings) -> Iterator[Explanation]:
+    """Explain a record, or every line of a manifest. Reads and measures the audio.
+
+    Relative audio paths are looked up in the folder of `path`, then under the settings' roots.
+
+    Args:
+        path: JSON of one record, over as many lines as it likes; or a manifest, see
+            `workers.manifests.manifest_file`.
+        settings: whose rules are tried.
+
+    Raises:
+        ManifestFileError: the file as a whole is no manifest.
+        OSError: the file cannot be read.
+    """
+    selector = Selector(settings.routing)
+    folder = folder_of(path)
+    roots = settings.audio.roots
+    loader = AudioLoader(msgspec.structs.replace(settings.audio, roots=[*roots, str(folder)]))
+    for line in _records(path):
+        if line.record is None:
+            yield Explanation(id=line.id, error=str(line.error))
+            continue
+        audio = locate(line.record.audio_filepath, folder, roots)
+        try:
+            yield _explain(line.record, audio, selector, loader)
+        except AudioError as error:
+            reason = error.message.removeprefix(f"{audio}: ")
+            yield Explanation(id=line.id, error=f"{line.record.audio_filepath}: {reason}")
+
+
+def _explain(
+    record: ManifestRecord, audio: str, selector: Selector, loader: AudioLoader
+) -> Explanation:
+    recording = loader.read(
+        audio,
+        offset=record.offset,
+        duration=record.duration,
+        sample_rate=SAMPLE_RATE,
+    )
+    measures = measure(recording.clip, SAMPLE_RATE, speech=selector.needs_speech)
+    measures |= recording.measures
+    choice = selector.choose(record, measures)
+    tried = selector.test_conditions(record, measures)
+    held = [index for index, each in enumerate(tried) if each.rule == choice.rule]
+    return Explanation(
+        id=record.id,
+        choice=choice,
+        measures=measures,
+        tried=tried[: held[-1] + 1] if held else tried,
+    )
+
+
+def _records(path: Path) -> Iterator[Line]:
+    """The lines of a manifest, or the one record that the whole file is."""
+    whole = b"".join(manifest_text(path))
+    line_id = f"{name_of(path)}:1"
+    try:
+        record = decode_manifest(whole, default_id=line_id)
+    except ManifestError as error:
+        if error.code is ErrorCode.RECORD_JSON:  # several records, or wrong: each line says what
+            return read_manifest(path)
+        return iter([Line(number=1, id=line_id, data=whole, error=error)])
+    return iter([Line(number=1, id=record.id, data=whole, record=record)])

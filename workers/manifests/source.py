@@ -1,0 +1,96 @@
+"""Where a manifest is read from: a file, a pipe or standard input.
+
+A pipe is copied into an unnamed temporary file when it is first read, so that a manifest can be
+read as often as a file can: to check it, to count it, to use it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from schemas.manifest_text import plain_text
+
+#: The name of standard input, or output, as in other commands.
+STANDARD_STREAM = Path("-")
+
+#: Paths that stand for an open file of the process, whose folder is nobody's.
+_DESCRIPTOR = re.compile(r"-|/dev/std(in|out)|/dev/fd/\d+|/proc/[^/]+/fd/\d+")
+
+#: Copies of pipes, by device and number.
+_copies: dict[tuple[int, int], BinaryIO] = {}
+
+
+def is_stream(path: Path) -> bool:
+    """Whether `path` is standard input or output, a pipe, or a device: not a file with a folder.
+
+    Raises:
+        OSError: there is nothing at `path`.
+    """
+    return _DESCRIPTOR.fullmatch(str(path)) is not None or not (path.is_dir() or _is_file(path))
+
+
+def is_standard_output(path: Path) -> bool:
+    """Whether what is written to `path` goes to standard output."""
+    return str(path) in ("-", "/dev/stdout")
+
+
+def name_of(path: Path) -> str:
+    """What a manifest is called in ids and messages: its file name; ``stdin`` for a pipe to it."""
+    return "stdin" if str(path) in ("-", "/dev/stdin") else path.name
+
+
+def folder_of(path: Path) -> Path:
+    """The folder that relative audio paths are looked up in first: absolute, links not resolved.
+
+    That of the manifest; for a stream the current one.
+    """
+    return Path.cwd() if is_stream(path) else path.absolute().parent
+
+
+def manifest_sha256(path: Path) -> str:
+    """SHA-256 digest of a manifest as it is stored or sent, lower-case hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with _open(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def manifest_text(path: Path) -> Iterator[bytes]:
+    """The lines of the manifest at `path`, with their ends, as UTF-8; see `plain_text`.
+
+    Raises:
+        ManifestFileError: it is compressed and damaged, or not text.
+        OSError: it cannot be read.
+    """
+    with _open(path) as file, plain_text(file, str(path)) as text:
+        yield from text
+
+
+def _open(path: Path) -> io.BufferedReader:
+    """The bytes of a manifest, from their start, as often as it is called."""
+    if not is_stream(path):
+        return path.open("rb")
+    status = os.fstat(0) if path == STANDARD_STREAM else path.stat()
+    place = (status.st_dev, status.st_ino)
+    if place not in _copies:
+        copy = tempfile.TemporaryFile(prefix="chorus-manifest-")  # noqa: SIM115  kept open
+        with os.fdopen(os.dup(0), "rb") if path == STANDARD_STREAM else path.open("rb") as pipe:
+            shutil.copyfileobj(pipe, copy)
+        copy.flush()
+        _copies[place] = cast(BinaryIO, copy)
+    return open(f"/proc/self/fd/{_copies[place].fileno()}", "rb")
+
+
+def _is_file(path: Path) -> bool:
+    return stat.S_ISREG(path.stat().st_mode)

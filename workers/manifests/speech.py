@@ -1,0 +1,227 @@
+"""Speech for training and evaluation: manifests, read and checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from schemas.settings import AudioSettings
+from serve_app.audio import AudioError, AudioLoader
+from serve_app.audio.clip import SAMPLE_RATE, Clip
+from serve_app.scoring.wer import normalise
+from workers.manifests.audio_paths import locate
+from workers.manifests.manifest_file import Line, read_manifest
+from workers.manifests.source import folder_of, name_of
+
+#: Keys under which manifests say who speaks, the first one that is there counts.
+SPEAKER_KEYS = ("speaker", "speaker_id", "spk", "voice")
+
+# manifests of one's own machine: no root keeps anything out
+_loader = AudioLoader(AudioSettings(roots=["/"]))
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A transcribed recording, or segment of one.
+
+    Attributes:
+        path: absolute path of the audio; a URL of another scheme than ``file`` as it is.
+        offset, duration: of the segment, in seconds.
+        text: the reference transcript; empty where nothing is said.
+        has_text: False where the manifest has no reference transcript; then `text` is empty.
+        id: the record's, or ``name-of-file:line``.
+        fields: what else the manifest says, by its keys: domain, conditions, voice, ...
+        measures: what was measured of the audio, by name.
+        line: of the manifest.
+        named: the audio as the manifest names it.
+    """
+
+    path: str
+    offset: float
+    duration: float
+    text: str
+    has_text: bool = True
+    id: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
+    line: int = 0
+    named: str = ""
+
+    def __repr__(self) -> str:
+        return f"Utterance(line={self.line})"  # never the speech or its path
+
+    @property
+    def speaker(self) -> str:
+        """Who speaks; empty where the manifest does not say."""
+        return next((str(self.fields[key]) for key in SPEAKER_KEYS if self.fields.get(key)), "")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a line of a manifest, and what to do."""
+
+    manifest: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.manifest}:{self.line}: {self.reason}"
+
+
+class ManifestFaultsError(ValueError):
+    """Manifests with faults.
+
+    Attributes:
+        faults: all of them, in the order of the manifests.
+    """
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = list(faults)
+
+
+def check_manifest(
+    manifest: Path,
+    max_seconds: float,
+    limit: int | None = None,
+    *,
+    audio: bool = True,
+    needs_text: bool = True,
+    measure: Callable[[Clip], Mapping[str, float]] | None = None,
+    roots: Sequence[str] = (),
+) -> tuple[list[Utterance], list[Fault]]:
+    """Read a manifest and every recording in it; blocks for about a millisecond a recording.
+
+    Args:
+        manifest: NeMo manifest, one JSON object per line; see `read_manifest`.
+        max_seconds: longest utterance: memory grows with it.
+        limit: only the first so many lines.
+        audio: False leaves the recordings alone, where only the texts are wanted.
+        needs_text: whether a record without words in its `text` is at fault.
+        measure: what to measure of each recording, as float32 mono at `SAMPLE_RATE` Hz.
+        roots: where relative audio paths are looked up after the manifest's folder.
+
+    Returns:
+        The good utterances with their measured durations, and the faults of the others.
+
+    Raises:
+        ManifestFileError: the file as a whole is no manifest.
+        OSError: the file cannot be read.
+    """
+    utterances, faults = _parse(manifest, limit, needs_text, roots)
+    if audio:
+        utterances, found = _check_recordings(manifest, utterances, max_seconds, measure)
+        faults += found
+    if not utterances and not faults:
+        faults = [Fault(name_of(manifest), 1, "the manifest is empty")]
+    return utterances, sorted(faults, key=lambda fault: fault.line)
+
+
+def read_audio(utterance: Utterance, sample_rate: int = SAMPLE_RATE) -> Clip:
+    """Float32 mono samples, [samples], at `sample_rate` Hz.
+
+    Raises:
+        AudioError: the recording has changed since it was checked.
+    """
+    return _loader.load(
+        utterance.path,
+        offset=utterance.offset,
+        duration=utterance.duration or None,
+        sample_rate=sample_rate,
+    )
+
+
+def _parse(
+    manifest: Path, limit: int | None, needs_text: bool, roots: Sequence[str]
+) -> tuple[list[Utterance], list[Fault]]:
+    utterances: list[Utterance] = []
+    faults: list[Fault] = []
+    folder = folder_of(manifest)
+    for line in islice(read_manifest(manifest), limit):
+        found = _utterance(line, needs_text)
+        if isinstance(found, Utterance):
+            utterances.append(replace(found, path=locate(found.named, folder, roots)))
+        else:
+            faults.append(Fault(name_of(manifest), line.number, found))
+    return utterances, faults
+
+
+def _utterance(line: Line, needs_text: bool) -> Utterance | str:
+    """The utterance of a line, or what is wrong with it."""
+    record = line.record
+    if record is None:
+        return str(line.error)
+    if needs_text and not normalise(record.text or ""):
+        return "`text`: is missing or has no words; training needs what is said"
+    known = {"lang": record.lang, "domain": record.domain, "conditions": record.conditions}
+    return Utterance(
+        path=record.audio_filepath,
+        offset=record.offset,
+        duration=record.duration or 0.0,
+        text=(record.text or "").strip(),
+        has_text=record.text is not None,
+        id=line.id,
+        fields={**record.extra, **{key: value for key, value in known.items() if value}},
+        line=line.number,
+        named=record.audio_filepath,
+    )
+
+
+def _check_recordings(
+    manifest: Path,
+    utterances: Sequence[Utterance],
+    max_seconds: float,
+    measure: Callable[[Clip], Mapping[str, float]] | None,
+) -> tuple[list[Utterance], list[Fault]]:
+    """The utterances whose recordings can be read, and the faults of the others."""
+    good: list[Utterance] = []
+    faults: list[Fault] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        heard = pool.map(
+            partial(_check_recording, max_seconds=max_seconds, measure=measure), utterances
+        )
+        for utterance, found in zip(utterances, heard, strict=True):
+            if isinstance(found, Utterance):
+                good.append(found)
+            else:
+                reason = f"{utterance.named}: {found}"
+                faults.append(Fault(name_of(manifest), utterance.line, reason))
+    return good, faults
+
+
+def _check_recording(
+    utterance: Utterance,
+    max_seconds: float,
+    measure: Callable[[Clip], Mapping[str, float]] | None,
+) -> Utterance | str:
+    """`utterance` with the duration and measures of its audio, or what is wrong with it."""
+    if not os.path.isabs(utterance.path) and "://" not in utterance.path:
+        return "no such file, neither in the manifest's folder nor under `audio.roots`"
+    try:
+        clip = read_audio(utterance)
+    except AudioError as error:
+        return _overstated(utterance) or error.message.removeprefix(f"{utterance.path}: ")
+    seconds = len(clip) / SAMPLE_RATE
+    if seconds > max_seconds:
+        return f"has {seconds:.1f} s, more than {max_seconds:g}; cut it into utterances"
+    measures = measure(clip) if measure else {}
+    return replace(utterance, duration=seconds, measures=measures)
+
+
+def _overstated(utterance: Utterance) -> str | None:
+    """What is wrong with the duration of an utterance that cannot be read, if that is the fault."""
+    if not utterance.duration:
+        return None
+    try:
+        seconds = len(read_audio(replace(utterance, duration=0.0))) / SAMPLE_RATE
+    except AudioError:
+        return None
+    if seconds >= utterance.duration:
+        return None
+    return f"`duration` says {utterance.duration:g} s and there are {seconds:.2f} s; correct it"

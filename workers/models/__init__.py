@@ -1,0 +1,1 @@
+"""Bring models into the registry: from files and from hubs."""

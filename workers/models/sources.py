@@ -1,0 +1,142 @@
+"""Models outside of the registry: their files, checked, and what can be said of them in a card."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from schemas.model_card import CARD_FILE, MODEL_FILE, ModelCard
+from schemas.settings import ModelSettings
+from serve_app.engines.errors import EngineError
+from serve_app.registry.registry import CLAIM, REMOVED
+from serve_app.registry.versions import read_card
+
+#: Begins the name of a model on the Hugging Face hub, ``hf:OWNER/MODEL@REVISION``.
+HUB = "hf:"
+_SUFFIX = ".nemo"
+
+
+class FoundModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that can be registered.
+
+    Attributes:
+        files: by the path that each will have in the version's folder.
+        card: what is known of the model.
+        path: of the model, as its engine finds it.
+    """
+
+    files: Mapping[str, Path]
+    card: ModelCard
+    path: Path
+
+    @property
+    def settings(self) -> ModelSettings:
+        """Settings to load it with."""
+        return ModelSettings(engine=self.card.engine, path=str(self.path.absolute()))
+
+
+def find_model(source: str, *, engine: str = "nemo", file: str | None = None) -> FoundModel:
+    """Find a model, and check its files without running any code from them. Blocks.
+
+    Args:
+        source: a `.nemo` file, a folder with a model, or ``hf:OWNER/MODEL@REVISION``.
+        engine: what is to run it, as in the settings. Only the files of "nemo" are checked.
+        file: of several `.nemo` files on the hub, the one that is meant.
+
+    Raises:
+        EngineError: there is no such model, it cannot be downloaded, or its file is refused.
+        OSError: a file cannot be read.
+    """
+    if source.startswith(HUB):
+        path, uri = _from_hub(source.removeprefix(HUB), file)
+        found = _of_file(path)
+        found.card.source = uri
+        return found
+    path = Path(source)
+    if path.is_dir():
+        return _of_folder(path, engine)
+    if not path.is_file():
+        raise EngineError(
+            f"{source}: no such file or folder; a model of a hub is named {HUB}OWNER/MODEL@REVISION"
+        )
+    return _of_file(path) if engine == "nemo" else _of_files({path.name: path}, engine, path)
+
+
+def _of_folder(folder: Path, engine: str) -> FoundModel:
+    """A version that `chorus finetune` made elsewhere, or the files of another engine's model."""
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+    for own in (CARD_FILE, CLAIM, REMOVED):
+        files.pop(own, None)
+    if engine != "nemo":
+        return _of_files(files, engine, folder)
+    if MODEL_FILE not in files:
+        raise EngineError(f"{folder}: this folder has no {MODEL_FILE}; name the model's file")
+    found = _of_file(files[MODEL_FILE], folder / CARD_FILE)
+    return msgspec.structs.replace(found, files=files)
+
+
+def _of_file(path: Path, card_file: Path | None = None) -> FoundModel:
+    from serve_app.engines.nemo.archive import WEIGHTS, open_archive
+    from serve_app.engines.nemo.weights import read_list
+
+    known = _known(path, card_file or path.with_suffix(".json"))
+    with open_archive(path) as archive:
+        known.model_class = archive.model_class
+        known.parameters = sum(
+            math.prod(each.size) for each in read_list(archive.folder / WEIGHTS).values()
+        )
+    return FoundModel(files={MODEL_FILE: path}, card=known, path=path)
+
+
+def _of_files(files: Mapping[str, Path], engine: str, path: Path) -> FoundModel:
+    if not files:
+        raise EngineError("the folder has no files")
+    first = next(iter(files.values()))
+    return FoundModel(files=files, card=_new_card(first, engine), path=path)
+
+
+def _known(path: Path, card_file: Path) -> ModelCard:
+    """The card beside a model, or an empty one."""
+    try:
+        return read_card(card_file)
+    except (OSError, msgspec.DecodeError):
+        return _new_card(path, "nemo")
+
+
+def _new_card(path: Path, engine: str) -> ModelCard:
+    made = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    return ModelCard(name="", version="", domain="", made=made, engine=engine)
+
+
+def _from_hub(name: str, file: str | None) -> tuple[Path, str]:
+    """Download a `.nemo` file at the commit that a revision names now, and the URI of that."""
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    repository, _, revision = name.partition("@")
+    try:
+        info = HfApi().model_info(repository, revision=revision or None)
+        names = [each.rfilename for each in info.siblings or []]
+        chosen = file or _only(names, f"{HUB}{name}")
+        path = hf_hub_download(repository, chosen, revision=info.sha)
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise EngineError(f"{HUB}{name}: {reason or type(error).__name__}") from error
+    return Path(path), f"{HUB}{repository}@{info.sha}"
+
+
+def _only(names: list[str], what: str) -> str:
+    models = [name for name in names if name.endswith(_SUFFIX)]
+    if len(models) == 1:
+        return models[0]
+    if models:
+        raise EngineError(f"{what} has the files {', '.join(models)}; choose one with --file")
+    raise EngineError(f"{what} has no {_SUFFIX} file")

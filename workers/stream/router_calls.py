@@ -1,0 +1,86 @@
+"""One call of the Router at a time, whose failures are results as well."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry.trace import SpanKind
+
+from schemas.failures import ErrorCode, RecordError
+from schemas.manifest import ManifestRecord
+from schemas.transcript import Transcript
+from serve_app.router.protocol import Backend
+from workers.stream.call_result import CallResult, classify
+from workers.stream.internal_fault import log_frames
+from workers.stream.pending_record import PendingRecord
+from workers.stream.tracing import batch_span
+
+log = logging.getLogger(__name__)
+
+#: Longest wait for an answer to a probe; no answer is a no.
+_PROBE_TIMEOUT_S = 10.0
+
+
+class RouterCalls:
+    """Calls `backend` with records.
+
+    Args:
+        backend: the Router; see `Backend`.
+        timeout_s: longest wait for a call, in seconds.
+        topic, group: named in traces.
+    """
+
+    def __init__(self, backend: Backend, timeout_s: float, topic: str, group: str) -> None:
+        self._backend = backend
+        self._timeout_s = timeout_s
+        self._topic = topic
+        self._group = group
+
+    async def transcribe(self, records: list[PendingRecord]) -> CallResult:
+        """Transcribe `records`, which were decoded. Only a cancellation raises.
+
+        What nobody expected makes suspects of them: one of them brings it out.
+        """
+        for record in records:
+            record.attempts += 1
+        manifests = [record.manifest for record in records if record.manifest is not None]
+        answers: list[Transcript | RecordError]
+        try:
+            with batch_span("process", self._topic, self._group, records, SpanKind.CONSUMER):
+                answers = await asyncio.wait_for(
+                    self._backend.transcribe(manifests), self._timeout_s
+                )
+                _check(answers, len(records))
+        except OSError as error:  # timeouts among them
+            log.warning("a call with %d records failed: %s", len(records), type(error).__name__)
+            reason = f"{type(error).__name__}: {error}"
+            answers = _all(manifests, ErrorCode.ROUTER_UNAVAILABLE, reason)
+        except Exception as error:
+            log_frames(f"a call with {len(records)} records failed", error)
+            reason = f"internal error in a call with this record ({type(error).__name__})"
+            answers = _all(manifests, ErrorCode.INTERNAL_FAULT, reason)
+        return classify(records, answers)
+
+    async def alive(self) -> bool:
+        """Whether the Router and every model answer a probe in time."""
+        try:
+            answer = await asyncio.wait_for(self._backend.probe(), _PROBE_TIMEOUT_S)
+            return answer.alive
+        except Exception:
+            return False
+
+
+def _check(answers: Sequence[Any], count: int) -> None:
+    """Raise where `answers` are not one result for each of `count` records."""
+    if len(answers) != count:
+        raise RuntimeError(f"{len(answers)} results for {count} records")
+    for answer in answers:
+        if not isinstance(answer, Transcript | RecordError):
+            raise TypeError(f"a {type(answer).__name__} for a result")
+
+
+def _all(manifests: Sequence[ManifestRecord], code: ErrorCode, reason: str) -> list[Any]:
+    return [RecordError(id=manifest.id, code=code, message=reason) for manifest in manifests]
