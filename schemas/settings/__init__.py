@@ -11,7 +11,7 @@ from schemas.settings.loading import key_place, load_settings
 from schemas.settings.models import PRETRAINED, Autoscaling, ModelSettings
 from schemas.settings.plans import Combiner, Plan, Tiers
 from schemas.settings.registry import RegistrySettings
-from schemas.settings.rollout import RolloutSettings
+from schemas.settings.rollout import BlockBy, RolloutSettings, rollout_faults
 from schemas.settings.root import Settings
 from schemas.settings.routing import (
     AUTO,
@@ -48,6 +48,7 @@ __all__ = [
     "ApiKey",
     "AudioSettings",
     "Autoscaling",
+    "BlockBy",
     "Combiner",
     "Condition",
     "FromEnvironment",
@@ -74,5 +75,6 @@ __all__ = [
     "is_loopback",
     "key_place",
     "load_settings",
+    "rollout_faults",
     "settings_digest",
 ]

@@ -14,7 +14,7 @@ from schemas.settings.kafka import KafkaSettings, kafka_faults
 from schemas.settings.models import ModelSettings, model_faults
 from schemas.settings.plans import Plan, plan_faults
 from schemas.settings.registry import RegistrySettings
-from schemas.settings.rollout import RolloutSettings
+from schemas.settings.rollout import RolloutSettings, rollout_faults
 from schemas.settings.routing import Routing, reserved_name_faults, routing_faults
 from schemas.settings.serve import ServeSettings
 from schemas.settings.stream import StreamSettings, stream_faults
@@ -74,6 +74,7 @@ def faults(settings: Settings, base: Path | None) -> Iterator[Fault]:
     yield from audio_faults(settings.audio, base)
     yield from kafka_faults(settings.kafka)
     yield from stream_faults(settings.stream)
+    yield from rollout_faults(settings.rollout)
 
 
 def _text_rule_faults(text_rules: Mapping[str, TextRules]) -> Iterator[Fault]:

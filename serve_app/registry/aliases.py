@@ -51,13 +51,50 @@ def last(store: Store, name: str, alias: str) -> Moved | None:
     return Moved(number=numbers[-1], move=_read(store, name, alias, numbers[-1]))
 
 
-def promote(store: Store, name: str, alias: str, version: str, *, why: str, by: str) -> Moved:
-    """Let an alias name a version; where others move it too, one after the other."""
+def promote(
+    store: Store,
+    name: str,
+    alias: str,
+    version: str,
+    *,
+    why: str,
+    by: str,
+    over: str | None = None,
+) -> Moved:
+    """Let an alias name a version; where others move it too, one after the other.
+
+    Args:
+        store: that has the alias.
+        name: of the model.
+        alias: of the model.
+        version: that it is to name.
+        why: the reason.
+        by: who does it.
+        over: the version that it must name until then; None for any.
+
+    Raises:
+        ConflictError: it names another version than `over`.
+    """
+    if over is not None:
+        return _promote_over(store, name, alias, version, why=why, by=by, over=over)
     number = max(_numbers(store, name, alias), default=0)
     while True:
         number += 1
         with contextlib.suppress(FileExistsError):
             return _move(store, name, alias, number, version=version, why=why, by=by)
+
+
+def _promote_over(
+    store: Store, name: str, alias: str, version: str, *, why: str, by: str, over: str
+) -> Moved:
+    current = last(store, name, alias)
+    names = current.move.version if current is not None else "none"
+    if current is not None and names == over:
+        try:
+            return _move(store, name, alias, current.number + 1, version=version, why=why, by=by)
+        except FileExistsError:
+            names = "another one, since this moment"
+    raise ConflictError(f"{name}@{alias} does not name version {over} any more, but {names}")
 
 
 def rollback(store: Store, name: str, alias: str, to: Moved, *, why: str, by: str) -> Moved:

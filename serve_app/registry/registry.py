@@ -166,24 +166,42 @@ class Registry:
         )
 
     def promote(
-        self, name: str, version: int | str, alias: str, *, why: str = "", by: str | None = None
+        self,
+        name: str,
+        version: int | str,
+        alias: str,
+        *,
+        why: str = "",
+        by: str | None = None,
+        over: str | None = None,
     ) -> Moved:
         """Let an alias name a version from now on.
 
         One that it names already is left as it is, with its history, so that a later rollback leads
         to another version.
 
+        Args:
+            name: of the model.
+            version: of it.
+            alias: of it.
+            why: the reason, for the history.
+            by: who does it; the user of this process by default.
+            over: the version that the alias must name until then; None for any.
+
         Returns:
             The move, which is an old one if nothing had to be moved.
 
         Raises:
             UnknownModelError: there is no such version.
+            ConflictError: the alias names another version than `over`.
         """
         with self._held(name, version):
             last = aliases.last(self.store, name, alias)
             if last is not None and last.move.version == str(version):
                 return last
-            return aliases.promote(self.store, name, alias, str(version), why=why, by=by or user())
+            return aliases.promote(
+                self.store, name, alias, str(version), why=why, by=by or user(), over=over
+            )
 
     def rollback(self, name: str, alias: str, *, why: str = "", by: str | None = None) -> Moved:
         """Take the last move of an alias back.

@@ -50,6 +50,7 @@ __all__ = [
     "death_of",
     "deaths",
     "delete_note",
+    "delete_soon",
     "ended",
     "head_node",
     "log_folder",
@@ -237,6 +238,11 @@ class Turn:
     def end(self) -> None:
         """Let others begin. Blocks for a moment."""
         internal_kv._internal_kv_del(self._key)
+
+
+def delete_soon(app: str) -> None:
+    """Have a Serve application deleted, also that of this replica; does not wait for its end."""
+    serve.delete(app, _blocking=False)
 
 
 def put_note(group: str, name: str, text: str) -> None:

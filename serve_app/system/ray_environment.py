@@ -56,6 +56,15 @@ def missing_notes(app: str) -> str:
     return f"{app}-missing-models"
 
 
+def rollout_notes(app: str) -> str:
+    """The group of the notes that tell the Router of an application which candidates get speech.
+
+    Args:
+        app: `serve.app` of the settings.
+    """
+    return f"{app}-rollouts"
+
+
 #: Name of the environment variable with the largest HTTP body in bytes, for `serve_app.http.proxy`:
 #: Serve passes no settings to a middleware of its proxy.
 MAX_BODY_VARIABLE = "CHORUS_HTTP_MAX_BODY_BYTES"

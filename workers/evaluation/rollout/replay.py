@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-from schemas.settings import RolloutSettings
+from schemas.settings import BlockBy, RolloutSettings
 from serve_app.rollout.verdict import PairedErrors, Verdict
 from serve_app.scoring.wer import NORMALISER, Normaliser
 from workers.evaluation.comparison.scoring import score
@@ -17,8 +16,6 @@ from workers.evaluation.systems.base import System
 from workers.evaluation.systems.recognition import ProgressCallback, Task, recognise
 from workers.evaluation.testset import TestSet
 from workers.manifests.speech import Utterance
-
-BlockBy = Literal["speaker", "recording", "record"]
 
 
 class Block(msgspec.Struct, frozen=True):

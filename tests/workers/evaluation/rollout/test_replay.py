@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from deploy.demo import MODELS, SPEECH
-from schemas.settings import RolloutSettings
+from schemas.settings import BlockBy, RolloutSettings
 from serve_app.rollout.verdict import Verdict
 from tests.workers.cli.shell import chorus
 from tests.workers.evaluation import scripted
 from workers import exit_codes
-from workers.evaluation.rollout.replay import Block, BlockBy, paired_blocks, replay
+from workers.evaluation.rollout.replay import Block, paired_blocks, replay
 from workers.evaluation.testset import read_test_set
 
 BETTER, WORSE, EQUAL = Block(3, 1, 10), Block(1, 3, 10), Block(2, 2, 10)
