@@ -60,3 +60,9 @@ def parse_reference(text: str) -> ModelReference:
         return ModelReference(name, version=version)
     name, _, alias = text.partition("@")
     return ModelReference(name, alias=alias or DEFAULT_ALIAS)
+
+
+def followed_alias(text: str | None) -> ModelReference | None:
+    """The reference that `text` is, if it names an alias; None otherwise."""
+    reference = parse_reference(text) if text is not None else None
+    return reference if reference is not None and reference.alias is not None else None

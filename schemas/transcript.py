@@ -75,6 +75,8 @@ class Transcript(msgspec.Struct, kw_only=True):
         model_path: where that model was loaded from, as the settings name it.
         model_sha256: SHA-256 digest of the model file; empty for an engine without one.
         model_version: the version of that model, where it has one.
+        arm: where a rollout of that model is under way: "candidate" if its candidate made the text,
+            "incumbent" if the version that serves did.
         rule: name of the routing rule that chose the plan or model, "default" if no rule held, or
             "requested" if the caller named the plan or model.
         rule_values: the values by which that rule held, by field.
@@ -124,6 +126,7 @@ class Transcript(msgspec.Struct, kw_only=True):
     rule_values: dict[str, Any] = {}
     audio_measures: dict[str, float] = {}
     model_version: str | None = None
+    arm: str | None = None
     heard_text: str | None = None
     suppressed: list[Suppressed] | None = None
     phrases_used: dict[str, int] | None = None

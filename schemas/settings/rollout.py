@@ -40,10 +40,11 @@ class RolloutSettings(Strict):
             "not_worse" one whose WER is certainly not above it by `max_worse`.
         max_failing: a candidate is rolled back when its share of clips without an answer is
             certainly above the incumbent's by more than this.
-        max_slow: the same for clips that take longer than `slow_s`.
-        slow_s: seconds in a model, waiting in its queue included, after which a clip was slow.
-        errors_in_a_row: a candidate is rolled back at once when so many clips in a row have no
-            answer.
+        max_slow: the same for answers over HTTP that take longer than `slow_s`; bulk work, which
+            waits for as long as there is much of it, is not counted.
+        slow_s: seconds in a model, waiting in its queue included, after which an answer was slow.
+        errors_in_a_row: a candidate is rolled back at once when it fails so many times in a row; a
+            call that fails with all its clips is one time.
         timeout_s: longest wait for a candidate, in seconds; the incumbent takes the clip then.
         error_rate: probability of a wrong verdict on candidates that are as good as the incumbent,
             over all looks together.

@@ -25,6 +25,7 @@ from serve_app.cluster.quick_start.fork_server import (
     start_fork_server,
 )
 from serve_app.cluster.shares import reserved_cpus
+from serve_app.rollout.judge import app_prefix
 from serve_app.system.ray_environment import (
     DEPLOYED_NOTES,
     MAX_BODY_VARIABLE,
@@ -176,9 +177,12 @@ def _end_in_order(running: Running) -> None:
         return
     with contextlib.suppress(Exception):  # a cluster that does not work; it is ended all the same
         mine = [*reversed(running.owned)]
+        others = [app for app in serve.status().applications if app not in mine]
         if running.own_cluster:  # its last application ends with it
-            others = [app for app in serve.status().applications if app not in mine]
             mine = [*others, *mine[:-1]]
+        elif running.app in mine:
+            candidates = app_prefix(running.app)
+            mine = [*(app for app in others if app.startswith(candidates)), *mine]
         for app in mine:
             _delete(app)
     ray.shutdown()  # ends all processes of the cluster at once, if this process started it

@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
+from schemas.rollout import RolloutPlan
 from schemas.settings import ModelSettings, ServeSettings, Settings
 from serve_app.model.replica import DomainModel
+from serve_app.rollout.judge import CANDIDATE, Judge
 from serve_app.router.replica import Router
 from serve_app.system.ray_adapter import serve
 
@@ -35,6 +37,36 @@ def build(settings: Settings, *, gpu: bool = False) -> serve.Application:
     }
     router = serve.deployment(Router).options(name="Router", **router_options(settings.serve))
     return router.bind(settings, models)
+
+
+def build_candidate(
+    settings: Settings, plan: RolloutPlan, *, gpu: bool = False
+) -> serve.Application:
+    """Build the application of a rollout: one replica of the candidate, and the judge.
+
+    Args:
+        settings: checked settings, with a registry.
+        plan: of the rollout.
+        gpu: whether the cluster has GPUs; otherwise `gpu_fraction` is ignored.
+    """
+    model = msgspec.structs.replace(
+        settings.models[plan.model],
+        model=f"{plan.name}:{plan.candidate}",
+        replicas=1,
+        autoscaling=None,
+    )
+    candidate = (
+        serve.deployment(DomainModel)
+        .options(name=CANDIDATE, **model_options(model, gpu=gpu))
+        .bind(plan.model, model, settings.serve.health_timeout_s, settings.registry, "")
+    )
+    judge = serve.deployment(Judge).options(
+        name="Judge",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": 0},
+        health_check_period_s=HEALTH_PERIOD_S,
+    )
+    return judge.bind(plan, settings.registry, candidate)
 
 
 def model_options(model: ModelSettings, *, gpu: bool) -> dict[str, Any]:

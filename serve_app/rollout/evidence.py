@@ -27,13 +27,16 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         text: by the text rules of the settings; None if there was no answer.
         failure: the error code of the reason.
-        seconds: in the model, waiting in its queue included.
+        call: of a call that failed as a whole, a name that its clips have in common.
+        seconds: in the model, waiting in its queue included, where somebody waited for it; None
+            for bulk work, which waits for as long as there is much of it.
         confidence: of the text, 0 to 1; None where the engine has none.
     """
 
     text: str | None
     failure: str = ""
-    seconds: float = 0.0
+    call: str = ""
+    seconds: float | None = None
     confidence: float | None = None
 
     def __repr__(self) -> str:
@@ -92,7 +95,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         differing: words by which the texts differ, in percent of the incumbent's; None without any.
         confidence_change: the candidate's confidence minus the incumbent's on the same clips.
         failing: clips without an answer in percent, by version.
-        slow: clips that took longer than the settings allow in percent, by version.
+        slow: clips that somebody waited for longer than the settings allow in percent, by version.
     """
 
     verdict: Verdict
@@ -118,10 +121,11 @@ class Evidence(msgspec.Struct, kw_only=True):
     Attributes:
         blocks: by digest.
         failing: whether clips had no answer, by version.
-        slow: whether the answers took long, by version.
+        slow: whether somebody waited long for an answer, by version.
         confidence: differences, candidate minus incumbent.
-        in_a_row: clips of the candidate without an answer since the last one with one.
+        in_a_row: failures of the candidate since its last answer; a call that failed is one.
         failure: error code of the last of those.
+        call: name of the last call that failed.
         seen: digests of the ids of records, in hexadecimal, the oldest first.
         records: how many were observed.
         acted: the verdict that has been acted upon.
@@ -133,6 +137,7 @@ class Evidence(msgspec.Struct, kw_only=True):
     confidence: ConfidenceSequence = msgspec.field(default_factory=ConfidenceSequence)
     in_a_row: int = 0
     failure: str = ""
+    call: str = ""
     seen: dict[str, None] = {}
     records: int = 0
     acted: Verdict | None = None
@@ -151,17 +156,23 @@ class Evidence(msgspec.Struct, kw_only=True):
             self._count("incumbent", first, rules)
         if second is not None:
             self._count("candidate", second, rules)
-            self.in_a_row = self.in_a_row + 1 if second.text is None else 0
-            self.failure = second.failure or self.failure
+            self._note_failure(second)
         if first is not None and second is not None:
             self._compare(observation, first, second)
 
     def _count(self, version: Version, heard: Heard, rules: RolloutSettings) -> None:
         failed = heard.text is None
         self.failing.setdefault(version, ConfidenceSequence()).add(failed)
-        if not failed:
+        if heard.seconds is not None:
             late = heard.seconds > rules.slow_s
             self.slow.setdefault(version, ConfidenceSequence()).add(late)
+
+    def _note_failure(self, heard: Heard) -> None:
+        if heard.text is not None:
+            self.in_a_row = 0
+        elif not heard.call or heard.call != self.call:
+            self.in_a_row += 1
+            self.failure, self.call = heard.failure, heard.call
 
     def _compare(self, observation: Observation, first: Heard, second: Heard) -> None:
         if first.text is None or second.text is None:
@@ -210,14 +221,17 @@ class Evidence(msgspec.Struct, kw_only=True):
 
     def _verdict(self, errors: PairedErrors, rules: RolloutSettings) -> tuple[Verdict, str]:
         if self.in_a_row >= rules.errors_in_a_row:
-            return Verdict.ROLL_BACK, f"{self.in_a_row} clips in a row: {self.failure}"
+            return (
+                Verdict.ROLL_BACK,
+                f"{self.in_a_row} failures in a row, the last one: {self.failure}",
+            )
         paired = errors.verdict(msgspec.structs.replace(rules, error_rate=_alpha(rules)))
         if paired is Verdict.ROLL_BACK:
             return paired, f"its WER is more than {rules.max_worse:.0%} above the incumbent's"
         if self._is_above(self.failing, rules.max_failing, rules):
             return Verdict.ROLL_BACK, "more of its clips have no answer"
         if self._is_above(self.slow, rules.max_slow, rules):
-            return Verdict.ROLL_BACK, f"more of its clips take longer than {rules.slow_s:g} s"
+            return Verdict.ROLL_BACK, f"more of its answers take longer than {rules.slow_s:g} s"
         if paired is Verdict.PROMOTE:
             how = "is below" if rules.promote_when == "better" else "is not above"
             return paired, f"its WER {how} the incumbent's"

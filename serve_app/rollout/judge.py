@@ -56,9 +56,7 @@ class Judge:
         from serve_app.system.ray_adapter import use_replica_log  # with Ray
 
         use_replica_log()
-        self._judging = Judging(
-            plan, Registry(open_store(registry.url)), _OnServe(plan, candidate)
-        )
+        self._judging = Judging(plan, Registry(open_store(registry.url)), _OnServe(plan, candidate))
         await self._judging.load()
         self._looking = asyncio.create_task(self._look(registry.poll_s))
 

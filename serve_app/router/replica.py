@@ -23,6 +23,7 @@ from serve_app.model.missing import MissingModels
 from serve_app.model.protocol import ModelError, ModelInfo
 from serve_app.router.protocol import Identity
 from serve_app.router.results import Result
+from serve_app.router.rollout_watch import RolloutWatch
 from serve_app.router.transcriber import Transcriber
 from serve_app.routing.calibration import read_calibration
 from serve_app.system.memory import return_large_blocks
@@ -59,6 +60,7 @@ class Router:
             self._load,
             calibration=read_calibration(Path(path)) if path else None,
         )
+        self._rollouts = RolloutWatch(settings, self._transcriber.candidates)
 
     async def transcribe(
         self,
@@ -79,6 +81,7 @@ class Router:
                 RecordError(id=record.id, code=ErrorCode.OTHER_SETTINGS, message=reason)
                 for record in records
             ]
+        self._rollouts.start()
         with self._callers.call_of(options.caller):
             return await self._transcriber.transcribe(records, clips=clips, options=options)
 

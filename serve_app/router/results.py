@@ -37,6 +37,7 @@ class FinishedRecord:
         models: digest of the model file, and the version, by model; empty texts where there is
             none.
         phrases: how many of the record's phrases each model used.
+        arms: which version was asked, by model, where a rollout is under way.
     """
 
     record: ManifestRecord
@@ -49,6 +50,7 @@ class FinishedRecord:
     options: CallOptions
     models: Mapping[str, tuple[str, str]]
     phrases: Mapping[str, int]
+    arms: Mapping[str, str]
 
 
 class ResultMaker:
@@ -63,6 +65,16 @@ class ResultMaker:
         #: Text rules by model, for models that have any.
         self._write = writers(settings.models, settings.text_rules)
 
+    def written(self, model: str, text: str) -> str:
+        """A text of a model, by its text rules.
+
+        Args:
+            model: its name.
+            text: as it was heard.
+        """
+        write = self._write.get(model)
+        return write(text) if write else text
+
     def make(self, finished: FinishedRecord) -> Result:
         """Make the transcript of `finished`, or its error."""
         record, found = finished.record, finished.outcome
@@ -71,8 +83,7 @@ class ResultMaker:
                 id=record.id, code=found.code, message=found.message, model=found.model
             )
         model = self._models[found.model]
-        write = self._write.get(found.model)
-        text = write(found.text) if write else found.text
+        text = self.written(found.model, found.text)
         errors = count_errors(record.text, text) if record.text is not None else None
         measures = finished.measures
         sha256, version = finished.models.get(found.model, ("", ""))
@@ -95,6 +106,7 @@ class ResultMaker:
             model_path=_public_path(model),
             model_sha256=sha256,
             model_version=version or None,
+            arm=finished.arms.get(found.model),
             rule=finished.choice.rule,
             rule_values=finished.choice.values,
             audio_measures={name.removeprefix("audio."): each for name, each in measures.items()},

@@ -20,8 +20,10 @@ from serve_app.audio.clip import SAMPLE_RATE, Clip
 from serve_app.audio.memory import AudioMemory
 from serve_app.audio.reading import Load, load_all
 from serve_app.model.protocol import Model, ModelError
-from serve_app.router.job import RouterState, TranscriptionJob
+from serve_app.router.candidates import Candidates
+from serve_app.router.job import TranscriptionJob
 from serve_app.router.results import Result, ResultMaker
+from serve_app.router.state import RouterState
 from serve_app.routing.plans import Planner
 from serve_app.routing.rules import Selector
 
@@ -56,23 +58,30 @@ class Transcriber:
         max_audio_bytes: int = MAX_AUDIO_BYTES,
     ) -> None:
         selector = Selector(settings.routing)
+        results = ResultMaker(settings)
         self.state = RouterState(
             settings=settings,
             models=models,
             selector=selector,
             planner=Planner(settings, calibration),
-            results=ResultMaker(settings),
+            results=results,
             load_all=partial(load_all, load, speech=selector.needs_speech),
             memory=AudioMemory(max_audio_bytes),
             threads=ThreadPoolExecutor(settings.audio.threads, thread_name_prefix="audio"),
             readers=asyncio.Semaphore(settings.audio.threads),
             calls=dict.fromkeys(models, 0),
+            candidates=Candidates(results.written),
         )
 
     @property
     def memory(self) -> AudioMemory:
         """The count of the decoded audio that is held at the moment."""
         return self.state.memory
+
+    @property
+    def candidates(self) -> Candidates:
+        """The candidates that are compared with the models."""
+        return self.state.candidates
 
     async def transcribe(
         self,

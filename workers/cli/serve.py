@@ -107,6 +107,7 @@ def _run(
             from workers.stream.serve_application import deploy_worker
 
             deploy_worker(running, settings)
+        _resume_rollouts(settings)
         url = _start_http(running, settings, open_=open_)
         print(f"serving {', '.join(settings.models)} on Ray at {running.address}", flush=True)
         if running.logs is not None:
@@ -129,6 +130,17 @@ def _run(
             os._exit(code)
     if code != exit_codes.OK:
         sys.exit(code)
+
+
+def _resume_rollouts(settings: Settings) -> None:
+    """Start the candidates that were compared when this application ended the last time."""
+    from serve_app.cluster.candidates import resume_rollouts
+
+    try:
+        for plan in resume_rollouts(settings):
+            print(f"rollout of {plan.name}:{plan.candidate} goes on", flush=True)
+    except OSError as error:  # the models have been loaded, so they are served
+        print(f"error: rollouts do not go on: {error}", file=sys.stderr, flush=True)
 
 
 def _look_after(running: Running, stopped: threading.Event) -> int:

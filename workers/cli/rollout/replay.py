@@ -1,4 +1,4 @@
-"""`chorus rollout`: would a candidate be promoted or rolled back?"""
+"""`chorus rollout replay`: would a candidate be promoted or rolled back, on recorded speech?"""
 
 from __future__ import annotations
 
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from schemas.settings import RolloutSettings
     from workers.evaluation.rollout.replay import Replay
 
-app = typer.Typer(help="Compare a candidate with the version that serves.", no_args_is_help=True)
 
-
-@app.command("replay")
 def replay(
     incumbent: Annotated[str, typer.Argument(metavar="INCUMBENT", help=SYSTEM_HELP)],
     candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help=SYSTEM_HELP)],
