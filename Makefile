@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint format types bench bench-http bench-load chaos bad-input \
 	hostile-http hostile-models clients soak outage ray-faults log-changes registry-crash swap \
-	rollout-power wer-matrix check-wer \
+	rollout rollout-power wer-matrix check-wer \
 	check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
@@ -95,6 +95,9 @@ soak: $(READY)  ## Flat memory over many records (RECORDS=n)
 
 rollout-power: $(READY)  ## Rollouts of worse, better and equal candidates come to the right verdict
 	@$(BIN)/python -m tests.scenarios.rollout_power
+
+rollout: $(READY)  ## Candidates are compared on a stream, and killed
+	@$(BIN)/python -m tests.scenarios.rollout
 
 swap: $(READY)  ## Versions of a model change while records stream
 	@$(BIN)/python -m tests.scenarios.swap

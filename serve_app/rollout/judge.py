@@ -28,8 +28,12 @@ _ANSWER_S = 5.0
 
 
 def app_of(plan: RolloutPlan) -> str:
-    """Name of the application that the candidate of a rollout runs in."""
-    return f"{app_prefix(plan.app)}{plan.model}"
+    """Name of the application that the candidate of a rollout runs in.
+
+    Another one for each rollout: a Router that has not heard of the end of the last one must not
+    reach the candidate of the next.
+    """
+    return f"{app_prefix(plan.app)}{plan.model}-{plan.number}"
 
 
 def app_prefix(app: str) -> str:

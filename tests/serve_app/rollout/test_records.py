@@ -33,9 +33,7 @@ def test_there_is_one_to_an_alias_at_a_time(rollouts: Rollouts) -> None:
     found = rollouts.last("m", "production")
     assert found is not None
     assert (found.plan, found.events, found.end, found.paused) == (first, [], None, None)
-    with pytest.raises(
-        ConflictError, match="`chorus rollout abort general` ends it"
-    ):
+    with pytest.raises(ConflictError, match="`chorus rollout abort general` ends it"):
         rollouts.begin(plan(number=0))
     rollouts.add(first, "aborted", by="ann")
     assert rollouts.begin(plan(number=0)).number == 2

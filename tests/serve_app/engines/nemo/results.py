@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from schemas.failures import ErrorCode
 from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.engines.nemo.imports import nemo_log
 
 KINDS = [
     ("ctc_char", "auto"),
@@ -33,7 +35,26 @@ def reference(path: Path, head: str) -> Any:
     model = ASRModel.restore_from(str(path), map_location="cpu")
     if head == "ctc":
         model.change_decoding_strategy(decoder_type="ctc", verbose=False)
+    model.transcribe = _leaves_handlers_alone(model.transcribe)
     return model
+
+
+def _leaves_handlers_alone(transcribe: Callable[..., Any]) -> Callable[..., Any]:
+    """NeMo's `transcribe`, which sets the level of all handlers of its logger, pytest's too.
+
+    That one is the same for all tests of a process: those after it would miss warnings.
+    """
+
+    @wraps(transcribe)
+    def call(*args: Any, **options: Any) -> Any:
+        levels = [(handler, handler.level) for handler in nemo_log.handlers]
+        try:
+            return transcribe(*args, **options)
+        finally:
+            for handler, level in levels:
+                handler.setLevel(level)
+
+    return call
 
 
 def heard(results: Sequence[Hypothesis | Rejection]) -> list[Hypothesis]:
