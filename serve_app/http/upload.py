@@ -83,7 +83,7 @@ async def transcribe(
     async def call(first: int) -> list[UploadPart]:
         part = spans[first : first + _PIECES]
         records = [
-            _record(f"{request_id}-{first + number}", request) for number in range(len(part))
+            _record(request_id, first + number, request) for number in range(len(part))
         ]
         clips = [clip[begin:end] for begin, end in part]
         async with slots:
@@ -102,10 +102,10 @@ async def transcribe(
             each.cancel()
 
 
-def _record(name: str, request: TranscriptionRequest) -> ManifestRecord:
+def _record(request_id: str, number: int, request: TranscriptionRequest) -> ManifestRecord:
     return ManifestRecord(
-        id=name,
-        audio_filepath="upload",
+        id=f"{request_id}-{number}",
+        audio_filepath=f"upload/{request_id}",  # the pieces are of one recording
         lang=request.language,
         phrases=list(request.phrases) or None,
     )
