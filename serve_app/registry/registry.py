@@ -8,6 +8,7 @@ Layout of a store::
     NAME/N/removed.json    it is being removed, or has been
     NAME/N/hold-*.json     somebody finishes or promotes it, see `serve_app.registry.holds`
     aliases/NAME/ALIAS/000017.json    see `serve_app.registry.aliases`
+    rollouts/...           what is known of rollouts
 """
 
 from __future__ import annotations
@@ -30,8 +31,12 @@ from serve_app.registry.provenance import now, user
 from serve_app.registry.store import Store, exists
 from serve_app.system.files import sha256_of
 
-#: Folder of the aliases, which cannot be the name of a model.
+#: Folder of the aliases.
 ALIASES = "aliases"
+#: Folder of what is known of rollouts.
+ROLLOUTS = "rollouts"
+#: What no model can be called.
+RESERVED = (ALIASES, ROLLOUTS)
 CLAIM = "claim.json"
 REMOVED = "removed.json"
 
@@ -298,8 +303,8 @@ def _is_card(key: str) -> bool:
 
 
 def _check_paths(name: str, files: Mapping[str, Path]) -> None:
-    if name == ALIASES:
-        raise RegistryFaultError(f"a model cannot be called `{ALIASES}`")
+    if name in RESERVED:
+        raise RegistryFaultError(f"a model cannot be called `{name}`")
     if not files:
         raise RegistryFaultError("there is no file to register")
     for path in files:

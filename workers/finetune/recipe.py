@@ -207,6 +207,7 @@ class Recipe(Augmentation, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         from schemas.settings import NAME_PATTERN
+        from serve_app.registry.registry import RESERVED
 
         if sum(getattr(self, key) is not None for key in BUDGET) != 1:
             raise ValueError("give one of --epochs, --minutes and --steps")
@@ -214,6 +215,8 @@ class Recipe(Augmentation, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, "name", self.domain)
         if not re.fullmatch(NAME_PATTERN, self.name):
             raise ValueError(f"a model cannot be called {self.name!r}: use a-z, 0-9, _ . -")
+        if self.name in RESERVED:
+            raise ValueError(f"a model cannot be called {self.name!r}: the registry uses that name")
 
 
 def check_base(base: Path) -> None:

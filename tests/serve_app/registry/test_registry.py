@@ -9,7 +9,7 @@ from schemas.model_card import ModelCard
 from schemas.model_reference import parse_reference
 from serve_app.registry.errors import RegistryFaultError, UnknownModelError
 from serve_app.registry.local_copy import local_folder, version_faults
-from serve_app.registry.registry import Registry
+from serve_app.registry.registry import ALIASES, ROLLOUTS, Registry
 from tests.serve_app.registry.conftest import Register
 
 CARD = ModelCard(name="", version="", domain="d", made="2026-01-01T00:00:00+00:00")
@@ -90,8 +90,9 @@ def test_files_stay_in_their_version(registry: Registry, tmp_path: Path, path: s
     file.write_bytes(b"x")
     with pytest.raises(RegistryFaultError):
         registry.register("medical", {path: file}, CARD)
-    with pytest.raises(RegistryFaultError, match="cannot be called `aliases`"):
-        registry.register("aliases", {"model.nemo": file}, CARD)
+    for name in (ALIASES, ROLLOUTS):
+        with pytest.raises(RegistryFaultError, match=f"cannot be called `{name}`"):
+            registry.register(name, {"model.nemo": file}, CARD)
     with pytest.raises(RegistryFaultError, match="no file"):
         registry.register("medical", {}, CARD)
     assert registry.store.keys("") == []

@@ -169,6 +169,7 @@ def test_a_budget_replaces_the_budget(file: Path) -> None:
         ({"steps": None}, "give one of --epochs, --minutes and --steps"),
         ({"name": "A model"}, "a model cannot be called 'A model'"),
         ({"domain": "A domain"}, "a model cannot be called 'A domain'"),
+        ({"domain": "rollouts"}, "a model cannot be called 'rollouts'"),
     ],
 )
 def test_what_is_wrong_is_named(file: Path, keys: dict[str, Any], reason: str) -> None:
