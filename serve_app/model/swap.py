@@ -14,6 +14,7 @@ from serve_app.registry.errors import RegistryFaultError, UnknownModelError
 from serve_app.registry.holds import RENEW_S, Lease
 from serve_app.registry.source import Version, VersionSource
 from serve_app.system.memory import available_bytes
+from serve_app.system.sizes import size_text
 
 logger = logging.getLogger(__name__)
 
@@ -213,6 +214,6 @@ def _check_room(version: Version) -> None:
     needed, there = _LOADING_FACTOR * version.bytes, available_bytes()
     if there < needed:
         raise EngineError(
-            f"there is no memory to load it beside the version that serves: {there >> 20} MiB are "
-            f"free, {needed >> 20} MiB are needed; give the machine more, or set `swap: drain`"
+            f"there is no memory to load it beside the version that serves: {size_text(there)} are "
+            f"free, {size_text(needed)} are needed; give the machine more, or set `swap: drain`"
         )

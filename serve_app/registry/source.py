@@ -21,17 +21,22 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """A version that can be loaded.
 
     Attributes:
-        number: of the version; empty for a model outside of a registry.
         place: where it is named: two places that name the same number differ, if the alias has
             been moved in between.
-        bytes: size of its files; 0 if unknown.
         settings: of the model, with `path` and `sha256` of this version.
+        number: of the version; empty for a model outside of a registry.
+        card: of the version; None for a model outside of a registry.
     """
 
-    number: str
     place: str
-    bytes: int
     settings: ModelSettings
+    number: str
+    card: ModelCard | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Size of its files; 0 if unknown."""
+        return 0 if self.card is None else self.card.all_bytes
 
 
 def fixed_version(model: ModelSettings) -> str | None:
@@ -77,7 +82,7 @@ class VersionSource:
         """
         if self._reference is None:
             return ""
-        return self._registry().place(self._reference)
+        return self._registry().named(self._reference).place
 
     def card(self) -> ModelCard:
         """The card of the version that a `model` names now.
@@ -102,10 +107,10 @@ class VersionSource:
         settings = self._settings
         if self._reference is None:
             number = fixed_version(settings) or ""
-            return Version(number=number, place="", bytes=0, settings=settings)
+            return Version(number=number, place="", settings=settings)
         registry = self._registry()
-        place = registry.place(self._reference)
-        card = self.card()
+        named = registry.named(self._reference)
+        card = registry.card(self._reference.name, named.version)
         if card.engine != settings.engine:
             raise RegistryFaultError(
                 f"{card.name}:{card.version} is a model of the engine {card.engine}, not of "
@@ -122,8 +127,7 @@ class VersionSource:
             path=str(folder / MODEL_FILE if nemo else folder),
             sha256=card.sha256 if nemo else None,  # checked while it is unpacked
         )
-        size = sum(each.bytes for each in card.files.values())
-        return Version(number=card.version, place=place, bytes=size, settings=found_settings)
+        return Version(number=card.version, place=named.place, card=card, settings=found_settings)
 
     def lease(self, version: Version) -> Lease | None:
         """A lease on a version of the registry, which is to be renewed while it is served."""
