@@ -124,6 +124,11 @@ class ModelCard(msgspec.Struct, kw_only=True, omit_defaults=True):
     registered_by: str | None = None
     registered: str | None = None
 
+    @property
+    def all_bytes(self) -> int:
+        """Size of all files of the version."""
+        return sum(each.bytes for each in self.files.values())
+
 
 class AliasMove(msgspec.Struct, frozen=True, kw_only=True):
     """An entry in the history of an alias, which is never changed.

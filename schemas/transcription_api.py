@@ -213,12 +213,28 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     timings: dict[str, float] = {}
 
 
+class MadeBy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A model that made the text, or a part of it, as it was at that moment. Not in OpenAI's API.
+
+    Attributes:
+        name: Its name in the settings.
+        version: Its version, where it has one.
+        sha256: SHA-256 of its file, where it has one.
+    """
+
+    name: str
+    version: str | None = None
+    sha256: str | None = None
+
+
 class Transcription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A response in the format "json".
 
     Attributes:
         text: The transcript.
         usage: How much audio was transcribed.
+        models: The models that made the text: those that `pieces` of a "verbose_json" response
+            names, each once. Not in OpenAI's API.
         logprobs: Log probabilities of the words, with `include[]=logprobs`.
         phrases_used: Number of the request's phrases that each model could be biased towards; where
             the file was split, the smallest number of any piece. Not in OpenAI's API.
@@ -230,6 +246,7 @@ class Transcription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     text: str
     usage: Usage
+    models: list[MadeBy] = []
     logprobs: list[LogProb] | None = None
     phrases_used: dict[str, int] | None = None
     without_effect: dict[str, str] | None = None
@@ -247,6 +264,7 @@ class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True, omit_defau
         usage: How much audio was transcribed.
         segments: The segments, unless `timestamp_granularities[]` leaves them out.
         words: The words, if `timestamp_granularities[]` has "word".
+        models: The models that made the text, each once. Not in OpenAI's API.
         pieces: How each piece of the file was transcribed. Not in OpenAI's API.
         without_effect: Why a parameter of the request has no effect, or not all of it, by name. Not
             in OpenAI's API.
@@ -261,6 +279,7 @@ class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True, omit_defau
     usage: Usage
     segments: list[Segment] | None = None
     words: list[ApiWord] | None = None
+    models: list[MadeBy] = []
     pieces: list[Piece]
     without_effect: dict[str, str] | None = None
     suppressed: list[Suppressed] | None = None
@@ -284,6 +303,7 @@ class TextDone(
     Attributes:
         text: The transcript.
         usage: How much audio was transcribed.
+        models: The models that made the text, each once. Not in OpenAI's API.
         logprobs: Log probabilities of the words, with `include[]=logprobs`.
         without_effect: Why a parameter of the request has no effect, or not all of it, by name. Not
             in OpenAI's API.
@@ -293,6 +313,7 @@ class TextDone(
 
     text: str
     usage: TokenUsage
+    models: list[MadeBy] = []
     logprobs: list[LogProb] | None = None
     without_effect: dict[str, str] | None = None
     suppressed: list[Suppressed] | None = None

@@ -12,8 +12,9 @@ class RegistrySettings(Strict):
         url: its folder, relative to the settings file, or a URL (`s3://`, `gs://`, `az://`), whose
             credentials are found as that store's own tools find them.
         poll_s: seconds between two looks of a replica at the alias that it serves.
-        cache: folder for copies of models from a URL, relative to the settings file; by default
-            below `~/.cache`.
+        cache: folder for copies of models, relative to the settings file, also of a registry that
+            is a folder. By default models from a URL are copied below `~/.cache`, and those of a
+            folder are read there.
     """
 
     url: str = "models"

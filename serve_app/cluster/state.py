@@ -10,6 +10,7 @@ import msgspec
 from schemas.settings import Settings
 from serve_app.cluster import ray_cluster
 from serve_app.model.protocol import ModelInfo
+from serve_app.model.reports import reported
 from serve_app.router.client import RouterClient
 from serve_app.system.ray_adapter import notes, serve
 from serve_app.system.ray_environment import missing_notes, worker_notes
@@ -27,7 +28,8 @@ class ModelState(msgspec.Struct, frozen=True, kw_only=True):
         state: of its deployment, as Ray Serve calls it; empty if there is none.
         replicas: how many run.
         message: what Serve says of the deployment, or why the model is missing.
-        info: what one of its replicas says; None if none answered.
+        info: what one of its replicas answers; None if none does.
+        served: what each of its replicas that lives says of itself, in order of the versions.
     """
 
     name: str
@@ -36,6 +38,7 @@ class ModelState(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int
     message: str
     info: ModelInfo | None
+    served: list[ModelInfo] = []
 
 
 class AppState(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +73,7 @@ def application_state(settings: Settings, address: str) -> AppState:
     app = settings.serve.app
     found = serve.status().applications.get(app)
     infos = asyncio.run(_infos(app)) if found is not None else {}
+    served = reported(app)
     missing = notes(missing_notes(app))
     models = []
     for name, model in settings.models.items():
@@ -85,6 +89,7 @@ def application_state(settings: Settings, address: str) -> AppState:
                 replicas=deployment.replica_states.get("RUNNING", 0) if deployment else 0,
                 message=message,
                 info=infos.get(name),
+                served=sorted(served.get(name, []), key=_by_version),
             )
         )
     return AppState(
@@ -94,6 +99,10 @@ def application_state(settings: Settings, address: str) -> AppState:
         models=models,
         workers=notes(worker_notes(app)),
     )
+
+
+def _by_version(info: ModelInfo) -> tuple[int, str]:
+    return int(info.version) if info.version.isdecimal() else 0, info.sha256
 
 
 async def _infos(app: str) -> Mapping[str, ModelInfo]:

@@ -20,6 +20,7 @@ from schemas.settings import AudioSettings, ModelSettings
 from serve_app.engines.errors import EngineError, cause_of
 from serve_app.system.memory import available_bytes, peak_bytes
 from serve_app.system.processes import kill_tree
+from serve_app.system.sizes import size_text
 
 if TYPE_CHECKING:
     from serve_app.audio.clip import Clip
@@ -164,7 +165,7 @@ class _Watch:
             if waited > self._timeout_s:
                 self.reason = f"did not end within {self._timeout_s:g} s"
             elif _resident(self._process.pid) > self._limit:
-                self.reason = f"took more memory than the {self._limit >> 20} MiB that are free"
+                self.reason = f"took more memory than the {size_text(self._limit)} that are free"
             if self.reason:
                 kill_tree(self._process.pid)
                 return

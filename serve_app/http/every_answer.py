@@ -18,9 +18,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 REQUEST_ID = "x-request-id"
 #: Names the fields of a request that were accepted and have no effect.
 WITHOUT_EFFECT = "x-chorus-without-effect"
+#: Names the models that made the text of an answer, with their versions and digests.
+MODEL = "x-chorus-model"
 
 #: Headers of a response that a web page may read.
-_EXPOSED = ("retry-after", REQUEST_ID, WITHOUT_EFFECT)
+_EXPOSED = ("retry-after", REQUEST_ID, WITHOUT_EFFECT, MODEL)
 #: A request ID that a client may choose; any other is replaced by a generated one.
 _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _ALLOWED = "access-control-allow-origin"

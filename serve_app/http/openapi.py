@@ -12,6 +12,7 @@ from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.spec import (
     Components,
     OpenAPI,
+    OpenAPIHeader,
     OpenAPIMediaType,
     OpenAPIResponse,
     Operation,
@@ -31,6 +32,7 @@ from schemas.transcription_api import (
     VerboseTranscription,
 )
 from serve_app.http.docs_page import DocsPage
+from serve_app.http.every_answer import MODEL, WITHOUT_EFFECT
 from serve_app.http.parameters import PARAMETERS
 
 _ERRORS = {
@@ -122,6 +124,12 @@ _FORM = Schema(
     },
 )
 _TEXT = Schema(type=OpenAPIType.STRING)
+_HEADERS = {
+    MODEL: "The models that made the text, between commas, each with its version and the SHA-256 "
+    "of its file where it has one: `medical;version=2;sha256=...`. Not of a stream, whose last "
+    "event has them.",
+    WITHOUT_EFFECT: "The parameters that were accepted and have no effect, or not all of it.",
+}
 _EVENT = Schema(
     type=OpenAPIType.OBJECT,
     description="A server-sent event. `data` is JSON: a `transcript.text.delta` for each piece of "
@@ -139,7 +147,9 @@ class TranscriptionOperation(Operation):
         content = {"multipart/form-data": OpenAPIMediaType(schema=_FORM)}
         self.request_body = RequestBody(content=content, required=True)
         answer = (self.responses or {}).get("200")
-        formats = answer.content if isinstance(answer, OpenAPIResponse) else None
+        if not isinstance(answer, OpenAPIResponse):
+            raise TypeError("Litestar describes no response for the transcription endpoint")
+        formats = answer.content
         json = formats["application/json"].schema if formats else None
         if formats is None or not isinstance(json, Schema):
             raise TypeError("Litestar describes no response in JSON for the transcription endpoint")
@@ -148,6 +158,10 @@ class TranscriptionOperation(Operation):
         for kind in ("text/plain", "application/x-subrip", "text/vtt"):
             formats[kind] = OpenAPIMediaType(schema=_TEXT)
         formats["text/event-stream"] = OpenAPIMediaType(schema=_EVENT)
+        answer.headers = {
+            name: OpenAPIHeader(description=description, schema=_TEXT)
+            for name, description in _HEADERS.items()
+        }
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -13,6 +14,7 @@ from schemas.transcription_api import (
     ApiWord,
     InputTokens,
     LogProb,
+    MadeBy,
     Segment,
     SubtitleShape,
     TextDone,
@@ -29,6 +31,8 @@ from serve_app.http.upload import UploadPart, join_texts, no_speech_probability,
 
 #: The language in a response to a request without one.
 UNKNOWN_LANGUAGE = "unknown"
+
+_TOKEN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 MEDIA_TYPES = {
     "json": "application/json",
@@ -70,6 +74,7 @@ def render(
                 Transcription(
                     text=text,
                     usage=_usage(seconds),
+                    models=made_by(pieces),
                     logprobs=probabilities,
                     phrases_used=phrases_used(pieces),
                     without_effect=request.without_effect or None,
@@ -98,9 +103,42 @@ def done_event(
             total_tokens=audio + words,
             input_token_details=InputTokens(audio),
         ),
+        models=made_by(pieces),
         logprobs=log_probs(pieces) if request.logprobs else None,
         without_effect=request.without_effect or None,
         suppressed=suppressed(pieces),
+    )
+
+
+def made_by(pieces: Sequence[UploadPart]) -> list[MadeBy]:
+    """The models that made the text, each once, in the order of their first pieces."""
+    found = [each.transcript for each in pieces]
+    return list(
+        dict.fromkeys(
+            MadeBy(
+                name=each.selected_model,
+                version=each.model_version,
+                sha256=each.model_sha256 or None,
+            )
+            for each in found
+        )
+    )
+
+
+def model_header(models: Sequence[MadeBy]) -> str:
+    """The models as the value of a header: ``medical;version=2;sha256=ab12, general``.
+
+    What an engine of its own calls a digest is left out if no header can have it.
+    """
+    return ", ".join(
+        ";".join(
+            [
+                each.name,
+                *([f"version={each.version}"] if each.version else []),
+                *([f"sha256={each.sha256}"] if _TOKEN.fullmatch(each.sha256 or "") else []),
+            ]
+        )
+        for each in models
     )
 
 
@@ -178,6 +216,7 @@ def _verbose(
         usage=_usage(seconds),
         segments=segments,
         words=words,
+        models=made_by(pieces),
         pieces=[_piece(each) for each in pieces],
         without_effect=request.without_effect or None,
         suppressed=suppressed(pieces),

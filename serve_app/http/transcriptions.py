@@ -18,11 +18,11 @@ from serve_app.audio.clip import SAMPLE_RATE, Recording
 from serve_app.audio.voice_activity import speech_probabilities
 from serve_app.http import openapi
 from serve_app.http.errors import ApiError, invalid, record_error
-from serve_app.http.every_answer import WITHOUT_EFFECT
+from serve_app.http.every_answer import MODEL, WITHOUT_EFFECT
 from serve_app.http.forms import read_form
 from serve_app.http.gate import Client
 from serve_app.http.parameters import read_parameters
-from serve_app.http.render import MEDIA_TYPES, done_event, render
+from serve_app.http.render import MEDIA_TYPES, done_event, made_by, model_header, render
 from serve_app.http.service import CleanupStream, Service
 from serve_app.http.upload import UploadPart, transcribe
 
@@ -69,6 +69,7 @@ async def create_transcription(request: Request[Any, Any, Any], service: Service
             speech = await asyncio.to_thread(speech_probabilities, clip)
         body = render(found, parameters, seconds=seconds, speech=speech)
         kind = MEDIA_TYPES[parameters.response_format]
+        headers[MODEL] = model_header(made_by(found))
         return Response(body, media_type=kind, headers=headers)
 
 

@@ -40,19 +40,22 @@ class DomainModel:
         registry: RegistrySettings | None = None,
         app: str = "",
     ) -> None:
-        from serve_app.system.ray_adapter import Turn, ended, use_replica_log  # with Ray
+        from serve_app.model.reports import report  # with Ray
+        from serve_app.system.ray_adapter import Turn, ended, use_replica_log
 
         use_replica_log()
         self._callers = Callers(ended)
         self._health_timeout_s = health_timeout_s
-        self._following: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         source = VersionSource(settings, registry)
         turn = Turn(f"{app}:{name}") if app else None
         self._swapper = Swapper(name, source, turn)
         await self._swapper.start()
         if source.registered:
             poll_s = (registry or RegistrySettings()).poll_s
-            self._following = asyncio.create_task(self._swapper.follow(poll_s))
+            self._tasks.append(asyncio.create_task(self._swapper.follow(poll_s)))
+        if app:
+            self._tasks.append(asyncio.create_task(report(app, self.info)))
 
     async def transcribe(
         self,
@@ -93,6 +96,6 @@ class DomainModel:
 
     def __del__(self) -> None:
         """Close the batcher; Serve calls this when the replica's calls are done."""
-        if self._following is not None:
-            self._following.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._swapper.close()

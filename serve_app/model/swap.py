@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from serve_app.registry.errors import RegistryFaultError, UnknownModelError
 from serve_app.registry.holds import RENEW_S, Lease
 from serve_app.registry.source import Version, VersionSource
 from serve_app.system.memory import available_bytes
+from serve_app.system.sizes import size_text
 
 logger = logging.getLogger(__name__)
 
@@ -57,25 +59,32 @@ class Swapper:
         self._open = asyncio.Event()  # clear while there is no version
         self._seen = ""
         self._unreadable = ""  # why the alias cannot be looked at
+        self._copy = ""  # of a version that was loaded without the registry, in words
         self._refused = ""  # why the version that it named last does not serve
         self._lease: Lease | None = None
         self._held = ""
         self._renewed = 0.0
 
     async def start(self) -> None:
-        """Load the version that is named now.
+        """Load the version that is named now; while the registry is out of reach, that served last.
 
         Raises:
             UnknownModelError: none is.
             RegistryFaultError: it is damaged, or of another engine.
             EngineError: it cannot be loaded.
-            OSError: the registry cannot be read.
+            OSError: the registry cannot be read, and none has been served on this machine.
         """
-        version = await asyncio.to_thread(self._source.find)
-        await self._hold(version)
+        try:
+            version = await asyncio.to_thread(self._source.find)
+        except (OSError, UnknownModelError) as error:
+            version = await self._served_last(error)
+        else:
+            await self._hold(version)
         self._serving = await Serving.load(self._name, version)
         self._seen = version.place
         self._open.set()
+        if not self._copy:
+            await self._remember(version)
 
     def close(self) -> None:
         """Let go of the version that serves."""
@@ -99,15 +108,15 @@ class Swapper:
 
     @property
     def refused(self) -> str:
-        """Why the version that is named now does not serve; empty if it does."""
-        return self._unreadable or self._refused
+        """Why the version that is named now does not serve, or nobody knows; empty if it does."""
+        return "; ".join(filter(None, (self._unreadable, self._copy))) or self._refused
 
     async def follow(self, poll_s: float) -> None:
         """Look at the alias again and again, and hold the version that serves; never returns."""
         while True:
             await asyncio.sleep(poll_s)
             try:
-                if self._source.moves:
+                if self._source.moves or self._unreadable:
                     await self.look()
                 if time.monotonic() - self._renewed > RENEW_S:
                     await self._hold(self.current.version)
@@ -118,12 +127,15 @@ class Swapper:
         """Look at the alias once, and change to the version that it names."""
         try:
             place = await asyncio.to_thread(self._source.place)
-        except (OSError, UnknownModelError) as error:
+        except (OSError, UnknownModelError, RegistryFaultError) as error:
             if not self._unreadable:
                 self._say_refused(str(error))
             self._unreadable = str(error)
             return
-        self._unreadable = ""
+        if self._copy:
+            logger.info("model %s: %s is followed again", self._name, self._source)
+            self._renewed = -math.inf  # the version is not held yet
+        self._unreadable = self._copy = ""
         if place == self._seen:
             return
         self._seen = place
@@ -137,6 +149,7 @@ class Swapper:
         if version.number == current.version.number:  # moved away and back
             current.version = version
             self._refused = ""
+            await self._remember(version)
             return
         if self._turn is None:
             await self._change(version)
@@ -174,10 +187,30 @@ class Swapper:
             self._open.set()
         self._refused = ""
         logger.info("model %s: version %s serves", self._name, version.number)
+        await self._remember(version)
         if not drains:
             await old.drained()
             old.close()
         await self._hold(version)
+
+    async def _served_last(self, error: OSError | UnknownModelError) -> Version:
+        """The version that served last, if the registry is out of reach; else raises `error`."""
+        version = await asyncio.to_thread(self._source.served_last, error)
+        if version is None:
+            raise error
+        self._renewed = time.monotonic()
+        self._unreadable = str(error)
+        self._copy = f"version {version.number} served last, and was loaded from its copy"
+        logger.error("model %s: %s: %s", self._name, self._source, self.refused)
+        return version
+
+    async def _remember(self, version: Version) -> None:
+        try:
+            await asyncio.to_thread(self._source.remember, version)
+        except OSError as error:
+            logger.warning(
+                "model %s: it could not start without the registry: %s", self._name, error
+            )
 
     async def _hold(self, version: Version) -> None:
         """Keep the version that serves from being removed from the registry, and no other."""
@@ -213,6 +246,6 @@ def _check_room(version: Version) -> None:
     needed, there = _LOADING_FACTOR * version.bytes, available_bytes()
     if there < needed:
         raise EngineError(
-            f"there is no memory to load it beside the version that serves: {there >> 20} MiB are "
-            f"free, {needed >> 20} MiB are needed; give the machine more, or set `swap: drain`"
+            f"there is no memory to load it beside the version that serves: {size_text(there)} are "
+            f"free, {size_text(needed)} are needed; give the machine more, or set `swap: drain`"
         )

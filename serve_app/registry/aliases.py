@@ -7,6 +7,7 @@ if nobody has created it before; the one with the highest number counts.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 import msgspec
 
@@ -30,25 +31,37 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     move: AliasMove
 
 
-def names(store: Store, name: str) -> list[str]:
-    """The aliases of a model, in order."""
-    return sorted({key.split("/")[2] for key in store.keys(f"{_FOLDER}/{name}")})
+def histories(store: Store, name: str, keys: Iterable[str] | None = None) -> dict[str, list[Moved]]:
+    """All moves of each alias of a model, the first one first.
+
+    Args:
+        store: that has the aliases.
+        name: of the model.
+        keys: that the store has, if they have been listed; others may be among them.
+    """
+    return {
+        alias: [_moved(store, name, alias, number) for number in numbers]
+        for alias, numbers in _all_numbers(store, name, keys).items()
+    }
 
 
 def history(store: Store, name: str, alias: str) -> list[Moved]:
     """All moves of an alias, the first one first; empty for an unknown one."""
-    return [
-        Moved(number=number, move=_read(store, name, alias, number))
-        for number in _numbers(store, name, alias)
-    ]
+    return [_moved(store, name, alias, number) for number in _numbers(store, name, alias)]
+
+
+def all_last(store: Store, name: str) -> dict[str, Moved]:
+    """The last move of each alias of a model, which counts, in order of the aliases."""
+    return {
+        alias: _moved(store, name, alias, numbers[-1])
+        for alias, numbers in _all_numbers(store, name).items()
+    }
 
 
 def last(store: Store, name: str, alias: str) -> Moved | None:
     """The last move of an alias, which counts; None for an unknown one."""
     numbers = _numbers(store, name, alias)
-    if not numbers:
-        return None
-    return Moved(number=numbers[-1], move=_read(store, name, alias, numbers[-1]))
+    return _moved(store, name, alias, numbers[-1]) if numbers else None
 
 
 def promote(
@@ -145,14 +158,27 @@ def standing(moves: list[Moved]) -> list[AliasMove]:
     return stack
 
 
+def _all_numbers(
+    store: Store, name: str, keys: Iterable[str] | None = None
+) -> dict[str, list[int]]:
+    """The numbers of the moves of each alias of a model, in order."""
+    folder, found = f"{_FOLDER}/{name}", dict[str, list[int]]()
+    for key in store.keys(folder) if keys is None else keys:
+        alias, _, file = key.removeprefix(f"{folder}/").partition("/")
+        stem = file.removesuffix(".json")
+        if key.startswith(f"{folder}/") and stem.isdecimal():
+            found.setdefault(alias, []).append(int(stem))
+    return {alias: sorted(found[alias]) for alias in sorted(found)}
+
+
 def _numbers(store: Store, name: str, alias: str) -> list[int]:
-    folder = f"{_FOLDER}/{name}/{alias}"
-    stems = [key.rpartition("/")[2].removesuffix(".json") for key in store.keys(folder)]
-    return sorted(int(stem) for stem in stems if stem.isdecimal())
+    keys = store.keys(f"{_FOLDER}/{name}/{alias}")
+    return _all_numbers(store, name, keys).get(alias, [])
 
 
-def _read(store: Store, name: str, alias: str, number: int) -> AliasMove:
-    return msgspec.json.decode(store.read(_key(name, alias, number)), type=AliasMove)
+def _moved(store: Store, name: str, alias: str, number: int) -> Moved:
+    move = msgspec.json.decode(store.read(_key(name, alias, number)), type=AliasMove)
+    return Moved(number=number, move=move)
 
 
 def _move(store: Store, name: str, alias: str, number: int, **move: object) -> Moved:

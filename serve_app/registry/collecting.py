@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -12,7 +12,8 @@ from schemas.model_card import CARD_FILE
 from serve_app.registry import aliases
 from serve_app.registry.holds import is_held
 from serve_app.registry.provenance import now
-from serve_app.registry.registry import CLAIM, REMOVED, Registry
+from serve_app.registry.registry import ALIASES, CLAIM, REMOVED, RESERVED, Registry
+from serve_app.registry.store import Store
 
 
 class Garbage(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,9 +33,9 @@ class Garbage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_garbage(
-    registry: Registry, unused: timedelta, in_use: Collection[str] = ()
+    registry: Registry, unused: timedelta, in_use: Collection[str] = (), *, tidy: bool = False
 ) -> list[Garbage]:
-    """The versions that may be removed.
+    """The versions that may be removed. Lists the store once.
 
     Kept is what an alias names or has named within the time, what was registered within it, what is
     held (`serve_app.registry.holds`), and the last version of each model. Unfinished versions are
@@ -44,25 +45,26 @@ def find_garbage(
         registry: where to look.
         unused: the time.
         in_use: SHA-256 digests of the models that replicas run.
+        tidy: whether holds of the dead are removed.
     """
-    keys = registry.store.keys("")
-    numbers = {tuple(key.split("/")[:2]) for key in keys if key.endswith(f"/{CLAIM}")}
-    since = datetime.now(UTC) - unused
+    store, since = registry.store, datetime.now(UTC) - unused
+    keys = store.keys("")
     found = []
-    for name, version in sorted((name, int(number)) for name, number in numbers):
-        folder = f"{name}/{version}"
-        files = {key for key in keys if key.startswith(f"{folder}/")}
-        rest = files - {f"{folder}/{CLAIM}", f"{folder}/{REMOVED}"}
-        if is_held(registry.store, files):
-            continue
-        if f"{folder}/{CARD_FILE}" in files:
-            card = registry.card(name, version)
-            if not _is_kept(registry, name, version, since) and card.sha256 not in in_use:
+    for name, versions in sorted(_versions(keys).items()):
+        kept = _named(store, name, versions, keys, since)
+        for version, files in sorted(versions.items()):
+            folder, finished = f"{name}/{version}", CARD_FILE in files
+            if CLAIM not in files or not files - {CLAIM, REMOVED}:
+                continue
+            held = is_held(store, [f"{folder}/{file}" for file in files], tidy=tidy)
+            if held or version in kept or _time(store, folder) >= since:
+                continue
+            card = registry.card(name, version) if finished else None
+            if card is None or card.sha256 not in in_use:
+                size = 0 if card is None else card.all_bytes
                 found.append(
-                    Garbage(name=name, version=version, unfinished=False, bytes=card.bytes)
+                    Garbage(name=name, version=version, unfinished=not finished, bytes=size)
                 )
-        elif rest and _time(registry, folder) < since:
-            found.append(Garbage(name=name, version=version, unfinished=True, bytes=0))
     return found
 
 
@@ -74,65 +76,78 @@ def collect(
     Yields:
         What was removed.
     """
-    for each in [*find_garbage(registry, unused, in_use), *_begun(registry)]:
-        if _remove(registry, each, unused):
+    for each in [*find_garbage(registry, unused, in_use, tidy=True), *_begun(registry)]:
+        if _remove(registry.store, each, unused):
             yield each
 
 
 def _begun(registry: Registry) -> Iterator[Garbage]:
     """The versions that are there, but marked as being removed."""
-    keys = set(registry.store.keys(""))
-    for key in sorted(keys):
-        folder, _, file = key.rpartition("/")
-        if file == REMOVED and f"{folder}/{CARD_FILE}" in keys:
-            name, _, version = folder.partition("/")
-            yield Garbage(name=name, version=int(version), unfinished=False, bytes=0)
+    for name, versions in sorted(_versions(registry.store.keys("")).items()):
+        for version, files in sorted(versions.items()):
+            if REMOVED in files and CARD_FILE in files:
+                yield Garbage(name=name, version=version, unfinished=False, bytes=0)
 
 
-def _remove(registry: Registry, garbage: Garbage, unused: timedelta) -> bool:
+def _remove(store: Store, garbage: Garbage, unused: timedelta) -> bool:
     """Remove a version; its number stays taken.
 
     A version that an alias has come to name in the meantime is left, as is one that somebody
     finishes or promotes.
     """
-    folder, store = f"{garbage.name}/{garbage.version}", registry.store
+    name, version = garbage.name, garbage.version
+    folder = f"{name}/{version}"
     # from here on nobody can promote or finish it
     with contextlib.suppress(FileExistsError):  # of another process, which may have been killed
         store.create(f"{folder}/{REMOVED}", msgspec.json.encode({"at": now()}))
     since = datetime.now(UTC) - unused
-    keys = store.keys(folder)
-    finished = f"{folder}/{CARD_FILE}" in keys
+    keys = [*store.keys(name), *store.keys(f"{ALIASES}/{name}")]
+    versions = _versions(keys)[name]
+    finished = CARD_FILE in versions[version]
     wanted = finished and (
-        garbage.unfinished or _is_kept(registry, garbage.name, garbage.version, since)
+        garbage.unfinished
+        or version in _named(store, name, versions, keys, since)
+        or _time(store, folder) >= since
     )
-    if wanted or is_held(store, keys):
+    own = [f"{folder}/{file}" for file in versions[version]]
+    if wanted or is_held(store, own, tidy=True):
         store.remove(f"{folder}/{REMOVED}")
         return False
     store.remove(f"{folder}/{CARD_FILE}")  # first: without it the version is not there
-    for key in keys:
-        if key.rpartition("/")[2] not in (CLAIM, REMOVED):
-            store.remove(key)
+    for file in versions[version] - {CLAIM, REMOVED}:
+        store.remove(f"{folder}/{file}")
     return True
 
 
-def _is_kept(registry: Registry, name: str, version: int, since: datetime) -> bool:
-    if version == max(registry.versions(name), default=0):
-        return True
-    if _time(registry, f"{name}/{version}") >= since:
-        return True
-    return any(number == str(version) for number in _named_since(registry, name, since))
+def _versions(keys: Iterable[str]) -> dict[str, dict[int, set[str]]]:
+    """The files of each version of each model, by their path in its folder, in a listing."""
+    found: dict[str, dict[int, set[str]]] = {}
+    for key in keys:
+        name, _, rest = key.partition("/")
+        version, _, file = rest.partition("/")
+        if name not in RESERVED and version.isdecimal() and file:
+            found.setdefault(name, {}).setdefault(int(version), set()).add(file)
+    return found
 
 
-def _named_since(registry: Registry, name: str, since: datetime) -> Iterator[str]:
-    """The versions that an alias of a model named at some time since."""
-    for alias in aliases.names(registry.store, name):
-        moves = [each.move for each in aliases.history(registry.store, name, alias)]
+def _named(
+    store: Store,
+    name: str,
+    versions: Mapping[int, Collection[str]],
+    keys: Collection[str],
+    since: datetime,
+) -> set[int]:
+    """The versions of a model that an alias named at some time since, and the last one."""
+    found = {max((each for each, files in versions.items() if CARD_FILE in files), default=0)}
+    for history in aliases.histories(store, name, keys).values():
+        moves = [each.move for each in history]
         for move, following in zip(moves, [*moves[1:], None], strict=True):
             if following is None or datetime.fromisoformat(following.at) >= since:
-                yield move.version
+                found.add(int(move.version))
+    return found
 
 
-def _time(registry: Registry, folder: str) -> datetime:
+def _time(store: Store, folder: str) -> datetime:
     """When the number of a version was reserved."""
-    claim = msgspec.json.decode(registry.store.read(f"{folder}/{CLAIM}"), type=dict[str, str])
+    claim = msgspec.json.decode(store.read(f"{folder}/{CLAIM}"), type=dict[str, str])
     return datetime.fromisoformat(claim["at"])

@@ -66,10 +66,13 @@ class Lease:
             self._store.remove(self._key)
 
 
-def is_held(store: Store, keys: Iterable[str]) -> bool:
-    """Whether there is a hold among the keys of a version's folder; those of the dead are removed.
+def is_held(store: Store, keys: Iterable[str], *, tidy: bool = False) -> bool:
+    """Whether there is a hold among the keys of a version's folder. Reads each of them.
 
-    Reads each of them.
+    Args:
+        store: that has the version.
+        keys: of its folder.
+        tidy: whether the holds of the dead are removed.
     """
     held = False
     for key in filter(is_hold, keys):
@@ -77,7 +80,7 @@ def is_held(store: Store, keys: Iterable[str]) -> bool:
             since = msgspec.json.decode(store.read(key), type=dict[str, str])["at"]
             if datetime.now(UTC) - datetime.fromisoformat(since) < _LONGEST:
                 held = True
-            else:
+            elif tidy:
                 store.remove(key)
     return held
 

@@ -27,16 +27,17 @@ def local_folder(store: Store, card: ModelCard, cache: Path | None = None) -> Pa
     Args:
         store: that has the version.
         card: of the version.
-        cache: for copies; `default_cache` if None.
+        cache: for copies. If None, what a store has on this machine is read where it is, and copies
+            of the rest are in `default_cache`.
 
     Raises:
         RegistryFaultError: the copy is not what the card says.
         OSError: the store cannot be read, or the cache cannot be written.
     """
     path = store.path(_folder(card))
-    if path is not None:
+    if cache is None and path is not None:
         return path
-    target = (cache or default_cache()) / card.name / f"{card.version}-{card.sha256[:16]}"
+    target = cached_folder(card, cache or default_cache())
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if not target.is_dir():
@@ -48,6 +49,11 @@ def local_folder(store: Store, card: ModelCard, cache: Path | None = None) -> Pa
         if not target.is_dir():  # else another process was faster
             raise
     return target
+
+
+def cached_folder(card: ModelCard, cache: Path) -> Path:
+    """The folder of a version's copy in a cache, whether it is there or not."""
+    return cache / card.name / f"{card.version}-{card.sha256[:16]}"
 
 
 def version_faults(store: Store, card: ModelCard) -> list[str]:

@@ -41,6 +41,18 @@ CLAIM = "claim.json"
 REMOVED = "removed.json"
 
 
+class Named(msgspec.Struct, frozen=True):
+    """What a reference names at a moment.
+
+    Attributes:
+        version: its number.
+        place: where it is named, as text that changes whenever an alias is moved.
+    """
+
+    version: str
+    place: str
+
+
 class Registry:
     """The versions of models in a store. Its methods block.
 
@@ -84,35 +96,31 @@ class Registry:
             UnknownModelError: it names none.
             RegistryFaultError: its card cannot be read.
         """
+        return self.card(reference.name, self.named(reference).version)
+
+    def named(self, reference: ModelReference) -> Named:
+        """What `reference` names now. Whether there is a version of that number is not looked at.
+
+        Raises:
+            UnknownModelError: it names nothing.
+            RegistryFaultError: a card that has to be compared cannot be read.
+        """
         name, version = reference.name, reference.version
         if version is None:
             alias = str(reference.alias)
             moved = aliases.last(self.store, name, alias)
             if moved is None:
                 raise self._unknown_alias(name, alias)
-            version = moved.move.version
-        elif version in (LATEST, NEWEST):
-            cards = [self.card(name, each) for each in self.versions(name)]
-            if not cards:
+            return Named(moved.move.version, f"{moved.move.version} by move {moved.number}")
+        if version in (LATEST, NEWEST):
+            there = self.versions(name)
+            if not there:
                 raise self._unknown(name, version)
+            number = there[-1]
             if version == NEWEST:
-                return max(cards, key=lambda card: (card.made, int(card.version)))
-            return cards[-1]
-        return self.card(name, version)
-
-    def place(self, reference: ModelReference) -> str:
-        """What `reference` names now, as text that changes whenever an alias is moved.
-
-        Raises:
-            UnknownModelError: it names nothing.
-        """
-        name, alias = reference.name, reference.alias
-        if alias is None:
-            return str(self.resolve(reference).version)
-        moved = aliases.last(self.store, name, alias)
-        if moved is None:
-            raise self._unknown_alias(name, alias)
-        return f"{moved.move.version} by move {moved.number}"
+                number = max(there, key=lambda each: (self.card(name, each).made, each))
+            version = str(number)
+        return Named(version, version)
 
     def register(
         self,
@@ -224,11 +232,8 @@ class Registry:
 
     def aliases(self, name: str) -> dict[str, str]:
         """The version that each alias of a model names."""
-        return {
-            alias: moved.move.version
-            for alias in aliases.names(self.store, name)
-            if (moved := aliases.last(self.store, name, alias)) is not None
-        }
+        moved = aliases.all_last(self.store, name)
+        return {alias: each.move.version for alias, each in moved.items()}
 
     def history(self, name: str, alias: str) -> list[Moved]:
         """The moves of an alias, the first one first.

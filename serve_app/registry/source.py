@@ -11,8 +11,14 @@ from schemas.model_reference import parse_reference
 from schemas.settings import ModelSettings, RegistrySettings, Settings
 from serve_app.registry.errors import RegistryFaultError, UnknownModelError
 from serve_app.registry.holds import Lease
-from serve_app.registry.local_copy import local_folder, version_faults
+from serve_app.registry.local_copy import (
+    cached_folder,
+    default_cache,
+    file_faults,
+    local_folder,
+)
 from serve_app.registry.registry import Registry
+from serve_app.registry.served import recall, remember
 from serve_app.registry.store import open_store
 from serve_app.registry.versions import version_number
 
@@ -21,17 +27,22 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """A version that can be loaded.
 
     Attributes:
-        number: of the version; empty for a model outside of a registry.
         place: where it is named: two places that name the same number differ, if the alias has
             been moved in between.
-        bytes: size of its files; 0 if unknown.
         settings: of the model, with `path` and `sha256` of this version.
+        number: of the version; empty for a model outside of a registry.
+        card: of the version; None for a model outside of a registry.
     """
 
-    number: str
     place: str
-    bytes: int
     settings: ModelSettings
+    number: str
+    card: ModelCard | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Size of its files; 0 if unknown."""
+        return 0 if self.card is None else self.card.all_bytes
 
 
 def fixed_version(model: ModelSettings) -> str | None:
@@ -62,6 +73,8 @@ class VersionSource:
         self._settings = settings
         self._reference = parse_reference(settings.model) if settings.model else None
         self._settings_of_registry = registry or RegistrySettings()
+        cache = self._settings_of_registry.cache
+        self._cache = Path(cache) if cache else None
         self.registered = self._reference is not None
         self.moves = self._reference is not None and self._reference.moves
 
@@ -73,11 +86,14 @@ class VersionSource:
 
         Raises:
             UnknownModelError: it names nothing.
+            RegistryFaultError: a card cannot be read.
             OSError: the registry cannot be read.
         """
         if self._reference is None:
             return ""
-        return self._registry().place(self._reference)
+        if not self.moves:
+            return self.card().version
+        return self._registry().named(self._reference).place
 
     def card(self) -> ModelCard:
         """The card of the version that a `model` names now.
@@ -102,28 +118,71 @@ class VersionSource:
         settings = self._settings
         if self._reference is None:
             number = fixed_version(settings) or ""
-            return Version(number=number, place="", bytes=0, settings=settings)
+            return Version(number=number, place="", settings=settings)
         registry = self._registry()
-        place = registry.place(self._reference)
-        card = self.card()
-        if card.engine != settings.engine:
+        named = registry.named(self._reference)
+        card = registry.card(self._reference.name, named.version)
+        self._check_engine(card)
+        return self._version(named.place, card, local_folder(registry.store, card, self._cache))
+
+    def remember(self, version: Version) -> None:
+        """Note that a version serves, for `served_last`.
+
+        Raises:
+            OSError: the note cannot be written.
+        """
+        card = version.card
+        if self._reference is None or card is None:
+            return
+        store = self._registry().store
+        if self._cache is None and store.path("") is not None:
+            return  # there is no copy to start from
+        cache = self._cache or default_cache()
+        remember(cache, store.url, self._reference, version.place, card)
+
+    def served_last(self, error: Exception) -> Version | None:
+        """The version that was served last on this machine, from its copy.
+
+        Args:
+            error: that `find` raised.
+
+        Returns:
+            None where the registry is not out of reach, where nothing was served from it by what
+            the settings name, or where that has no copy.
+
+        Raises:
+            RegistryFaultError: the copy is damaged, or of another engine.
+        """
+        if self._reference is None:
+            return None
+        registry, cache = self._registry(), self._cache or default_cache()
+        served = recall(cache, registry.store.url, self._reference)
+        if served is None or not _is_out_of_reach(registry, error):
+            return None
+        folder = cached_folder(served.card, cache)
+        if not folder.is_dir():
+            return None
+        self._check_engine(served.card)
+        return self._version(served.place, served.card, folder)
+
+    def _check_engine(self, card: ModelCard) -> None:
+        if card.engine != self._settings.engine:
             raise RegistryFaultError(
                 f"{card.name}:{card.version} is a model of the engine {card.engine}, not of "
-                f"{settings.engine}"
+                f"{self._settings.engine}"
             )
-        cache = self._settings_of_registry.cache
-        folder = local_folder(registry.store, card, Path(cache) if cache else None)
+
+    def _version(self, place: str, card: ModelCard, folder: Path) -> Version:
         nemo = MODEL_FILE in card.files
-        if not nemo and (found := version_faults(registry.store, card)):
+        if not nemo and (found := file_faults(folder, card)):
             raise RegistryFaultError(f"{card.name}:{card.version}: {found[0]}")
-        found_settings = msgspec.structs.replace(
-            settings,
+        settings = msgspec.structs.replace(
+            self._settings,
             model=None,
             path=str(folder / MODEL_FILE if nemo else folder),
             sha256=card.sha256 if nemo else None,  # checked while it is unpacked
         )
-        size = sum(each.bytes for each in card.files.values())
-        return Version(number=card.version, place=place, bytes=size, settings=found_settings)
+        return Version(number=card.version, place=place, card=card, settings=settings)
 
     def lease(self, version: Version) -> Lease | None:
         """A lease on a version of the registry, which is to be renewed while it is served."""
@@ -133,6 +192,19 @@ class VersionSource:
 
     def _registry(self) -> Registry:
         return Registry(open_store(self._settings_of_registry.url))
+
+
+def _is_out_of_reach(registry: Registry, error: Exception) -> bool:
+    """Whether the registry cannot be asked; one without a file is a file system that is not there.
+
+    A registry that anything was served from is never empty: numbers stay reserved.
+    """
+    if isinstance(error, OSError):
+        return True
+    try:
+        return isinstance(error, UnknownModelError) and not registry.store.keys("")
+    except OSError:
+        return True
 
 
 def pinned(settings: Settings) -> Settings:

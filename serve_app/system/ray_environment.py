@@ -65,6 +65,15 @@ def rollout_notes(app: str) -> str:
     return f"{app}-rollouts"
 
 
+def replica_notes(app: str) -> str:
+    """The group of the notes in which each replica of a model says what it serves.
+
+    Args:
+        app: `serve.app` of the settings.
+    """
+    return f"{app}-replicas"
+
+
 #: Name of the environment variable with the largest HTTP body in bytes, for `serve_app.http.proxy`:
 #: Serve passes no settings to a middleware of its proxy.
 MAX_BODY_VARIABLE = "CHORUS_HTTP_MAX_BODY_BYTES"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from schemas.settings import Settings
     from serve_app.cluster.state import AppState, ModelState
+    from serve_app.model.protocol import ModelInfo
 
 _WATCH_S = 2.0
 _CONNECT_S = 1.0
@@ -107,7 +109,7 @@ def _listens(server: str) -> bool:
 
 
 def _faults(found: AppState) -> bool:
-    bad = any(each.info is None or each.info.refused for each in found.models)
+    bad = any(each.info is None or _refusals(each) for each in found.models)
     return bad or bool(found.workers) or not found.state
 
 
@@ -138,9 +140,10 @@ def _parts(found: AppState, lag: int | str) -> list[RenderableType]:
         table.add_row(*_row(model))
     parts.append(table)
     for model in found.models:
-        if model.info is not None and model.info.refused:
-            parts.append(Text(f"{model.name}: refused: {model.info.refused}", style="red"))
-        elif model.message and model.state != "HEALTHY":
+        parts += [Text(f"{model.name}: {each}") for each in _differences(model)]
+        refusals = _refusals(model)
+        parts += [Text(f"{model.name}: refused: {each}", style="red") for each in refusals]
+        if not refusals and model.message and model.state != "HEALTHY":
             parts.append(Text(f"{model.name}: {model.message}", style="red"))
     for worker, reason in found.workers.items():
         parts.append(Text(f"stream worker {worker} does not run: {reason}", style="red"))
@@ -152,16 +155,48 @@ def _parts(found: AppState, lag: int | str) -> list[RenderableType]:
 
 
 def _row(model: ModelState) -> list[str]:
-    info = model.info
+    served = _served(model)
     return [
         model.name,
-        (info.version or "-") if info else "?",
+        ", ".join(dict.fromkeys(each.version or "-" for each in served)) or "?",
         _shown(model.source),
         model.state.lower() or "not there",
         str(model.replicas),
-        str(info.waiting) if info else "?",
-        info.sha256[:12] if info else "",
+        str(sum(each.waiting for each in served)) if served else "?",
+        ", ".join(dict.fromkeys(each.sha256[:12] for each in served)),
     ]
+
+
+def _served(model: ModelState) -> list[ModelInfo]:
+    """What the replicas of a model serve; that of one where none has left a note yet."""
+    return model.served or ([model.info] if model.info is not None else [])
+
+
+def _refusals(model: ModelState) -> list[str]:
+    """Why replicas do not serve what the settings name, each reason once."""
+    reasons = Counter(each.refused for each in _served(model) if each.refused)
+    total = len(_served(model))
+    return [
+        reason if count == total else f"{reason} ({count} of {total} replicas)"
+        for reason, count in reasons.items()
+    ]
+
+
+def _differences(model: ModelState) -> list[str]:
+    """Which replicas serve what, where that is not the same, and how many do not say."""
+    counts = Counter((each.version or "-", each.sha256[:12]) for each in model.served)
+    said = [
+        f"version {version} ({digest}) on {_replicas(count)}"
+        for (version, digest), count in counts.items()
+    ]
+    silent = model.replicas - len(model.served)
+    if silent > 0 and model.served:
+        said.append(f"{_replicas(silent)} did not say")
+    return [", ".join(said)] if len(said) > 1 else []
+
+
+def _replicas(count: int) -> str:
+    return "1 replica" if count == 1 else f"{count} replicas"
 
 
 def _shown(source: str) -> str:

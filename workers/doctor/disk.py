@@ -10,6 +10,7 @@ from pathlib import Path
 from schemas.settings import Settings
 from serve_app.cluster import access
 from serve_app.registry.local_copy import default_cache
+from serve_app.system.sizes import size_text
 from workers.doctor.finding import Finding, failure, ok, warning
 
 #: Part of a disk that may be used before Ray refuses to put objects there (its own default).
@@ -29,11 +30,11 @@ def examine_room(name: str, folder: Path, free: int, needed: int) -> Finding:
         free: bytes that are free there.
         needed: bytes that are needed at once.
     """
-    said = f"{_gib(free)} free in {folder}"
+    said = f"{size_text(free)} free in {folder}"
     if free < needed:
         return failure(
             name,
-            f"{said}, and {_gib(needed)} are needed for the largest model",
+            f"{said}, and {size_text(needed)} are needed for the largest model",
             next="free the disk, or name another folder (TMPDIR, RAY_TMPDIR, `registry.cache`)",
         )
     if free < needed + _MARGIN:
@@ -64,13 +65,13 @@ def examine_shared_memory(free: int) -> Finding:
     Args:
         free: bytes that are free there.
     """
-    said = f"{_gib(free)} free in {_SHARED}"
+    said = f"{size_text(free)} free in {_SHARED}"
     if free >= SHARED_BYTES:
         return ok("shared memory", said)
     return warning(
         "shared memory",
-        f"{said}, and a cluster takes {_gib(SHARED_BYTES)}: Ray falls back to its folder, which "
-        "is slower",
+        f"{said}, and a cluster takes {size_text(SHARED_BYTES)}: Ray falls back to its folder, "
+        "which is slower",
         cause="a container with the usual 64 MB",
         next="start the container with `--shm-size=1g`",
     )
@@ -107,7 +108,3 @@ def _free(folder: Path) -> int:
 def _there(folder: Path) -> Path:
     """The folder, or the nearest one above it that exists."""
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:,.1f} GiB"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from schemas.settings import ModelSettings, Settings
 from serve_app.cluster.shares import replicas_of, reserved_cpus
 from serve_app.system.memory import available_bytes
+from serve_app.system.sizes import size_text
 from workers.doctor.finding import Finding, failure, ok, warning
 
 #: Memory of a replica beside its model: Python, torch and NeMo, in bytes.
@@ -30,7 +31,7 @@ def examine_memory(
         replicas_of(model) * (PROCESS_BYTES + MODEL_FACTOR * (sizes.get(name) or 0))
         for name, model in models.items()
     )
-    said = f"{_gib(free)} free; the models need about {_gib(needed)}"
+    said = f"{size_text(free)} free; the models need about {size_text(needed)}"
     unknown = [name for name in models if sizes.get(name) is None]
     if unknown:
         said += f", without the files of {', '.join(unknown)}, whose size is not known"
@@ -72,7 +73,3 @@ def examine_machine(settings: Settings, sizes: Mapping[str, int | None]) -> Iter
     """Memory and cores of this machine."""
     yield examine_memory(settings.models, sizes, available_bytes())
     yield examine_cores(reserved_cpus(settings), len(os.sched_getaffinity(0)))
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:,.1f} GiB"

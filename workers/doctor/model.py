@@ -13,6 +13,7 @@ from serve_app.cluster.shares import replicas_of
 from serve_app.engines.errors import EngineError
 from serve_app.engines.trial import TrialReport, try_model
 from serve_app.system.memory import available_bytes
+from serve_app.system.sizes import size_text
 from workers.doctor.accuracy import Heard, against_baseline, judged, silence, speech
 from workers.doctor.causes import failure_of
 from workers.doctor.clips import as_trial, read_clips
@@ -93,17 +94,17 @@ def memory(report: TrialReport, replicas: int, free: int | None = None) -> Findi
         free: bytes; what is free now, unless given.
     """
     free = available_bytes() if free is None else free
-    said = f"{_mib(report.peak_bytes)} at most"
+    said = f"{size_text(report.peak_bytes)} at most"
     if report.gpu_bytes:
-        said += f", and {_mib(report.gpu_bytes)} of the GPU's"
+        said += f", and {size_text(report.gpu_bytes)} of the GPU's"
     needed = report.peak_bytes * replicas
     if replicas > 1:
-        said += f"; {_mib(needed)} for {replicas} replicas"
+        said += f"; {size_text(needed)} for {replicas} replicas"
     if needed <= free:
-        return ok("memory", f"{said}; {_mib(free)} are free")
+        return ok("memory", f"{said}; {size_text(free)} are free")
     return warning(
         "memory",
-        f"{said}, but {_mib(free)} are free",
+        f"{said}, but {size_text(free)} are free",
         next="lower `replicas` (or `autoscaling.max_replicas`), or give the machine more memory",
     )
 
@@ -163,7 +164,3 @@ def _single(system: System) -> ModelSystem:
     if isinstance(system, ModelSystem):
         return system
     raise ValueError(f"{system.name} is no single model; examine the models that it uses")
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"

@@ -18,8 +18,7 @@ def model_sizes(settings: Settings) -> dict[str, int | None]:
 def _size(model: ModelSettings, settings: Settings) -> int | None:
     try:
         if model.model is not None:
-            card = VersionSource(model, settings.registry).card()
-            return sum(each.bytes for each in card.files.values())
+            return VersionSource(model, settings.registry).card().all_bytes
         if model.path is not None:
             return model_file(Path(model.path)).stat().st_size
     except (UnknownModelError, RegistryFaultError, OSError, ValueError):

@@ -53,6 +53,8 @@ class FakeRouter:
         always: what it answers instead, to every call.
         hear: the words in a clip, with times from its start.
         write: what its text rules make of a text.
+        version: of the model, for each clip.
+        sha256: of the model.
         timed: whether the model knows the times of words.
         gate: closed, it holds answers.
         holds: which calls the gate holds, by their number.
@@ -67,6 +69,8 @@ class FakeRouter:
         self.always: ErrorCode | None = None
         self.hear: Callable[[Clip], list[Word]] = three_words
         self.write: Callable[[str], str] = lambda text: text
+        self.version: Callable[[], str | None] = lambda: "12"
+        self.sha256 = "abc"
         self.timed = True
         self.gate = asyncio.Event()
         self.gate.set()
@@ -108,8 +112,8 @@ class FakeRouter:
             heard_text=heard if heard != written else None,
             selected_model=options.target or "general",
             model_path="general.nemo",
-            model_sha256="abc",
-            model_version="12",
+            model_sha256=self.sha256,
+            model_version=self.version(),
             rule="requested" if options.target else "default",
             confidence=0.9,
             words=words if options.words and self.timed else None,

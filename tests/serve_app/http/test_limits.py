@@ -249,4 +249,4 @@ async def test_a_page_may_read_why_its_file_is_refused(make: Make, path: str, ki
     assert answer.status_code == 413
     assert answer.headers["access-control-allow-origin"] == "http://page"
     exposed = answer.headers["access-control-expose-headers"].split(", ")
-    assert {"x-request-id", "retry-after"} <= set(exposed)
+    assert {"x-request-id", "retry-after", "x-chorus-model"} <= set(exposed)

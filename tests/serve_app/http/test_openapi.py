@@ -192,3 +192,12 @@ async def test_errors_have_one_shape(make: Make) -> None:
                 if status >= "400" and path not in ("/ready", "/health"):
                     schema = answer["content"]["application/json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/ErrorBody"}, (path, status)
+
+
+async def test_the_headers_of_a_transcription_are_described(make: Make, wav: bytes) -> None:
+    api = make()
+    operation = (await document(api))["paths"][TRANSCRIPTIONS]["post"]
+    described = operation["responses"]["200"]["headers"]
+    answer = await post(client_of(api), wav, seed="1")
+    assert {name for name in answer.headers if name.startswith("x-chorus-")} == set(described)
+    assert all(each["description"] for each in described.values())

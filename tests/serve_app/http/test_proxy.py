@@ -230,7 +230,7 @@ def test_a_page_may_read_what_the_proxy_says(
     assert (asked.status_code, answer.status_code) == (200, status)
     assert answer.headers["access-control-allow-origin"] == "http://page"
     exposed = answer.headers["access-control-expose-headers"].split(", ")
-    assert {"x-request-id", "retry-after"} <= set(exposed)
+    assert {"x-request-id", "retry-after", "x-chorus-model"} <= set(exposed)
     assert named.headers["x-request-id"] == "mine"
     assert " " not in renamed.headers["x-request-id"]
     assert len({each.headers["x-request-id"] for each in (answer, renamed, other)}) == 3

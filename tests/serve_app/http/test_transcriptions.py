@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 
@@ -40,7 +41,11 @@ async def test_json(client: httpx.AsyncClient, router: FakeRouter, wav: bytes) -
     assert answer.headers["content-type"] == "application/json"
     [clip] = router.clips
     assert len(clip) == 3 * RATE
-    assert answer.json() == {"text": text_of(clip), "usage": {"type": "duration", "seconds": 3}}
+    assert answer.json() == {
+        "text": text_of(clip),
+        "usage": {"type": "duration", "seconds": 3},
+        "models": [{"name": "general", "version": "12", "sha256": "abc"}],
+    }
 
 
 async def test_log_probabilities(client: httpx.AsyncClient, router: FakeRouter, wav: bytes) -> None:
@@ -148,6 +153,7 @@ async def test_verbose_json(client: httpx.AsyncClient, router: FakeRouter, wav: 
         "duration": 3.0,
         "text": "a b",
         "usage": {"type": "duration", "seconds": 3},
+        "models": [{"name": "general", "version": "12", "sha256": "abc"}],
         "words": [
             {"word": "a", "start": 0.5, "end": 1.25, "confidence": 0.5},
             {"word": "b", "start": 2.1, "end": 2.75},
@@ -296,3 +302,39 @@ async def test_formats_of_audio(client: httpx.AsyncClient, router: FakeRouter, k
     assert answer.status_code == 200
     [clip] = router.clips
     assert len(clip) == pytest.approx(2 * RATE, rel=0.05)
+
+
+@pytest.mark.parametrize("response_format", ["json", "verbose_json", "text", "srt", "vtt"])
+async def test_every_format_names_what_made_the_text(
+    make: Make, router: FakeRouter, wav: bytes, response_format: str
+) -> None:
+    client = client_of(make(piece_seconds=2))
+    answer = await post(client, wav, response_format=response_format, model="medical")
+    assert answer.headers["x-chorus-model"] == "medical;version=12;sha256=abc"
+    versions = itertools.chain(["12"] * 3, itertools.repeat("13"))  # it changes meanwhile
+    router.version = lambda: next(versions)
+    answer = await post(client, encoded(noise(30.0)), response_format=response_format)
+    assert answer.headers["x-chorus-model"] == (
+        "general;version=12;sha256=abc, general;version=13;sha256=abc"
+    )
+    if "json" in response_format:
+        made = [(each["name"], each["version"]) for each in answer.json()["models"]]
+        assert made == [("general", "12"), ("general", "13")]
+
+
+async def test_a_stream_names_what_made_the_text_at_its_end(
+    client: httpx.AsyncClient, wav: bytes
+) -> None:
+    *_, done = events((await post(client, wav, stream="true")).text)
+    assert done["models"] == [{"name": "general", "version": "12", "sha256": "abc"}]
+
+
+@pytest.mark.parametrize("sha256", ["", "a\r\nx-evil: 1", "é", "a" * 5000])
+async def test_a_model_without_a_version_or_a_proper_digest(
+    client: httpx.AsyncClient, router: FakeRouter, wav: bytes, sha256: str
+) -> None:
+    router.version, router.sha256 = (lambda: None), sha256
+    answer = await post(client, wav)
+    assert answer.headers["x-chorus-model"] == "general"
+    said = {"sha256": sha256} if sha256 else {}
+    assert answer.json()["models"] == [{"name": "general", **said}]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import soundfile
@@ -16,7 +16,6 @@ from schemas.model_card import ModelCard
 from schemas.settings import ModelSettings, RegistrySettings
 from serve_app.engines.errors import EngineError
 from serve_app.model import swap
-from serve_app.model.protocol import Reply
 from serve_app.model.replica import DomainModel
 from serve_app.registry.collecting import collect
 from serve_app.registry.errors import RegistryFaultError, UnknownModelError
@@ -24,58 +23,8 @@ from serve_app.registry.holds import is_hold
 from serve_app.registry.local_store import LocalStore
 from serve_app.registry.registry import Registry
 from serve_app.registry.store import open_store
-from tests.serve_app.conftest import tone
-from tests.versioned import ENGINE, promote, register
-
-Make = Callable[..., Awaitable[DomainModel]]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A registry with two versions of `m`, the first of them in production."""
-    folder = tmp_path / "registry"
-    register(folder, "m", "one")
-    register(folder, "m", "two")
-    promote(folder, "m", "1")
-    return folder
-
-
-@pytest.fixture
-async def make(folder: Path) -> AsyncIterator[Make]:
-    made: list[DomainModel] = []
-
-    async def start(model: str = "m@production", **more: Any) -> DomainModel:
-        settings = ModelSettings(**{"engine": ENGINE, "model": model, **more})
-        replica = DomainModel.__new__(DomainModel)
-        registry = RegistrySettings(url=str(folder), poll_s=0.02)
-        starting = replica.__init__("m", settings, 60.0, registry)  # type: ignore[misc]
-        await cast(Awaitable[None], starting)
-        made.append(replica)
-        return replica
-
-    yield start
-    for each in made:
-        each.__del__()
-
-
-async def ask(replica: DomainModel) -> tuple[str, str]:
-    """The text that it answers with, and the version that it says made that."""
-    reply: Reply = await replica.transcribe([tone(0.1)], 16_000)
-    return getattr(reply.outcomes[0].result, "text", ""), reply.version
-
-
-async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 60.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not await condition():
-            await asyncio.sleep(0.01)
-
-
-async def serves(replica: DomainModel, version: str) -> bool:
-    return (await replica.info()).version == version
-
-
-async def refused(replica: DomainModel) -> bool:
-    return bool((await replica.info()).refused)
+from tests.serve_app.model.following import Make, ask, refused, serves, until
+from tests.versioned import promote, register
 
 
 async def test_it_changes_to_the_version_that_its_alias_names(folder: Path, make: Make) -> None:

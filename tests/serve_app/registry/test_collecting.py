@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -18,8 +19,8 @@ AT_ONCE = timedelta(seconds=-5)
 MONTH = timedelta(days=30)
 
 
-def found(registry: Registry, unused: timedelta = AT_ONCE, **more: list[str]) -> list[int]:
-    return [each.version for each in find_garbage(registry, unused, **more)]
+def found(registry: Registry, unused: timedelta = AT_ONCE, in_use: Sequence[str] = ()) -> list[int]:
+    return [each.version for each in find_garbage(registry, unused, in_use)]
 
 
 def age(store: Store, folder: str, days: int) -> None:
@@ -141,7 +142,7 @@ def test_what_is_promoted_while_it_is_looked_at_stays(
     register()
     garbage = find_garbage(registry, AT_ONCE)
     registry.promote("medical", 1, "production")
-    monkeypatch.setattr(collecting, "find_garbage", lambda *_: garbage)
+    monkeypatch.setattr(collecting, "find_garbage", lambda *_, **__: garbage)
     assert list(collect(registry, AT_ONCE)) == []
     assert registry.versions("medical") == [1, 2]
     registry.promote("medical", 1, "candidate")
@@ -161,3 +162,41 @@ def test_an_interrupted_removal_is_finished_or_undone(
     registry.store.remove("medical/3/model.json")  # killed right after the card was removed
     list(collect(registry, AT_ONCE))
     assert registry.store.keys("medical/3") == ["medical/3/claim.json", "medical/3/removed.json"]
+
+
+def test_a_look_lists_the_store_once_and_changes_nothing(
+    registry: Registry, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("medical", "legal"):
+        for _ in range(3):
+            register(name)
+        registry.promote(name, 2, "production")
+        registry.promote(name, 2, "candidate")
+    long_ago = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+    registry.store.create("medical/2/hold-1.json", msgspec.json.encode({"at": long_ago}))
+    before = registry.store.keys("")
+    listed: list[str] = []
+    keys = registry.store.keys
+
+    def listing(folder: str) -> list[str]:
+        listed.append(folder)
+        return keys(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.store, "keys", listing)
+        assert found(registry) == [1, 1]
+    assert listed == [""]
+    assert registry.store.keys("") == before
+    list(collect(registry, AT_ONCE))
+    assert "medical/2/hold-1.json" not in registry.store.keys("medical/2")
+
+
+def test_what_is_no_version_is_not_looked_at(registry: Registry, register: Register) -> None:
+    register()
+    register("3")
+    registry.promote("3", 1, "production")
+    for key in ("notes/readme/claim.json", "rollouts/1/claim.json", "aliases/3/x/claim.json"):
+        registry.store.create(key, b"{}")
+    assert found(registry) == []
+    assert list(collect(registry, AT_ONCE)) == []
+    assert registry.names() == ["3", "medical"]

@@ -9,6 +9,7 @@ from schemas.model_card import ModelCard
 from schemas.model_reference import parse_reference
 from serve_app.registry.errors import RegistryFaultError, UnknownModelError
 from serve_app.registry.local_copy import local_folder, version_faults
+from serve_app.registry.local_store import LocalStore
 from serve_app.registry.registry import ALIASES, ROLLOUTS, Registry
 from tests.serve_app.registry.conftest import Register
 
@@ -152,10 +153,9 @@ def test_a_version_that_was_damaged_is_found(
         registry.store.add("medical/1/model.nemo", replaced)
         [fault] = version_faults(registry.store, card)
         assert said in fault
-        if registry.store.path("medical") is None:
-            with pytest.raises(RegistryFaultError, match=said):
-                local_folder(registry.store, card, tmp_path / "cache")
-            assert not list((tmp_path / "cache/medical").iterdir())
+        with pytest.raises(RegistryFaultError, match=said):
+            local_folder(registry.store, card, tmp_path / "cache")
+        assert not list((tmp_path / "cache/medical").iterdir())
     registry.store.remove("medical/1/model.nemo")
     [fault] = version_faults(registry.store, card)
     assert "model.nemo" in fault
@@ -165,6 +165,13 @@ def test_a_local_copy_is_made_once(registry: Registry, register: Register, tmp_p
     card = register(content=b"good")
     folder = local_folder(registry.store, card, tmp_path / "cache")
     assert (folder / "model.nemo").read_bytes() == b"good"
-    if registry.store.path("") is None:
-        registry.store.remove("medical/1/model.nemo")
+    registry.store.remove("medical/1/model.nemo")
     assert local_folder(registry.store, card, tmp_path / "cache") == folder
+
+
+def test_what_is_on_this_machine_is_read_where_it_is(register: Register, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "here")
+    file = tmp_path / "file"
+    file.write_bytes(b"x")
+    card = Registry(store).register("medical", {"model.nemo": file}, CARD)
+    assert local_folder(store, card) == tmp_path / "here/medical/1"

@@ -119,7 +119,7 @@ def test_damage_is_found(registered: Shell, tmp_path: Path) -> None:
 def test_what_nothing_names_is_removed_on_request(registered: Shell, tmp_path: Path) -> None:
     assert "0 versions would be removed" in registered.run("models", "gc")
     said = registered.run("models", "gc", "--days", "0").splitlines()
-    assert said == ["medical:1  3.5 MB", "1 version would be removed by --delete, 3.5 MB"]
+    assert said == ["medical:1  3.3 MiB", "1 version would be removed by --delete, 3.3 MiB"]
     [row] = registered.json_lines("models", "list")[:1]
     kept = registered.json_lines("models", "gc", "--days", "0", "--in-use", row["sha256"])
     assert kept == []

@@ -99,3 +99,31 @@ def test_replicas_change_one_after_the_other(tmp_path: Path) -> None:
         ends = [end for _, end in changes()]
         begins = [begin for begin, _ in changes()]
         assert all(end <= begin for end, begin in zip(ends, begins[1:], strict=False))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_it_shows_the_version_of_each_replica(tmp_path: Path) -> None:
+    registry = tmp_path / "registry"
+    register(registry, "m", "one")
+    register(registry, "m", "two", seconds="12")  # so long, and longer, do both versions serve
+    promote(registry, "m", "1")
+    settings = settings_of(registry)
+    settings["models"]["m"]["replicas"] = 2
+    with LocalStack(settings, ROOT) as stack:
+        stack.start_serve()
+        stack.wait_for_serve()
+        said: list[str] = []
+
+        def differs() -> bool:
+            command = [*CHORUS, "status", "-s", str(stack.settings_file)]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+            said[:] = done.stdout.splitlines()
+            return any(line.startswith("m: version 1 (") for line in said)
+
+        assert not differs()
+        promote(registry, "m", "2")
+        wait_until(differs, 180.0)
+    row, difference = said[2:4]
+    assert row.split()[:6] == ["m", "1,", "2", "m@production", "healthy", "2"]
+    assert difference.count(") on 1 replica") == 2

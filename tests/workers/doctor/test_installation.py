@@ -68,7 +68,7 @@ WANTED = [Requirement("torch>=2.13,<2.14"), Requirement("nemo_toolkit[asr]>=3.0"
         (examine_ray_disk(Path("/x"), 0.5), "ok", "50% of the disk"),
         (examine_ray_disk(Path("/x"), 0.96), "failure", "Ray puts no objects there"),
         (examine_shared_memory(GIB), "ok", "1.0 GiB free"),
-        (examine_shared_memory(64 << 20), "warning", "0.1 GiB free"),
+        (examine_shared_memory(64 << 20), "warning", "64.0 MiB free"),
         (examine_memory(with_share(1, 2), {"m": GIB}, 8 * GIB), "ok", "about 5.2 GiB"),
         (examine_memory(with_share(1, 2), {"m": GIB}, 4 * GIB), "warning", "about 5.2 GiB"),
         (examine_memory(with_share(1), {"m": GIB}, GIB), "failure", "largest alone"),

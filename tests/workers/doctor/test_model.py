@@ -213,8 +213,8 @@ def report(**changes: Any) -> TrialReport:
     ("found", "state", "said"),
     [
         (examinations.memory(report(), 2, 3 << 30), "ok", "for 2 replicas"),
-        (examinations.memory(report(), 4, 3 << 30), "warning", "but 3,072 MiB are free"),
-        (examinations.memory(report(gpu_bytes=1 << 20), 1, 3 << 30), "ok", "1 MiB of the GPU's"),
+        (examinations.memory(report(), 4, 3 << 30), "warning", "but 3.0 GiB are free"),
+        (examinations.memory(report(gpu_bytes=1 << 20), 1, 3 << 30), "ok", "1.0 MiB of the GPU's"),
         (examinations.device(report(), 0), "ok", "cpu"),
         (examinations.device(report(device="cuda"), 1), "ok", "cuda"),
         (examinations.device(report(), 1), "warning", "although this machine has a GPU"),

@@ -20,7 +20,6 @@ from workers.cli.models.common import (
     explained,
     open_registry,
     resolved,
-    size_text,
 )
 
 if TYPE_CHECKING:
@@ -165,6 +164,7 @@ def gc(
     import msgspec
 
     from serve_app.registry.collecting import collect, find_garbage
+    from serve_app.system.sizes import size_text
 
     found, unused = open_registry(registry, settings_file), timedelta(days=days)
     garbage = (collect if delete else find_garbage)(found, unused, in_use or ())
@@ -198,6 +198,7 @@ def _register(
 
     from schemas.model_reference import parse_reference
     from serve_app.engines.trial import try_model
+    from serve_app.system.sizes import size_text
     from workers.models.sources import find_model
 
     if parse_reference(name).name != name:

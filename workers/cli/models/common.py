@@ -86,11 +86,6 @@ def as_version(card: ModelCard) -> str:
     return f"{card.name}:{card.version}"
 
 
-def size_text(size: int) -> str:
-    """A size in bytes for people."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
 def _registry_of(settings_file: Path | None) -> str | None:
     from schemas.settings import load_settings
 

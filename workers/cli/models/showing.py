@@ -18,7 +18,6 @@ from workers.cli.models.common import (
     explained,
     open_registry,
     resolved,
-    size_text,
 )
 
 if TYPE_CHECKING:
@@ -192,6 +191,8 @@ def _print_models(
 
 
 def _print_versions(cards: Sequence[ModelCard], aliases: dict[str, list[str]]) -> None:
+    from serve_app.system.sizes import size_text
+
     rows = []
     for card in cards:
         names = ", ".join(aliases.get(card.version, []))
@@ -210,6 +211,8 @@ def _print_versions(cards: Sequence[ModelCard], aliases: dict[str, list[str]]) -
 
 def _lines(card: ModelCard, aliases: Sequence[str]) -> list[tuple[str, str]]:
     """The card for people, without what is empty."""
+    from serve_app.system.sizes import size_text
+
     hours = sum(each.hours for each in card.training)
     lines = {
         "model": as_version(card),

@@ -119,14 +119,13 @@ def _registered(name: str | None, text: str, settings: SettingsLike) -> System:
         alone = models.get(reference.name) or ModelSettings(gpu_fraction=1.0)
         model = msgspec.structs.replace(alone, path=None, pretrained=None, sha256=None, model=text)
         registry = settings.registry if isinstance(settings, Settings) else None
-        source = VersionSource(model, registry)
-        found, card = source.find(), source.card()
+        found = VersionSource(model, registry).find()
     except (UnknownModelError, RegistryFaultError) as error:
         raise ValueError(str(error)) from error
     return ModelSystem(
-        name or f"{card.name}:{card.version}",
+        name or f"{reference.name}:{found.number}",
         found.settings,
-        domain=card.domain,
+        domain=found.card.domain if found.card is not None else "",
         rules=_rules(model, settings),
     )
 
