@@ -43,13 +43,13 @@ class DomainModel:
         from serve_app.model.reports import report  # with Ray
         from serve_app.system.ray_adapter import Turn, ended, use_replica_log
 
+        source = VersionSource(settings, registry)
+        turn = Turn(f"{app}:{name}") if app else None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._swapper = Swapper(name, source, turn)
         use_replica_log()
         self._callers = Callers(ended)
         self._health_timeout_s = health_timeout_s
-        self._tasks: list[asyncio.Task[None]] = []
-        source = VersionSource(settings, registry)
-        turn = Turn(f"{app}:{name}") if app else None
-        self._swapper = Swapper(name, source, turn)
         await self._swapper.start()
         if source.registered:
             poll_s = (registry or RegistrySettings()).poll_s

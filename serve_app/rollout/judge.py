@@ -59,6 +59,7 @@ class Judge:
     ) -> None:
         from serve_app.system.ray_adapter import use_replica_log  # with Ray
 
+        self._looking: asyncio.Task[None] | None = None
         use_replica_log()
         self._judging = Judging(plan, Registry(open_store(registry.url)), _OnServe(plan, candidate))
         await self._judging.load()
@@ -82,7 +83,8 @@ class Judge:
 
     def __del__(self) -> None:
         """End the looking; Serve calls this when the replica is removed."""
-        self._looking.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
 
 
 class _OnServe:

@@ -163,7 +163,7 @@ class Run:
 
 
 def run_rollouts(
-    say: Callable[[str], None], *, worse: bool = True, kills: int = 3, blocks: int = 300
+    say: Callable[[str], None], *, worse: bool = True, kills: int = 3, blocks: int = 1000
 ) -> tuple[dict[str, Any], list[str]]:
     """Stream while candidates are compared; returns the figures and what is wrong.
 
