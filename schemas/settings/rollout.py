@@ -43,8 +43,8 @@ class RolloutSettings(Strict):
         max_slow: the same for answers over HTTP that take longer than `slow_s`; bulk work, which
             waits for as long as there is much of it, is not counted.
         slow_s: seconds in a model, waiting in its queue included, after which an answer was slow.
-        errors_in_a_row: a candidate is rolled back at once when it fails so many times in a row; a
-            call that fails with all its clips is one time.
+        errors_in_a_row: a candidate is rolled back at once when it fails so many times in a row;
+            the calls that fail within ten seconds of one another, as when it dies, are one time.
         timeout_s: longest wait for a candidate, in seconds; the incumbent takes the clip then.
         error_rate: probability of a wrong verdict on candidates that are as good as the incumbent,
             over all looks together.

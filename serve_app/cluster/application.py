@@ -25,7 +25,7 @@ from serve_app.cluster.quick_start.fork_server import (
     start_fork_server,
 )
 from serve_app.cluster.shares import reserved_cpus
-from serve_app.rollout.judge import app_prefix
+from serve_app.rollout.judge import is_candidate
 from serve_app.system.ray_environment import (
     DEPLOYED_NOTES,
     MAX_BODY_VARIABLE,
@@ -181,8 +181,7 @@ def _end_in_order(running: Running) -> None:
         if running.own_cluster:  # its last application ends with it
             mine = [*others, *mine[:-1]]
         elif running.app in mine:
-            candidates = app_prefix(running.app)
-            mine = [*(app for app in others if app.startswith(candidates)), *mine]
+            mine = [*(each for each in others if is_candidate(each, running.app)), *mine]
         for app in mine:
             _delete(app)
     ray.shutdown()  # ends all processes of the cluster at once, if this process started it
@@ -216,7 +215,6 @@ def _take(running: Running, app: str) -> None:
 
 
 def _patience_s(settings: Settings) -> float:
-    """Longest time that a stop in order takes: workers commit, requests are answered."""
     http_s = settings.http.timeout_s if settings.http is not None else 0.0
     return _MARGIN_S + settings.stream.drain_timeout_s + http_s
 

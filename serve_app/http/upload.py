@@ -82,9 +82,7 @@ async def transcribe(
 
     async def call(first: int) -> list[UploadPart]:
         part = spans[first : first + _PIECES]
-        records = [
-            _record(request_id, first + number, request) for number in range(len(part))
-        ]
+        records = [_record(request_id, first + number, request) for number in range(len(part))]
         clips = [clip[begin:end] for begin, end in part]
         async with slots:
             found = await _transcribe_all(router, records, options, clips)

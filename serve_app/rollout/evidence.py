@@ -27,7 +27,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         text: by the text rules of the settings; None if there was no answer.
         failure: the error code of the reason.
-        call: of a call that failed as a whole, a name that its clips have in common.
+        outage: where calls failed as a whole, a name that those of the same cause have in common.
         seconds: in the model, waiting in its queue included, where somebody waited for it; None
             for bulk work, which waits for as long as there is much of it.
         confidence: of the text, 0 to 1; None where the engine has none.
@@ -35,7 +35,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str | None
     failure: str = ""
-    call: str = ""
+    outage: str = ""
     seconds: float | None = None
     confidence: float | None = None
 
@@ -123,9 +123,9 @@ class Evidence(msgspec.Struct, kw_only=True):
         failing: whether clips had no answer, by version.
         slow: whether somebody waited long for an answer, by version.
         confidence: differences, candidate minus incumbent.
-        in_a_row: failures of the candidate since its last answer; a call that failed is one.
+        in_a_row: failures of the candidate since its last answer; an outage is one.
         failure: error code of the last of those.
-        call: name of the last call that failed.
+        outage: name of the last outage.
         seen: digests of the ids of records, in hexadecimal, the oldest first.
         records: how many were observed.
         acted: the verdict that has been acted upon.
@@ -137,7 +137,7 @@ class Evidence(msgspec.Struct, kw_only=True):
     confidence: ConfidenceSequence = msgspec.field(default_factory=ConfidenceSequence)
     in_a_row: int = 0
     failure: str = ""
-    call: str = ""
+    outage: str = ""
     seen: dict[str, None] = {}
     records: int = 0
     acted: Verdict | None = None
@@ -170,9 +170,9 @@ class Evidence(msgspec.Struct, kw_only=True):
     def _note_failure(self, heard: Heard) -> None:
         if heard.text is not None:
             self.in_a_row = 0
-        elif not heard.call or heard.call != self.call:
+        elif not heard.outage or heard.outage != self.outage:
             self.in_a_row += 1
-            self.failure, self.call = heard.failure, heard.call
+            self.failure, self.outage = heard.failure, heard.outage
 
     def _compare(self, observation: Observation, first: Heard, second: Heard) -> None:
         if first.text is None or second.text is None:

@@ -33,15 +33,20 @@ def app_of(plan: RolloutPlan) -> str:
     Another one for each rollout: a Router that has not heard of the end of the last one must not
     reach the candidate of the next.
     """
-    return f"{app_prefix(plan.app)}{plan.model}-{plan.number}"
+    return f"{_prefix(plan.app)}{plan.model}-{plan.number}"
 
 
-def app_prefix(app: str) -> str:
-    """How the names of the applications with the candidates of an application begin.
+def is_candidate(name: str, app: str) -> bool:
+    """Whether a Serve application runs a candidate of another one.
 
     Args:
-        app: `serve.app` of the settings.
+        name: of the former.
+        app: name of the latter.
     """
+    return name.startswith(_prefix(app))
+
+
+def _prefix(app: str) -> str:
     return f"{app}-rollout-"
 
 

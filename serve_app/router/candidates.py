@@ -61,6 +61,7 @@ class Candidate:
         self._model = model
         self._report = report
         self._rests_until = 0.0
+        self._outage = ""
         self._observed: list[Observation] = []
 
     async def transcribe(
@@ -70,6 +71,8 @@ class Candidate:
         try:
             reply = await self._model.transcribe(clips, sample_rate, requests)
         except ModelError:
+            if not self.rests:
+                self._outage = secrets.token_hex(8)
             self._rests_until = time.monotonic() + REST_S
             raise
         self._rests_until = 0.0
@@ -83,6 +86,11 @@ class Candidate:
     def rests(self) -> bool:
         """Whether it is not to be waited for, since it had no answer a moment ago."""
         return time.monotonic() < self._rests_until
+
+    @property
+    def outage(self) -> str:
+        """Names the calls that failed together, since it was resting when all but the first did."""
+        return self._outage
 
     def observe(
         self, record: ManifestRecord, *, incumbent: Heard | None, candidate: Heard | None
@@ -165,7 +173,7 @@ class Candidates:
             code: why.
             of: the candidate that was called; None for the version that serves.
         """
-        heard = _no_answer(code)
+        heard = _no_answer(code, of)
         self._observe(model, asked, [heard] * len(asked), of)
 
     def answered(
@@ -225,7 +233,7 @@ class Candidates:
             reply = await candidate.transcribe(clips, SAMPLE_RATE, requests)
             heard = self._heard(model, [each for each, _ in asked], reply.outcomes)
         except ModelError as error:
-            heard = [_no_answer(error.code)] * len(asked)
+            heard = [_no_answer(error.code, candidate)] * len(asked)
         finally:
             self._shadow_bytes -= sum(clip.nbytes for clip in clips)
         for (each, incumbent), made in zip(asked, heard, strict=True):
@@ -250,6 +258,6 @@ class Candidates:
         )
 
 
-def _no_answer(code: ErrorCode) -> Heard:
+def _no_answer(code: ErrorCode, candidate: Candidate | None) -> Heard:
     """What is heard of every clip of a call without an answer."""
-    return Heard(text=None, failure=code.value, call=secrets.token_hex(8))
+    return Heard(text=None, failure=code.value, outage=candidate.outage if candidate else "")

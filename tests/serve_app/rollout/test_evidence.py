@@ -97,8 +97,8 @@ def test_failures_in_a_row_end_it_at_once() -> None:
     assert findings.reason == "5 failures in a row, the last one: model_died"
 
 
-def test_a_call_that_fails_is_one_failure_with_all_its_clips() -> None:
-    died = msgspec.structs.replace(NONE, call="abc")
+def test_an_outage_is_one_failure_with_all_its_clips() -> None:
+    died = msgspec.structs.replace(NONE, outage="abc")
     assert evidence(20, candidate=died).in_a_row == 1
     assert evidence(20, incumbent=NONE, candidate=GOOD).in_a_row == 0  # the incumbent's
 

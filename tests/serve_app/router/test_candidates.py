@@ -142,6 +142,7 @@ async def test_the_death_of_a_candidate_costs_no_record(code: ErrorCode) -> None
     assert arms(results) == {("incumbent", None): 60}
     observed = await reported(trial, 60)  # those of the control too
     assert {each.candidate.failure for each in observed if each.candidate} == {code.value}
+    assert len({each.candidate.outage for each in observed if each.candidate}) == 1  # one cause
     assert trial.router.memory.held_bytes == 0
 
 
