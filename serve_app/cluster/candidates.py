@@ -65,6 +65,7 @@ def wait_for_candidate(settings: Settings, plan: RolloutPlan, timeout_s: float =
         StartError: it cannot, or does not in time; the message says why.
         OSError: the registry cannot be read.
     """
+    from serve_app.router.rollout_watch import LOOK_S
     from serve_app.system.ray_adapter import notes
     from serve_app.system.ray_environment import rollout_notes
 
@@ -80,6 +81,7 @@ def wait_for_candidate(settings: Settings, plan: RolloutPlan, timeout_s: float =
                 f"`chorus rollout abort {plan.model}` gives it up"
             )
         time.sleep(_POLL_S)
+    time.sleep(LOOK_S)  # by then every Router has heard of it
 
 
 def resume_rollouts(settings: Settings) -> list[RolloutPlan]:

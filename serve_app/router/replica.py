@@ -81,7 +81,7 @@ class Router:
                 RecordError(id=record.id, code=ErrorCode.OTHER_SETTINGS, message=reason)
                 for record in records
             ]
-        self._rollouts.start()
+        await self._rollouts.start()
         with self._callers.call_of(options.caller):
             return await self._transcriber.transcribe(records, clips=clips, options=options)
 

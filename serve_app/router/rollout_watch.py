@@ -20,7 +20,8 @@ from serve_app.system.ray_environment import rollout_notes
 
 logger = logging.getLogger(__name__)
 
-_LOOK_S = 2.0
+#: Seconds between two looks.
+LOOK_S = 2.0
 
 
 class RolloutWatch:
@@ -39,25 +40,29 @@ class RolloutWatch:
         }
         self._watching: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to watch, once, if there is a model that may have a rollout."""
+    async def start(self) -> None:
+        """Look, and begin to watch; does so once, if there is a model that may have a rollout."""
         if self._moving and self._watching is None:
             self._watching = asyncio.create_task(self._watch())
+            await self._look()
 
     async def _watch(self) -> None:
         while True:
-            try:
-                found = await asyncio.to_thread(notes, rollout_notes(self._app))
-                plans = {
-                    model: msgspec.json.decode(text, type=RolloutPlan)
-                    for model, text in found.items()
-                    if model in self._moving
-                }
-                self._candidates.update(plans, _connect)
-                await self._candidates.report()
-            except Exception as error:  # the records must not suffer, whatever it was
-                logger.exception("watching for rollouts: %s", error)
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(LOOK_S)
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            found = await asyncio.to_thread(notes, rollout_notes(self._app))
+            plans = {
+                model: msgspec.json.decode(text, type=RolloutPlan)
+                for model, text in found.items()
+                if model in self._moving
+            }
+            self._candidates.update(plans, _connect)
+            await self._candidates.report()
+        except Exception as error:  # the records must not suffer, whatever it was
+            logger.exception("watching for rollouts: %s", error)
 
 
 def _connect(plan: RolloutPlan) -> tuple[Model, Report]:

@@ -157,7 +157,7 @@ def _announced(settings: Settings, folder: Path) -> str | None:
     from schemas.settings import settings_digest
     from serve_app.cluster.announcements import OtherSettingsError, find
 
-    if not any(Path(root).resolve() == folder for root in settings.audio.roots):
+    if not any(Path(root).resolve() == folder.resolve() for root in settings.audio.roots):
         return None
     try:
         return find(settings.serve.app, settings_digest(settings))
