@@ -220,11 +220,14 @@ class MadeBy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         name: Its name in the settings.
         version: Its version, where it has one.
         sha256: SHA-256 of its file, where it has one.
+        arm: Where a rollout of it is under way, "candidate" or "incumbent": which of the two made
+            the text.
     """
 
     name: str
     version: str | None = None
     sha256: str | None = None
+    arm: str | None = None
 
 
 class Transcription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -119,6 +119,7 @@ def made_by(pieces: Sequence[UploadPart]) -> list[MadeBy]:
                 name=each.selected_model,
                 version=each.model_version,
                 sha256=each.model_sha256 or None,
+                arm=each.arm,
             )
             for each in found
         )
@@ -136,6 +137,7 @@ def model_header(models: Sequence[MadeBy]) -> str:
                 each.name,
                 *([f"version={each.version}"] if each.version else []),
                 *([f"sha256={each.sha256}"] if _TOKEN.fullmatch(each.sha256 or "") else []),
+                *([f"arm={each.arm}"] if each.arm else []),
             ]
         )
         for each in models

@@ -71,6 +71,7 @@ class FakeRouter:
         self.write: Callable[[str], str] = lambda text: text
         self.version: Callable[[], str | None] = lambda: "12"
         self.sha256 = "abc"
+        self.arm: str | None = None
         self.timed = True
         self.gate = asyncio.Event()
         self.gate.set()
@@ -114,6 +115,7 @@ class FakeRouter:
             model_path="general.nemo",
             model_sha256=self.sha256,
             model_version=self.version(),
+            arm=self.arm,
             rule="requested" if options.target else "default",
             confidence=0.9,
             words=words if options.words and self.timed else None,

@@ -322,6 +322,24 @@ async def test_every_format_names_what_made_the_text(
         assert made == [("general", "12"), ("general", "13")]
 
 
+async def test_a_canary_says_so(client: httpx.AsyncClient, router: FakeRouter, wav: bytes) -> None:
+    router.arm = "candidate"
+    answer = await post(client, wav)
+    assert answer.headers["x-chorus-model"] == "general;version=12;sha256=abc;arm=candidate"
+    assert [each["arm"] for each in answer.json()["models"]] == ["candidate"]
+
+
+async def test_the_pieces_of_an_upload_are_of_one_recording(
+    make: Make, router: FakeRouter, wav: bytes
+) -> None:
+    client = client_of(make(piece_seconds=2))
+    for _ in range(2):
+        await post(client, encoded(noise(10.0)))
+    found = [record.audio_filepath for records, _ in router.calls for record in records]
+    assert len(found) > 4
+    assert len(set(found)) == 2  # a canary draws them together
+
+
 async def test_a_stream_names_what_made_the_text_at_its_end(
     client: httpx.AsyncClient, wav: bytes
 ) -> None:
