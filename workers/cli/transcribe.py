@@ -24,7 +24,7 @@ from workers.cli.common import (
     fault_of,
 )
 from workers.cli.starting import StartProgress, refuse_absent_engines
-from workers.manifests.source import folder_of, is_standard_output
+from workers.manifests.source import folder_of, is_output_stream, is_standard_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from workers.manifests.file_job import Progress
 
 
-_INTERRUPTED = "interrupted; the same command resumes"
+_RESUMES = "interrupted; the same command resumes"
+_BEGINS_ANEW = "interrupted; the output is no file, so the same command begins from the start"
 
 
 def transcribe(
@@ -74,9 +75,10 @@ def transcribe(
     from workers.manifests.output_file import ResumeError
 
     settings = load_settings(settings_file)
-    exit_on_sigterm(_INTERRUPTED)
     with ExitStack() as stack:
         try:
+            interrupted = _BEGINS_ANEW if is_output_stream(output) else _RESUMES
+            exit_on_sigterm(interrupted)
             digest = transcription_digest(settings)
             job = stack.enter_context(FileJob(manifest, output, digest))
         except ResumeError as error:
@@ -95,7 +97,7 @@ def transcribe(
         except OSError as error:
             fail(fault_of(error), exit_codes.FAILURE)
         except KeyboardInterrupt:
-            print(_INTERRUPTED, file=sys.stderr)
+            print(interrupted, file=sys.stderr)
             raise
         wall = time.monotonic() - begin
     _summary(progress, wall, as_json, sys.stderr if is_standard_output(output) else sys.stdout)
