@@ -21,6 +21,7 @@ from workers.cli.starting import (
     open_door,
     refuse_absent_engines,
     refuse_absent_secrets,
+    say_missing,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def _run(
 
             deploy_worker(running, settings)
         url = _start_http(running, settings, open_=open_)
-        print(f"serving {', '.join(settings.models)} on Ray at {running.address}", flush=True)
+        say_missing(running.missing)
+        print(f"serving {_served(settings, running)} on Ray at {running.address}", flush=True)
         if running.logs is not None:
             print(f"the logs of what runs there are in {running.logs}", flush=True)
         if url is not None:
@@ -129,6 +131,11 @@ def _run(
             os._exit(code)
     if code != exit_codes.OK:
         sys.exit(code)
+
+
+def _served(settings: Settings, running: Running) -> str:
+    there = ", ".join(name for name in settings.models if name not in running.missing)
+    return there + (f" (without {', '.join(running.missing)})" if running.missing else "")
 
 
 def _look_after(running: Running, stopped: threading.Event) -> int:

@@ -23,7 +23,7 @@ from workers.cli.common import (
     fail,
     fault_of,
 )
-from workers.cli.starting import StartProgress, refuse_absent_engines
+from workers.cli.starting import StartProgress, refuse_absent_engines, say_missing
 from workers.manifests.source import folder_of, is_output_stream, is_standard_output
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def _router(
         running = application.start(settings, on_progress=progress.deployment)
     except application.StartError as error:
         fail(str(error), exit_codes.FAILURE)
+    say_missing(running.missing)
     try:
         yield RouterClient(app, settings.stream.call_timeout_s)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -44,8 +45,12 @@ async def test_the_others_start_without_it(
     application: Any, settings: Settings, make_record: Callable[..., ManifestRecord]
 ) -> None:
     from serve_app.cluster.application import delete_application, start
+    from serve_app.cluster.state import application_state
 
-    start(settings_with(settings, application.address, required=False), timeout_s=120)
+    partly = settings_with(settings, application.address, required=False)
+    running = start(partly, timeout_s=120)
+    assert list(running.missing) == ["broken"]
+    assert "told to fail" in running.missing["broken"]
     try:
         router = RouterClient("partly")
         results = await router.transcribe(
@@ -66,6 +71,10 @@ async def test_the_others_start_without_it(
         assert probe == Probe(router=True, missing=("broken",))
         assert probe.alive
         assert set(await router.info()) == {"general"}
+        identity = await router.identity()
+        assert (identity.models, identity.missing) == (("general",), ("broken",))
+        found = await asyncio.to_thread(application_state, partly, application.address)
+        assert (found.state, found.missing) == ("RUNNING", ["broken"])
     finally:
         delete_application("partly")
 

@@ -99,3 +99,24 @@ def test_replicas_change_one_after_the_other(tmp_path: Path) -> None:
         ends = [end for _, end in changes()]
         begins = [begin for begin, _ in changes()]
         assert all(end <= begin for end, begin in zip(ends, begins[1:], strict=False))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_model_that_is_not_required_may_be_missing(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    general = {"engine": "tests.standin:StandInEngine", "num_cpus": 0.1}
+    broken = {**general, "required": False, "options": {"fail_to_load": True}}
+    settings |= {"models": {"m": general, "extra": broken}}
+    with LocalStack(settings, ROOT) as stack:
+        stack.start_serve()
+        stack.wait_for_serve()
+        said = stack.log("serve")
+        command = [*CHORUS, "status", "-s", str(stack.settings_file)]
+        status = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert "warning: going on without extra, which did not load: " in said
+    assert "serving m on Ray at " in said
+    assert "(without extra)" in said
+    assert status.stdout.splitlines()[0].endswith(": running without extra")
+    assert "extra: " in status.stdout
+    assert status.returncode == exit_codes.FAILURE
