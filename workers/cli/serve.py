@@ -110,7 +110,7 @@ def _run(
             deploy_worker(running, settings)
         url = _start_http(running, settings, open_=open_)
         say_missing(running.missing)
-        print(f"serving {_served(settings, running)} on Ray at {running.address}", flush=True)
+        print(_serving(settings, running), flush=True)
         if running.logs is not None:
             print(f"the logs of what runs there are in {running.logs}", flush=True)
         if url is not None:
@@ -133,9 +133,10 @@ def _run(
         sys.exit(code)
 
 
-def _served(settings: Settings, running: Running) -> str:
+def _serving(settings: Settings, running: Running) -> str:
     there = ", ".join(name for name in settings.models if name not in running.missing)
-    return there + (f" (without {', '.join(running.missing)})" if running.missing else "")
+    without = f", without {', '.join(running.missing)}" if running.missing else ""
+    return f"serving {there} on Ray at {running.address}{without}"
 
 
 def _look_after(running: Running, stopped: threading.Event) -> int:
