@@ -19,9 +19,9 @@ from workers.cli.common import (
     JsonOption,
     ManifestArgument,
     SettingsOption,
-    exit_on_sigterm,
     fail,
     fault_of,
+    interruptible,
 )
 from workers.cli.starting import StartProgress, refuse_absent_engines, say_missing
 from workers.manifests.source import folder_of, is_output_stream, is_standard_output
@@ -77,8 +77,8 @@ def transcribe(
     settings = load_settings(settings_file)
     with ExitStack() as stack:
         try:
-            interrupted = _BEGINS_ANEW if is_output_stream(output) else _RESUMES
-            exit_on_sigterm(interrupted)
+            anew = is_output_stream(output)
+            stack.enter_context(interruptible(_BEGINS_ANEW if anew else _RESUMES))
             digest = transcription_digest(settings)
             job = stack.enter_context(FileJob(manifest, output, digest))
         except ResumeError as error:
@@ -96,9 +96,6 @@ def transcribe(
             progress = job.run(router, settings.stream, report)
         except OSError as error:
             fail(fault_of(error), exit_codes.FAILURE)
-        except KeyboardInterrupt:
-            print(interrupted, file=sys.stderr)
-            raise
         wall = time.monotonic() - begin
     _summary(progress, wall, as_json, sys.stderr if is_standard_output(output) else sys.stdout)
     if progress.failed:
