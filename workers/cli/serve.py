@@ -143,7 +143,7 @@ def _look_after(running: Running, stopped: threading.Event) -> int:
     """Wait for `stopped`, or until what runs is gone; say what fails. Returns the exit code."""
     from serve_app.cluster.watch import Watch
 
-    watch = Watch(running.apps, running.app)
+    watch = Watch(running.apps, running.app, running.missing)
     try:
         while not stopped.wait(_LOOK_S):
             for line in watch.news():

@@ -17,6 +17,7 @@ from serve_app.router.client import RouterClient
 from serve_app.router.protocol import Probe
 from tests.serve_app.conftest import rule, stand_in
 from tests.serve_app.router.test_replica import codes
+from tests.waiting import until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -46,6 +47,7 @@ async def test_the_others_start_without_it(
 ) -> None:
     from serve_app.cluster.application import delete_application, start
     from serve_app.cluster.state import application_state
+    from serve_app.cluster.watch import Watch
 
     partly = settings_with(settings, application.address, required=False)
     running = start(partly, timeout_s=120)
@@ -75,6 +77,10 @@ async def test_the_others_start_without_it(
         assert (identity.models, identity.missing) == (("general",), ("broken",))
         found = await asyncio.to_thread(application_state, partly, application.address)
         assert (found.state, found.missing) == ("RUNNING", ["broken"])
+        watch = Watch(["partly"], "partly", running.missing)
+        await until(lambda: watch.asked > 0, 60.0)
+        watch.close()
+        assert list(watch.news()) == [], "it is known already"
     finally:
         delete_application("partly")
 
