@@ -1,6 +1,7 @@
 """The metrics event: what one commit of one worker transcribed, per model and domain.
 
-A worker publishes its events in the transaction that publishes the transcripts they count. So the
+A worker publishes its events in the transaction that publishes the transcripts they count, and
+`chorus offsets skip` its own in the one that publishes the dead letters. So the
 sum of all events that a `read_committed` reader sees is exact: nothing is counted twice or lost,
 even if processes crash. Counts and seconds can be added up; rates follow from the sums.
 """
@@ -30,7 +31,8 @@ class MetricsEvent(msgspec.Struct, kw_only=True, frozen=True):
     """One interval of one worker, for one model and one domain.
 
     Attributes:
-        worker: name of the worker's instance.
+        worker: name of the worker's instance; `chorus offsets skip` where an operator has stepped
+            over records.
         interval_start: Unix time in seconds of the previous commit (or of the start).
         interval_end: Unix time in seconds of this commit.
         model: name of the model; empty for records that never reached one.

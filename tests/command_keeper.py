@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import runpy
+import signal
 import socket
 import sys
 import threading
@@ -25,6 +26,7 @@ def keep(module: str) -> None:
         if pid == 0:
             owner.close()
             os.setsid()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # as a shell starts it
             os._exit(_run(module))
         owner.send(str(pid).encode())
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -27,7 +27,7 @@ from schemas.settings.routing import (
 )
 from schemas.settings.secrets import api_key_digests, api_key_faults, client_options
 from schemas.settings.serve import ServeSettings
-from schemas.settings.stream import StreamSettings
+from schemas.settings.stream import StreamSettings, broker_limit_faults
 from schemas.settings.types import (
     NAME_PATTERN,
     Name,
@@ -71,6 +71,7 @@ __all__ = [
     "ValidationSettings",
     "api_key_digests",
     "api_key_faults",
+    "broker_limit_faults",
     "client_options",
     "is_loopback",
     "key_place",

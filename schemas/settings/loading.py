@@ -81,9 +81,30 @@ def _decode(path: Path, text: YamlText) -> Settings:
             )
         if " - at `key` in " in str(error) and reason.startswith("Expected `str`"):
             reason += "; put the name in quotes"
+        reason = _said_of_mapping(reason, whole=not key)
         if re.match(r"Expected `bool\b.*, got `str`", reason):  # yes, no, on, off
             reason += "; write `true` or `false`"
         raise SettingsError(f"{_place(path, text, key)}: {reason}") from None
+
+
+_KINDS = {"array": "a list", "str": "a text", "bool": "true or false"}
+
+
+def _said_of_mapping(reason: str, *, whole: bool) -> str:
+    """`reason` in plain words where something else stands in place of keys with values.
+
+    Args:
+        reason: as msgspec says it.
+        whole: whether it is about the whole file.
+    """
+    found = re.fullmatch(r"Expected `object(?: \| null)?`, got `(\w+)`", reason)
+    if found is None:
+        return reason
+    if found[1] != "null":
+        return f"keys with values are expected, and this is {_KINDS.get(found[1], 'a number')}"
+    if whole:
+        return "the file is empty; `chorus init` writes one to start from"
+    return "nothing stands under this key; fill it, or leave the key out"
 
 
 def _with_names(key: str, whole: Any, error: msgspec.ValidationError) -> str:

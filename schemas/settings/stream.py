@@ -24,12 +24,14 @@ class StreamSettings(Strict):
             committed.
         commit_interval_s: longest time from a result to its commit, in seconds.
         commit_records: a transaction is committed early when it holds this many results.
-        transaction_timeout_s: the broker aborts a transaction that is open for more seconds.
+        transaction_timeout_s: the broker aborts a transaction that is open for more seconds;
+            brokers allow 900 unless they are told otherwise.
         on_log_change: what to do where the log of a partition is not the one any more that its
             offset was committed for (records deleted unread, cut off, or a topic created again):
             "stop" the worker, or "resume" after the gap, with a warning. Never is a record
             repeated.
-        session_timeout_s: the group drops a worker that is silent for more seconds.
+        session_timeout_s: the group drops a worker that is silent for more seconds; brokers allow
+            6 to 1800 unless they are told otherwise.
         call_timeout_s: longest wait for one call of the Router, in seconds.
         drain_timeout_s: longest wait for work in flight on shutdown, in seconds.
         retry_initial_s: first pause of the exponential backoff, in seconds.
@@ -64,6 +66,14 @@ class StreamSettings(Strict):
     max_consecutive_dead_letters: PositiveInt = 200
 
 
+#: A worker says twice a second that it is there.
+_MIN_SESSION_S = 1.0
+#: What brokers allow by default, in seconds: `group.min.session.timeout.ms`,
+#: `group.max.session.timeout.ms` and `transaction.max.timeout.ms`.
+_SESSION_S = (6.0, 1800.0)
+_MAX_TRANSACTION_S = 900.0
+
+
 def stream_faults(stream: StreamSettings) -> Iterator[Fault]:
     """What contradicts itself in the section."""
     if stream.transaction_timeout_s <= 2 * stream.commit_interval_s:
@@ -72,3 +82,25 @@ def stream_faults(stream: StreamSettings) -> Iterator[Fault]:
         yield "stream.retry_initial_s", "is longer than `retry_max_s`"
     if stream.max_pending_records < stream.batch_records:
         yield "stream.max_pending_records", "is less than `batch_records`: no batch would fill"
+    if stream.session_timeout_s < _MIN_SESSION_S:
+        yield (
+            "stream.session_timeout_s",
+            f"must be at least {_MIN_SESSION_S:g} s: a worker says twice a second that it is there",
+        )
+
+
+def broker_limit_faults(stream: StreamSettings) -> Iterator[Fault]:
+    """What brokers refuse that have Kafka's own limits; they may have others."""
+    least, most = _SESSION_S
+    if not least <= stream.session_timeout_s <= most:
+        yield (
+            "stream.session_timeout_s",
+            f"brokers allow {least:g} to {most:g} s, unless their group.min.session.timeout.ms and "
+            "group.max.session.timeout.ms say otherwise",
+        )
+    if stream.guarantee == "exactly_once" and stream.transaction_timeout_s > _MAX_TRANSACTION_S:
+        yield (
+            "stream.transaction_timeout_s",
+            f"brokers allow at most {_MAX_TRANSACTION_S:g} s, unless their "
+            "transaction.max.timeout.ms says otherwise",
+        )

@@ -59,6 +59,7 @@ class Running(msgspec.Struct, frozen=True):
         port: the HTTP port of such a cluster; None without HTTP.
         patience_s: longest time that stopping in order may take.
         logs: the folder with the logs of the replicas on this machine.
+        missing: why models that are not required did not load, by name.
     """
 
     address: str
@@ -70,6 +71,7 @@ class Running(msgspec.Struct, frozen=True):
     port: PortClaim | None = None
     patience_s: float = 60.0
     logs: str | None = None
+    missing: Mapping[str, str] = {}
 
 
 def start(
@@ -111,17 +113,17 @@ def start(
         running = _start_cluster(settings, settings.http if http else None)
     try:
         _deploy(settings, settings.http if http else None, running)
-        _wait_for_models(settings, timeout_s, on_progress)
+        missing = _wait_for_models(settings, timeout_s, on_progress)
     except BaseException:
         stop(running)
         raise
-    return running
+    return msgspec.structs.replace(running, missing=missing)
 
 
 def _wait_for_models(
     settings: Settings, timeout_s: float, on_progress: Callable[[str, str], None]
-) -> None:
-    """Wait for the application; tell the Router which models it has to do without."""
+) -> dict[str, str]:
+    """Wait for the application; tell the Router which models it has to do without, and why."""
     from serve_app.system.ray_adapter import delete_note, put_note
 
     app, group = settings.serve.app, missing_notes(settings.serve.app)
@@ -133,6 +135,7 @@ def _wait_for_models(
         raise StartError(f"no model has loaded\n{_lines(missing)}")
     for name, reason in missing.items():
         put_note(group, name, reason)
+    return missing
 
 
 def stop(running: Running, *, give_up: Callable[[], bool] = lambda: False) -> bool:

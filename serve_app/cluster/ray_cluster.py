@@ -13,6 +13,7 @@ from serve_app.cluster.announcements import check_answers
 from serve_app.cluster.closed_head import ClosedHead
 from serve_app.cluster.quick_start.bare_head import BareHead
 from serve_app.cluster.quick_start.fork_server import SOCKET_VARIABLE, ForkServer
+from serve_app.cluster.sessions import remove_ended
 from serve_app.system.processes import adopt_orphans, kill_tree
 from serve_app.system.ray_adapter import (
     FOLDER,
@@ -59,7 +60,8 @@ def start_ray(num_cpus: float, fork_server: ForkServer | None = None) -> str:
     The cluster can be used only with the token in ~/.ray/auth_token (created at the first start);
     no other user of the machine can read the token, or reach the cluster's sockets and logs
     (`access`). It ends with `ray.shutdown` or with this process, however that ends. Several
-    clusters can run at the same time: every port is a free one.
+    clusters can run at the same time: every port is a free one. What ended clusters have left is
+    removed, but for the newest ones (`sessions`).
 
     Args:
         num_cpus: CPU cores that the deployments reserve together. If the machine has fewer, Ray
@@ -80,6 +82,7 @@ def start_ray(num_cpus: float, fork_server: ForkServer | None = None) -> str:
         temp_folder = access.temp_folder()
     except OSError as error:
         raise ClusterError(str(error)) from error
+    remove_ended(temp_folder)
     if fork_server is not None:
         os.environ[SOCKET_VARIABLE] = fork_server.address
     adopt_orphans()

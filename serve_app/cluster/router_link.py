@@ -140,6 +140,8 @@ class RouterLink:
                 raise
             self._said = ""
         models = f"models {', '.join(identity.models)}" if identity else "which is not up yet"
+        if identity and identity.missing:
+            models += f", without {', '.join(identity.missing)}"
         logger.info(
             "application %s on Ray at %s, settings %s, %s",
             self._app,

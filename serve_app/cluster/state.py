@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,8 @@ from serve_app.system.ray_environment import missing_notes, worker_notes
 from serve_app.system.tracebacks import message_of
 
 _TIMEOUT_S = 10.0
+#: A deployment that runs, as Ray Serve calls it.
+_HEALTHY = "HEALTHY"
 
 
 class ModelState(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +50,10 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         address: of its Ray cluster.
         app: its name.
-        state: of the application, as Ray Serve calls it; empty if it is not there.
+        state: of the application, as Ray Serve calls it; empty if it is not there. "RUNNING" also
+            where it fails for the `missing` models alone.
         models: in the order of the settings.
+        missing: names of the models that are not required and did not load.
         workers: why stream workers that `chorus serve --worker` runs do not run, by name.
     """
 
@@ -56,6 +61,7 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     app: str
     state: str
     models: list[ModelState]
+    missing: list[str]
     workers: Mapping[str, str]
 
 
@@ -74,11 +80,11 @@ def application_state(settings: Settings, address: str) -> AppState:
     found = serve.status().applications.get(app)
     infos = asyncio.run(_infos(app)) if found is not None else {}
     served = reported(app)
-    missing = notes(missing_notes(app))
+    reasons = notes(missing_notes(app))
     models = []
     for name, model in settings.models.items():
         deployment = found.deployments.get(name) if found is not None else None
-        message = missing.get(name, "")
+        message = reasons.get(name, "")
         if deployment is not None and deployment.message:
             message = message or message_of(deployment.message)
         models.append(
@@ -92,17 +98,26 @@ def application_state(settings: Settings, address: str) -> AppState:
                 served=sorted(served.get(name, []), key=_by_version),
             )
         )
+    missing = [each.name for each in models if each.name in reasons and each.state != _HEALTHY]
     return AppState(
         address=ray_cluster.connected_address(),
         app=app,
-        state=found.status.value if found is not None else "",
+        state=_state_of(found, missing) if found is not None else "",
         models=models,
+        missing=missing,
         workers=notes(worker_notes(app)),
     )
 
 
 def _by_version(info: ModelInfo) -> tuple[int, str]:
     return int(info.version) if info.version.isdecimal() else 0, info.sha256
+
+
+def _state_of(found: Any, missing: Collection[str]) -> str:
+    others = [each for name, each in found.deployments.items() if name not in missing]
+    if missing and all(each.status.value == _HEALTHY for each in others):
+        return "RUNNING"
+    return str(found.status.value)
 
 
 async def _infos(app: str) -> Mapping[str, ModelInfo]:

@@ -35,12 +35,13 @@ class Watch:
     Args:
         apps: names of the applications that must be there.
         app: `serve.app` of the settings.
+        missing: names of its models that are known to fail.
 
     Attributes:
         asked: how often Serve has said how the applications are.
     """
 
-    def __init__(self, apps: Collection[str], app: str) -> None:
+    def __init__(self, apps: Collection[str], app: str, missing: Collection[str] = ()) -> None:
         self._apps = tuple(apps)
         self._workers = worker_notes(app)
         self._faults: dict[str, str] = {}
@@ -50,7 +51,8 @@ class Watch:
         self._misses = 0
         self._heard = time.monotonic()
         self._statuses: dict[str, Any] | None = None
-        self._failing: dict[tuple[str, str], float] = {}  # and when each last failed
+        # and when each last failed
+        self._failing = dict.fromkeys(((app, name) for name in missing), self._heard)
         self._deployed: dict[str, str] = {}  # what the last deployment was, by application
         self._known: dict[str, str] = {}
         self._dead: dict[str, Death] = {}  # by Ray's id of the replica

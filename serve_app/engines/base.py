@@ -48,7 +48,8 @@ class Engine(Protocol):
     """A loaded model. Used from one thread only.
 
     A custom engine is a class with these members whose constructor takes the model's
-    `schemas.settings.ModelSettings`; name it in the settings as ``package.module:Class``.
+    `schemas.settings.ModelSettings`; name it in the settings as ``package.module:Class``. Programs
+    that it starts do not get SIGTERM, as it does not itself, so it ends them with SIGKILL.
 
     Attributes:
         sample_rate: sample rate that the clips must have, in hertz.

@@ -18,11 +18,13 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         settings: `settings_digest` of its settings.
-        models: names of its models.
+        models: names of its models, without those that are missing.
+        missing: names of those that are not required and did not load.
     """
 
     settings: str
     models: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 class Probe(msgspec.Struct, frozen=True):

@@ -45,12 +45,13 @@ class Router:
         use_replica_log()
         return_large_blocks()
         self._callers = Callers(ended)
-        self._identity = Identity(settings=settings_digest(settings), models=tuple(settings.models))
+        self._settings = settings_digest(settings)
         timeout_s = settings.routing.timeout_s
         self._optional = {name for name, model in settings.models.items() if not model.required}
-        missing = MissingModels(settings.serve.app, self._optional) if self._optional else None
+        self._missing = MissingModels(settings.serve.app, self._optional)
         self._models = {
-            name: ModelClient(name, handle, timeout_s, missing) for name, handle in models.items()
+            name: ModelClient(name, handle, timeout_s, self._missing)
+            for name, handle in models.items()
         }
         self._loader = AudioLoader(settings.audio)
         path = settings.routing.calibration
@@ -75,7 +76,7 @@ class Router:
             options: of the call.
             clips: the records' audio, mono float32 at `SAMPLE_RATE`, if no files are to be read.
         """
-        if options.settings not in (None, self._identity.settings):
+        if options.settings not in (None, self._settings):
             reason = "the application now runs with other settings than its caller"
             return [
                 RecordError(id=record.id, code=ErrorCode.OTHER_SETTINGS, message=reason)
@@ -87,7 +88,9 @@ class Router:
 
     async def identity(self) -> Identity:
         """Say what this Router serves."""
-        return self._identity
+        missing = [name for name in self._models if await self._missing.reason(name) is not None]
+        there = [name for name in self._models if name not in missing]
+        return Identity(settings=self._settings, models=tuple(there), missing=tuple(missing))
 
     async def probe(self, timeout_s: float) -> dict[str, bool | None]:
         """Whether each model answers half a second of silence within `timeout_s` seconds.

@@ -1,9 +1,10 @@
-"""Stop processes."""
+"""Stop processes, and keep others from being stopped too early."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import signal
 import sys
 
 import psutil
@@ -19,6 +20,15 @@ def adopt_orphans() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def block_sigterm() -> None:
+    """Keep SIGTERM from this process and from all that it starts.
+
+    For processes whose owner ends them: supervisors send the signal to every process of a service,
+    and those that the work of others depends on are not to be the first that go.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 def kill_tree(pid: int) -> None:

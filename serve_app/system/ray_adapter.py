@@ -9,14 +9,14 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from serve_app.system import ray_environment
 from serve_app.system.deaths import DIED, OUT_OF_MEMORY, Death
 from serve_app.system.logs import PACKAGES
+from serve_app.system.processes import block_sigterm
 
 ray_environment.apply()
 
@@ -94,12 +94,23 @@ else:
 def head_node(node: type) -> Iterator[None]:
     """Within the block, `ray.init` uses the class `node`, a subclass of `Node`, for the head.
 
-    Its processes get a session of their own: a signal to the process group of this process, as
-    from a terminal or a supervisor, must not end them before their applications.
+    Its processes get a session of their own, and SIGTERM does not reach them: a signal to the
+    process group of this process, or to every process of its service, as from a terminal or a
+    supervisor, must not end them before their applications.
     """
     start = ray._private.services.ConsolePopen
+
+    def protected(*arguments: Any, preexec_fn: Callable[[], None], **options: Any) -> Any:
+        def prepare() -> None:
+            block_sigterm()
+            preexec_fn()
+
+        process = start(*arguments, preexec_fn=prepare, start_new_session=True, **options)
+        process.terminate = process.kill  # at the end; Ray would wait a second for each
+        return process
+
     ray._private.node.Node = node
-    ray._private.services.ConsolePopen = partial(start, start_new_session=True)
+    ray._private.services.ConsolePopen = protected
     try:
         yield
     finally:

@@ -81,6 +81,13 @@ def test_good_settings_have_absolute_paths(write: Callable[[str], Path], tmp_pat
         ("    - name: medical", "    - name: a b", r":8: routing.rules\[0\].name: a name has only"),
         ("  roots: [speech]", "  roots: [speech", "not valid YAML"),
         ("  roots: [speech]", "  roots: []", "audio.roots"),
+        ("\nmodels:", "\nstream: {session_timeout_s: 0.1}\nmodels:", "session_timeout_s: must be"),
+        (GOOD, "", ":1: the file is empty; `chorus init`"),
+        (GOOD, "# models:", ":1: the file is empty; `chorus init`"),
+        (GOOD, "- models", ":1: keys with values are expected, and this is a list"),
+        (GOOD, "models", ":1: keys with values are expected, and this is a text"),
+        ("\nmodels:", "\nkafka:\nmodels:", ":2: kafka: nothing stands under this key; fill it"),
+        ("\nmodels:", "\nkafka: 9092\nmodels:", ":2: kafka: keys .* and this is a number"),
     ],
 )
 def test_a_fault_is_named_with_its_line_and_key(

@@ -18,6 +18,7 @@ from workers.cli.evaluation import (
     WorkOption,
     check_outputs,
     errors_for_people,
+    interruption,
     normaliser_named,
     percent,
     read_sets,
@@ -81,7 +82,7 @@ def benchmark(
     line of the output is one JSON object.
     """
     settings = settings_of(settings_file, models)
-    with errors_for_people():
+    with errors_for_people(interruption(work)):
         from workers.evaluation import benchmark as run
         from workers.evaluation.systems.naming import as_systems
 

@@ -15,6 +15,7 @@ from workers.cli.evaluation import (
     WorkOption,
     check_outputs,
     errors_for_people,
+    interruption,
     progress_bars,
     read_sets,
     settings_of,
@@ -44,7 +45,7 @@ def calibrate(
     way to combine the models, both by cross-validation.
     """
     settings = settings_of(settings_file)
-    with errors_for_people():
+    with errors_for_people(interruption(work)):
         from workers.evaluation.calibration.calibrate import calibrate as run
         from workers.evaluation.results import write_json
         from workers.evaluation.systems.naming import as_systems

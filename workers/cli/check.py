@@ -41,6 +41,7 @@ def check(
     from schemas.settings import (
         SettingsError,
         api_key_faults,
+        broker_limit_faults,
         client_options,
         key_place,
         load_settings,
@@ -63,6 +64,8 @@ def check(
     if settings.http is not None and (reason := open_door(settings.http)):
         place = key_place(path, "http.host")
         print(f"warning: {place}: `chorus serve` will refuse this: {reason}", file=sys.stderr)
+    for key, reason in broker_limit_faults(settings.stream):
+        print(f"warning: {key_place(path, key)}: {reason}", file=sys.stderr)
     rules = [(rule.name, rule.target) for rule in settings.routing.rules]
     rules.append(("default", settings.routing.default))
     if as_json:
@@ -81,6 +84,7 @@ def _model_faults(settings: Settings) -> list[tuple[str, str]]:
     from serve_app.engines.available import engine_faults, pretrained_faults
 
     found = [*engine_faults(settings.models), *_registry_faults(settings)]
+    found += _digest_faults(settings)
     try:
         found += pretrained_faults(settings.models)
     except ModuleNotFoundError as error:
@@ -89,6 +93,18 @@ def _model_faults(settings: Settings) -> list[tuple[str, str]]:
             file=sys.stderr,
         )
     return found
+
+
+def _digest_faults(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The files that are others than `sha256` says. Blocks while they are read."""
+    from serve_app.system.files import sha256_of
+
+    for name, model in settings.models.items():
+        if model.sha256 is None or model.path is None or not Path(model.path).is_file():
+            continue
+        found = sha256_of(Path(model.path))
+        if found != model.sha256:
+            yield f"models.{name}.sha256", f"the file at `path` has the SHA-256 {found}"
 
 
 def _registry_faults(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -98,8 +100,13 @@ def fault_of(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}"
 
 
-def exit_on_sigterm(message: str) -> None:
-    """Let SIGTERM end the process by its cleanup, with `message` and 143; a second one at once."""
+@contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    """Let SIGTERM end the process by its cleanup, with 143; a second one at once.
+
+    Args:
+        message: what is printed then, and after a Ctrl-C within the block.
+    """
 
     def end(signum: int, frame: object) -> NoReturn:
         signal.signal(signum, signal.SIG_DFL)
@@ -107,6 +114,11 @@ def exit_on_sigterm(message: str) -> None:
         sys.exit(exit_codes.TERMINATED)
 
     signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(message, file=sys.stderr)
+        raise
 
 
 def kafka_exit_code(error: Exception) -> int | None:

@@ -18,6 +18,7 @@ from workers.cli.evaluation import (
     WorkOption,
     check_outputs,
     errors_for_people,
+    interruption,
     normaliser_named,
     percent,
     progress_bars,
@@ -59,7 +60,7 @@ def compare(
     The last line of the output is one JSON object with the WER of each model on each set.
     """
     settings = settings_of(settings_file, models)
-    with errors_for_people():
+    with errors_for_people(interruption(work)):
         from serve_app.system.files import named
         from workers.evaluation import compare as run
         from workers.evaluation.systems.naming import as_systems

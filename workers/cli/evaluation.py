@@ -151,9 +151,20 @@ def check_outputs(outputs: Iterable[Path | None], manifests: Iterable[str]) -> N
             raise ValueError(f"{output}: is a test set; name another file for the results")
 
 
+def interruption(work: Path | None) -> str:
+    """What a command says that was interrupted, by its --work."""
+    if work is not None:
+        return "interrupted; the same command resumes"
+    return "interrupted; nothing is kept, which --work FOLDER would change"
+
+
 @contextmanager
-def errors_for_people() -> Iterator[None]:
-    """Turn errors in the user's input into a message and exit code 2, without a traceback."""
+def errors_for_people(interrupted: str = "interrupted") -> Iterator[None]:
+    """Turn errors in the user's input into a message and exit code 2, without a traceback.
+
+    Args:
+        interrupted: what is said after a Ctrl-C.
+    """
     warnings.filterwarnings("ignore")  # warnings of libraries; none of them is for the user
     from serve_app.audio import AudioError
     from serve_app.engines.errors import EngineError
@@ -175,7 +186,7 @@ def errors_for_people() -> Iterator[None]:
     except OSError as error:
         fail(fault_of(error), exit_codes.SETTINGS)
     except KeyboardInterrupt:
-        print("interrupted; if it had --work, the same command resumes", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         raise
 
 

@@ -103,7 +103,7 @@ def finetune(
         fail(str(error), exit_codes.SETTINGS)
     warnings.filterwarnings("ignore")  # of libraries; none of them is for the user
     from serve_app.engines.errors import EngineError
-    from workers.finetune.job import finetune, is_first
+    from workers.finetune.job import finetune, has_checkpoint, is_first
     from workers.finetune.unfinished import RunError
     from workers.manifests.speech import ManifestFaultsError
 
@@ -119,7 +119,11 @@ def finetune(
     except OSError as error:
         fail(fault_of(error), exit_codes.SETTINGS)
     except KeyboardInterrupt:
-        print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
+        begun = has_checkpoint(chosen)
+        where = (
+            "resumes from the last checkpoint" if begun else "begins anew: there is no checkpoint"
+        )
+        print(f"interrupted; the same command {where}", file=sys.stderr)
         raise
     if made is not None:
         _summary(*made, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -63,11 +64,20 @@ def produce(
         )
     producer = make_producer(settings.kafka, linger_ms=20)
     sent = []
-    for line in read_manifest(manifest):
-        if raw or line.record:
-            key = line.record.id.encode() if line.record else None
-            sent.append(producer.send(topic, key=key, value=line.data))
-    producer.flush()
+    try:
+        for line in read_manifest(manifest):
+            if raw or line.record:
+                key = line.record.id.encode() if line.record else None
+                sent.append(producer.send(topic, key=key, value=line.data))
+        producer.flush()
+    except KeyboardInterrupt:
+        there = sum(future.succeeded() for future in sent)
+        print(
+            f"interrupted; the broker has {there} records or a few more, and the same command "
+            "sends all of them again",
+            file=sys.stderr,
+        )
+        raise
     failed = [future for future in sent if future.failed()]
     producer.close()
     if failed:

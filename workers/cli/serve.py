@@ -21,6 +21,7 @@ from workers.cli.starting import (
     open_door,
     refuse_absent_engines,
     refuse_absent_secrets,
+    say_missing,
 )
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def _run(
             deploy_worker(running, settings)
         _resume_rollouts(settings)
         url = _start_http(running, settings, open_=open_)
-        print(f"serving {', '.join(settings.models)} on Ray at {running.address}", flush=True)
+        say_missing(running.missing)
+        print(_serving(settings, running), flush=True)
         if running.logs is not None:
             print(f"the logs of what runs there are in {running.logs}", flush=True)
         if url is not None:
@@ -143,11 +145,17 @@ def _resume_rollouts(settings: Settings) -> None:
         print(f"error: rollouts do not go on: {error}", file=sys.stderr, flush=True)
 
 
+def _serving(settings: Settings, running: Running) -> str:
+    there = ", ".join(name for name in settings.models if name not in running.missing)
+    without = f", without {', '.join(running.missing)}" if running.missing else ""
+    return f"serving {there} on Ray at {running.address}{without}"
+
+
 def _look_after(running: Running, stopped: threading.Event) -> int:
     """Wait for `stopped`, or until what runs is gone; say what fails. Returns the exit code."""
     from serve_app.cluster.watch import Watch
 
-    watch = Watch(running.apps, running.app)
+    watch = Watch(running.apps, running.app, running.missing)
     try:
         while not stopped.wait(_LOOK_S):
             for line in watch.news():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,16 @@ class StartProgress:
             self.say(f"{name} is ready")
         elif status == "UNHEALTHY":
             self.say(f"{name} does not start, and is tried again")
+
+
+def say_missing(missing: Mapping[str, str]) -> None:
+    """Print which models did not load and are not required, to standard error.
+
+    Args:
+        missing: the reason of each, by name.
+    """
+    for name, reason in missing.items():
+        print(f"warning: going on without {name}, which did not load: {reason}", file=sys.stderr)
 
 
 def refuse_absent_engines(settings: Settings, settings_file: Path) -> None:

@@ -129,6 +129,8 @@ def _parts(found: AppState, lag: int | str) -> list[RenderableType]:
     from rich.text import Text
 
     state = found.state.lower() or "not there"
+    if found.missing:
+        state += f" without {', '.join(found.missing)}"
     parts: list[RenderableType] = [Text(f"{found.app} at {found.address}: {state}")]
     table = Table(box=None, pad_edge=False)
     for name in ("model", "version", "source", "state"):

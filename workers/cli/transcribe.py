@@ -19,12 +19,12 @@ from workers.cli.common import (
     JsonOption,
     ManifestArgument,
     SettingsOption,
-    exit_on_sigterm,
     fail,
     fault_of,
+    interruptible,
 )
-from workers.cli.starting import StartProgress, refuse_absent_engines
-from workers.manifests.source import folder_of, is_standard_output
+from workers.cli.starting import StartProgress, refuse_absent_engines, say_missing
+from workers.manifests.source import folder_of, is_output_stream, is_standard_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from workers.manifests.file_job import Progress
 
 
-_INTERRUPTED = "interrupted; the same command resumes"
+_RESUMES = "interrupted; the same command resumes"
+_BEGINS_ANEW = "interrupted; the output is no file, so the same command begins from the start"
 
 
 def transcribe(
@@ -74,9 +75,10 @@ def transcribe(
     from workers.manifests.output_file import ResumeError
 
     settings = load_settings(settings_file)
-    exit_on_sigterm(_INTERRUPTED)
     with ExitStack() as stack:
         try:
+            anew = is_output_stream(output)
+            stack.enter_context(interruptible(_BEGINS_ANEW if anew else _RESUMES))
             digest = transcription_digest(settings)
             job = stack.enter_context(FileJob(manifest, output, digest))
         except ResumeError as error:
@@ -94,9 +96,6 @@ def transcribe(
             progress = job.run(router, settings.stream, report)
         except OSError as error:
             fail(fault_of(error), exit_codes.FAILURE)
-        except KeyboardInterrupt:
-            print(_INTERRUPTED, file=sys.stderr)
-            raise
         wall = time.monotonic() - begin
     _summary(progress, wall, as_json, sys.stderr if is_standard_output(output) else sys.stdout)
     if progress.failed:
@@ -146,6 +145,7 @@ def _router(
         running = application.start(settings, on_progress=progress.deployment)
     except application.StartError as error:
         fail(str(error), exit_codes.FAILURE)
+    say_missing(running.missing)
     try:
         yield RouterClient(app, settings.stream.call_timeout_s)
     finally:

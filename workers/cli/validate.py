@@ -19,6 +19,7 @@ from workers.cli.evaluation import (
     WorkOption,
     check_outputs,
     errors_for_people,
+    interruption,
     normaliser_named,
     percent,
     progress_bars,
@@ -75,7 +76,7 @@ def validate(
     the output is one JSON object.
     """
     settings = settings_of(settings_file)
-    with errors_for_people():
+    with errors_for_people(interruption(work)):
         from msgspec.structs import replace
 
         from schemas.settings import ValidationSettings

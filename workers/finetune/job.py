@@ -17,7 +17,7 @@ from serve_app.engines.nemo.pretrained import pretrained_file
 from serve_app.registry.versions import MODEL
 from workers.finetune.callbacks import PROGRESS, Watcher
 from workers.finetune.card import make_card
-from workers.finetune.fit import fit
+from workers.finetune.fit import CHECKPOINT, fit
 from workers.finetune.models import (
     change_preprocessor,
     fresh_model,
@@ -108,6 +108,11 @@ def finetune(
     after = [word_errors(stored, each).percent for each in measured]
     card = make_card(recipe, speech, stored, fitted, list(zip(before, after, strict=True)))
     return finish_version(folder, card, keep=(PROGRESS,))
+
+
+def has_checkpoint(recipe: Recipe) -> bool:
+    """Whether there is an unfinished training that `finetune` would go on with."""
+    return (unfinished_version(recipe.output, recipe.name) / CHECKPOINT).exists()
 
 
 def _with_file(recipe: Recipe) -> Recipe:

@@ -6,19 +6,23 @@ from kafka import TopicPartition
 from kafka.errors import (
     AuthorizationError,
     FencedInstanceIdError,
+    InvalidSessionTimeoutError,
     InvalidTimestampError,
+    InvalidTransactionTimeoutError,
     KafkaError,
     SaslAuthenticationFailedError,
     UnsupportedVersionError,
 )
 
-#: The broker refuses this client for good: its rights, credentials, version or clock, or because
-#: another member has its name.
+#: The broker refuses this client for good: its rights, credentials, version, clock or time limits,
+#: or because another member has its name.
 REFUSALS = (
     AuthorizationError,
     SaslAuthenticationFailedError,
     FencedInstanceIdError,
+    InvalidSessionTimeoutError,
     InvalidTimestampError,
+    InvalidTransactionTimeoutError,
     UnsupportedVersionError,
 )
 

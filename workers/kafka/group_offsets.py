@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 from kafka import OffsetAndMetadata, TopicPartition
+from kafka.errors import CoordinatorNotAvailableError
 
 from schemas.settings import KafkaSettings, SettingsError
 from workers.kafka.clients import make_consumer
@@ -19,6 +20,8 @@ from workers.kafka.reader import partitions_of
 Target = Literal["earliest", "latest"] | int | datetime
 
 _POLL_S = 0.5
+#: A broker that no group has used yet makes its coordinator when it is first asked for one.
+_COORDINATOR_S = 15.0
 
 
 class GroupActiveError(Exception):
@@ -152,5 +155,13 @@ def _since(
 
 
 def _members(kafka: KafkaSettings) -> list[str]:
-    members = group_members(kafka)
+    deadline = time.monotonic() + _COORDINATOR_S
+    while True:
+        try:
+            members = group_members(kafka)
+            break
+        except CoordinatorNotAvailableError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL_S)
     return sorted(each["group_instance_id"] or each["member_id"] for each in members)

@@ -13,6 +13,7 @@ from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartitio
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import (
     FencedInstanceIdError,
+    InvalidTransactionTimeoutError,
     KafkaConnectionError,
     KafkaError,
     UnsupportedCodecError,
@@ -124,7 +125,20 @@ def _reason(error: Exception) -> str:
 
 
 class PatchedProducer(KafkaProducer):
-    """A producer whose thread ends with `close`, whatever happens there."""
+    """A producer whose thread ends with `close`, and that names a transaction that is too long."""
+
+    def init_transactions(self) -> None:
+        """As `KafkaProducer.init_transactions`, which raises a `KafkaError` of no kind.
+
+        Raises:
+            InvalidTransactionTimeoutError: the broker does not allow `transaction_timeout_ms`.
+        """
+        try:
+            super().init_transactions()
+        except KafkaError as error:
+            if InvalidTransactionTimeoutError.__name__ in str(error):
+                raise InvalidTransactionTimeoutError from error
+            raise
 
     def close(self, *args: Any, **options: Any) -> None:
         """As `KafkaProducer.close`. Where it raises, unsent messages are dropped."""

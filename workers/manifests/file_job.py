@@ -27,7 +27,7 @@ from workers.manifests.audio_paths import locate
 from workers.manifests.manifest_file import Line, read_manifest
 from workers.manifests.output_file import LineKeys, OutputFile, ResumeError
 from workers.manifests.output_stream import OutputStream
-from workers.manifests.source import folder_of, is_stream
+from workers.manifests.source import folder_of, is_output_stream, is_stream
 from workers.stream.dispatcher import Dispatcher
 from workers.stream.pending_record import PendingRecord
 
@@ -116,7 +116,7 @@ class FileJob(AbstractContextManager["FileJob"]):
         self._folder = folder_of(manifest)
         self._keys: LineKeys | None = None
         self._output: OutputFile | OutputStream
-        if _is_stream(output):
+        if is_output_stream(output):
             self._output = OutputStream(output)
         else:
             _check_apart(manifest, output)
@@ -246,13 +246,6 @@ class FileJob(AbstractContextManager["FileJob"]):
         """Of a line as it stands and the place of its audio, which its path may not say."""
         content = line.data + b"\0" + os.fsencode(self._audio(line))
         return sha256(content).hexdigest()[:_RECORD_DIGITS]
-
-
-def _is_stream(output: Path) -> bool:
-    try:
-        return is_stream(output)
-    except FileNotFoundError:  # it will be a file
-        return False
 
 
 def _check_apart(manifest: Path, output: Path) -> None:

@@ -38,6 +38,18 @@ def is_stream(path: Path) -> bool:
     return _DESCRIPTOR.fullmatch(str(path)) is not None or not (path.is_dir() or _is_file(path))
 
 
+def is_output_stream(path: Path) -> bool:
+    """Whether what is written to `path` goes to a stream; where nothing is yet, a file will be.
+
+    Raises:
+        OSError: it cannot be seen what is at `path`.
+    """
+    try:
+        return is_stream(path)
+    except FileNotFoundError:
+        return False
+
+
 def is_standard_output(path: Path) -> bool:
     """Whether what is written to `path` goes to standard output."""
     return str(path) in ("-", "/dev/stdout")

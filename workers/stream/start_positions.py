@@ -191,11 +191,12 @@ class StartPositions:
             if tp in self._tracker.assigned and tp not in self._reported:
                 self._reported[tp] = report
                 pending, _ = self._tracker.pending(tp)
-                log.warning(
-                    "the log of %s-%d has changed; it rests until %d records are committed",
-                    *tp,
-                    pending,
+                awaited = (
+                    f"the records read before are committed ({pending})"
+                    if pending
+                    else "the brokers say what it holds now"
                 )
+                log.warning("the log of %s-%d has changed; it rests until %s", *tp, awaited)
 
     def _look_at_the_topic(self, *, fresh: bool) -> None:
         """Notice a topic that was deleted and created again while it is being read."""

@@ -1,4 +1,7 @@
-"""Stepping over one offset of the manifest topic on purpose, which leaves a dead letter."""
+"""Stepping over one offset of the manifest topic on purpose, which leaves a dead letter.
+
+It is counted in a metrics event, as every dead letter is.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,12 @@ from workers.kafka.protocols import Record
 from workers.kafka.reader import partitions_of
 from workers.kafka.topic_state import topic_states
 from workers.stream.decoding import to_pending_record
+from workers.stream.metrics_events import aggregate
 from workers.stream.output_messages import OutputMessage, Outputs
 from workers.stream.pending_record import PendingRecord
 
+#: The name in the metrics event, where that of a worker would be.
+_NAME = "chorus offsets skip"
 #: Longest wait for the record, in seconds.
 _READ_TIMEOUT_S = 30.0
 
@@ -42,7 +48,7 @@ class Skipped(msgspec.Struct, kw_only=True, frozen=True):
 def step_over(kafka: KafkaSettings, partition: int, offset: int, timeout_s: float = 0.0) -> Skipped:
     """Let the group go on behind the record at `offset`, or behind the unreadable batch there.
 
-    The dead letters and the group's offset are written in one transaction.
+    The dead letters, their metrics event and the group's offset are written in one transaction.
 
     Args:
         kafka: the settings' section.
@@ -51,9 +57,10 @@ def step_over(kafka: KafkaSettings, partition: int, offset: int, timeout_s: floa
         timeout_s: as `set_group_offsets`.
 
     Raises:
-        SettingsError: there is no such partition, or `offset` is not the next one.
+        SettingsError: there is no such partition or output topic, or `offset` is not the next one.
         GroupActiveError: the group still has members.
     """
+    begun = time.time()
     tp = TopicPartition(kafka.topics.manifests, partition)
     if tp not in partitions_of(kafka, tp.topic):
         raise SettingsError(f"--partition {partition}: {tp.topic} has no such partition")
@@ -70,7 +77,11 @@ def step_over(kafka: KafkaSettings, partition: int, offset: int, timeout_s: floa
             f"--offset {offset}: the workers would read offset {skipped.first} of partition "
             f"{partition} next; `chorus offsets set` moves them without dead letters"
         )
-    _commit(kafka, tp, skipped.last + 1, _letters(kafka, tp, found))
+    records = _records(tp, found)
+    events = aggregate(_NAME, begun, time.time(), records)
+    outputs = _outputs(kafka)
+    messages = [*(_letter(outputs, each) for each in records), *map(outputs.metrics, events)]
+    _commit(kafka, tp, skipped.last + 1, messages)
     return skipped
 
 
@@ -97,25 +108,42 @@ def _next(kafka: KafkaSettings, tp: TopicPartition) -> Record | UnreadableBatchE
     raise SettingsError(f"--partition {tp.partition}: nothing is left to be read in it")
 
 
-def _letters(
-    kafka: KafkaSettings, tp: TopicPartition, found: Record | UnreadableBatchError
-) -> list[OutputMessage]:
+def _outputs(kafka: KafkaSettings) -> Outputs:
+    """Makes the messages, for topics that exist."""
     topic = kafka.topics.dead_letters
-    state = topic_states(kafka, [topic])[topic]
-    limit = (state.max_message_bytes if state else None) or 1 << 20
-    outputs = Outputs(kafka, {topic: limit, kafka.topics.transcripts: limit})
+    states = topic_states(kafka, [topic, kafka.topics.metrics])
+    for name, state in states.items():
+        if state is None:
+            raise SettingsError(
+                f"kafka.topics: there is no topic {name}; `chorus topics` creates it"
+            )
+    letters = states[topic]
+    limit = (letters.max_message_bytes if letters else None) or 1 << 20
+    return Outputs(kafka, {topic: limit, kafka.topics.transcripts: limit})
+
+
+def _records(tp: TopicPartition, found: Record | UnreadableBatchError) -> list[PendingRecord]:
+    """What is stepped over, each with its outcome; without a message where it cannot be read."""
     if not isinstance(found, UnreadableBatchError):
         record = to_pending_record(found)
         id_ = record.manifest.id if record.manifest else record.name
         record.outcome = _error(id_, "an operator has stepped over it")
         record.finished = time.time()
-        return [outputs.result(record)]
+        return [record]
     reason = f"an operator has stepped over it, because it could not be read: {found.reason}"
     records = [
         PendingRecord(tp, offset, None, finished=time.time())
         for offset in range(found.offset, found.last_offset + 1)
     ]
-    return [outputs.unreadable(record, _error(record.name, reason)) for record in records]
+    for record in records:
+        record.outcome = _error(record.name, reason)
+    return records
+
+
+def _letter(outputs: Outputs, record: PendingRecord) -> OutputMessage:
+    if record.message is None and isinstance(record.outcome, RecordError):
+        return outputs.unreadable(record, record.outcome)
+    return outputs.result(record)
 
 
 def _error(id_: str, reason: str) -> RecordError:
@@ -123,15 +151,15 @@ def _error(id_: str, reason: str) -> RecordError:
 
 
 def _commit(
-    kafka: KafkaSettings, tp: TopicPartition, offset: int, letters: list[OutputMessage]
+    kafka: KafkaSettings, tp: TopicPartition, offset: int, messages: list[OutputMessage]
 ) -> None:
     producer: Any = make_producer(kafka, transactional_id=f"{kafka.group}.skip")
     try:
         producer.init_transactions()
         producer.begin_transaction()
         sent = [
-            producer.send(letter.topic, key=letter.key, value=letter.value, headers=letter.headers)
-            for letter in letters
+            producer.send(topic, key=key, value=value, headers=headers)
+            for topic, key, value, headers in messages
         ]
         producer.flush()
         for future in sent:

@@ -20,7 +20,13 @@ from functools import partial
 
 import msgspec
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import FencedInstanceIdError, InvalidTimestampError, KafkaError
+from kafka.errors import (
+    FencedInstanceIdError,
+    InvalidSessionTimeoutError,
+    InvalidTimestampError,
+    InvalidTransactionTimeoutError,
+    KafkaError,
+)
 
 from schemas.settings import Settings, SettingsError
 from serve_app.router.protocol import Backend
@@ -219,17 +225,32 @@ class StreamWorker:
             )
             return exit_codes.SETTINGS
         except REFUSALS as error:
-            log.error(
-                "Kafka refuses this worker: %s; check `kafka.client` in the settings, the user's "
-                "access rights and the broker's version",
-                error,
-            )
+            log.error("%s", self._refused(error))
             return exit_codes.SETTINGS
         except KafkaError as error:
             log.error("Kafka failed: %s; start the worker again when Kafka is back", error)
             return exit_codes.UNREACHABLE
         log.info("worker %s stopped: %s", self._instance, progress.told())
         return exit_codes.OK
+
+    def _refused(self, error: Exception) -> str:
+        """What the log says of a refusal."""
+        if isinstance(error, InvalidSessionTimeoutError):
+            return (
+                f"stream.session_timeout_s: the broker refuses {self._stream.session_timeout_s:g} "
+                "s; its group.min.session.timeout.ms and group.max.session.timeout.ms, by default "
+                "6 s and 30 min, say what it allows"
+            )
+        if isinstance(error, InvalidTransactionTimeoutError):
+            return (
+                "stream.transaction_timeout_s: the broker refuses "
+                f"{self._stream.transaction_timeout_s:g} s; its transaction.max.timeout.ms, by "
+                "default 15 min, is the most that it allows"
+            )
+        return (
+            f"Kafka refuses this worker: {error}; check `kafka.client` in the settings, the user's "
+            "access rights and the broker's version"
+        )
 
     def _open(self, closing: ExitStack) -> PollLoop:
         """Make and join the parts; `closing` closes them in the opposite order."""

@@ -36,7 +36,7 @@ from pathlib import Path
 
 import msgspec
 
-from serve_app.system.processes import kill_tree
+from serve_app.system.processes import block_sigterm, kill_tree
 
 #: The environment variable with the path of the server's socket, for the launcher.
 SOCKET_VARIABLE = "CHORUS_FORK_SERVER"
@@ -199,4 +199,5 @@ def _become_worker(request: Request, streams: Sequence[int]) -> None:
 
 
 if __name__ == "__main__":
+    block_sigterm()  # as for all processes of the cluster
     serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from serve_app.router.client import RouterClient
 from serve_app.router.protocol import Probe
 from tests.serve_app.conftest import rule, stand_in
 from tests.serve_app.router.test_replica import codes
+from tests.waiting import until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -44,8 +46,13 @@ async def test_the_others_start_without_it(
     application: Any, settings: Settings, make_record: Callable[..., ManifestRecord]
 ) -> None:
     from serve_app.cluster.application import delete_application, start
+    from serve_app.cluster.state import application_state
+    from serve_app.cluster.watch import Watch
 
-    start(settings_with(settings, application.address, required=False), timeout_s=120)
+    partly = settings_with(settings, application.address, required=False)
+    running = start(partly, timeout_s=120)
+    assert list(running.missing) == ["broken"]
+    assert "told to fail" in running.missing["broken"]
     try:
         router = RouterClient("partly")
         results = await router.transcribe(
@@ -66,6 +73,14 @@ async def test_the_others_start_without_it(
         assert probe == Probe(router=True, missing=("broken",))
         assert probe.alive
         assert set(await router.info()) == {"general"}
+        identity = await router.identity()
+        assert (identity.models, identity.missing) == (("general",), ("broken",))
+        found = await asyncio.to_thread(application_state, partly, application.address)
+        assert (found.state, found.missing) == ("RUNNING", ["broken"])
+        watch = Watch(["partly"], "partly", running.missing)
+        await until(lambda: watch.asked > 0, 60.0)
+        watch.close()
+        assert list(watch.news()) == [], "it is known already"
     finally:
         delete_application("partly")
 

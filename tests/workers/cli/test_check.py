@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -125,6 +126,40 @@ def test_a_pretrained_name_that_cannot_be_is_a_fault(settings_file: Path) -> Non
     done = chorus("check", settings_file)
     assert done.returncode == 2
     assert ":1: models.general.pretrained: 'nvidia/a b' cannot be" in done.stderr
+
+
+def test_a_model_file_that_is_another_one_is_a_fault(settings_file: Path) -> None:
+    model, digest = settings_file.with_name("m.bin"), hashlib.sha256(b"the model").hexdigest()
+    text = settings_file.read_text().replace("Engine'", f"Engine', path: m.bin, sha256: {digest}")
+    settings_file.write_text(text)
+    model.write_bytes(b"the model")
+    assert chorus("check", settings_file).returncode == 0
+    model.write_bytes(b"another one")
+    other = hashlib.sha256(b"another one").hexdigest()
+    done = chorus("check", settings_file)
+    assert done.returncode == exit_codes.SETTINGS
+    assert f":1: models.general.sha256: the file at `path` has the SHA-256 {other}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stream", "said"),
+    [
+        ("{}", ""),
+        ("{session_timeout_s: 6}", ""),
+        ("{session_timeout_s: 5}", "stream.session_timeout_s: brokers allow 6 to 1800 s, unless"),
+        ("{session_timeout_s: 1801}", "session_timeout_s: brokers allow 6 to 1800 s, unless"),
+        ("{transaction_timeout_s: 901}", "transaction_timeout_s: brokers allow at most 900 s"),
+        ("{transaction_timeout_s: 901, guarantee: at_least_once}", ""),
+    ],
+)
+def test_what_brokers_refuse_unless_told_otherwise_is_warned_of(
+    settings_file: Path, stream: str, said: str
+) -> None:
+    settings_file.write_text(f"{settings_file.read_text()}stream: {stream}\n")
+    done = chorus("check", settings_file)
+    assert done.returncode == 0
+    assert said in done.stderr
+    assert bool(said) == (f"warning: {settings_file}:4: stream." in done.stderr)
 
 
 def test_the_version() -> None:

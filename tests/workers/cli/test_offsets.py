@@ -33,7 +33,7 @@ def test_a_group_is_moved_and_goes_on_there(bench: Bench, tmp_path: Path) -> Non
     shell = Shell(settings, tmp_path)
     (tmp_path / "impatient").mkdir()
     impatient = Shell(
-        replace(settings, stream=replace(settings.stream, session_timeout_s=0.1)),
+        replace(settings, stream=replace(settings.stream, session_timeout_s=1.0)),
         tmp_path / "impatient",
     )
     for partition in (0, 1):

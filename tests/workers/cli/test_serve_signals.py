@@ -8,10 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import msgspec
+import psutil
 import pytest
 import soundfile
 
@@ -26,8 +28,27 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 WAIT_S = 120.0
 
 
-async def test_a_signal_to_the_whole_process_group_is_a_stop_in_order(tmp_path: Path) -> None:
-    """A terminal and supervisors send it to Ray's processes too, which must outlive their work."""
+def tree(pid: int) -> list[psutil.Process]:
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
+
+
+def to_the_group(pid: int) -> None:
+    """As a terminal does, and some supervisors."""
+    os.killpg(pid, signal.SIGTERM)
+
+
+def to_each(pid: int) -> None:
+    """As systemd does by default."""
+    for process in tree(pid):
+        process.send_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("send", [to_the_group, to_each])
+async def test_a_signal_to_all_processes_is_a_stop_in_order(
+    tmp_path: Path, send: Callable[[int], None]
+) -> None:
+    """It reaches Ray's processes too, which must outlive their work."""
     gate, events, ready = tmp_path / "gate", tmp_path / "events", tmp_path / "ready.json"
     [port] = free_ports(1)
     settings = {
@@ -57,7 +78,8 @@ async def test_a_signal_to_the_whole_process_group_is_a_stop_in_order(tmp_path: 
             url = f"http://127.0.0.1:{port}/v1/audio/transcriptions"
             answer = asyncio.create_task(client.post(url, files={"file": audio.getvalue()}))
             await until(lambda: "start" in events.read_text(), WAIT_S)
-            os.killpg(serve.pid, signal.SIGTERM)
+            processes = tree(serve.pid)
+            send(serve.pid)
             await until(lambda: not ready.exists(), WAIT_S)
             gate.unlink()
             assert (await answer).status_code == 200
@@ -66,6 +88,7 @@ async def test_a_signal_to_the_whole_process_group_is_a_stop_in_order(tmp_path: 
         gate.unlink(missing_ok=True)
         serve.kill()
     assert serve.returncode == 0
+    assert psutil.wait_procs(processes, WAIT_S)[1] == []
     [line] = [line for line in said.splitlines() if "logs" in line]
     logs = Path(line.rpartition(" ")[2])
     assert any("general" in log.name for log in logs.iterdir())

@@ -127,3 +127,24 @@ def test_it_shows_the_version_of_each_replica(tmp_path: Path) -> None:
     row, difference = said[2:4]
     assert row.split()[:6] == ["m", "1,", "2", "m@production", "healthy", "2"]
     assert difference.count(") on 1 replica") == 2
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_model_that_is_not_required_may_be_missing(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    general = {"engine": "tests.standin:StandInEngine", "num_cpus": 0.1}
+    broken = {**general, "required": False, "options": {"fail_to_load": True}}
+    settings |= {"models": {"m": general, "extra": broken}}
+    with LocalStack(settings, ROOT) as stack:
+        stack.start_serve()
+        stack.wait_for_serve()
+        said = stack.log("serve")
+        command = [*CHORUS, "status", "-s", str(stack.settings_file)]
+        status = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert "warning: going on without extra, which did not load: " in said
+    assert "serving m on Ray at " in said
+    assert ", without extra\n" in said
+    assert status.stdout.splitlines()[0].endswith(": running without extra")
+    assert "extra: " in status.stdout
+    assert status.returncode == exit_codes.FAILURE

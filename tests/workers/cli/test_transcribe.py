@@ -113,6 +113,18 @@ def test_a_run_that_is_ended_goes_on_and_tells_what_is_left(shell: Shell) -> Non
     assert STARTED not in errors
 
 
+@pytest.mark.ray
+def test_what_goes_to_standard_output_begins_anew_after_an_interruption(shell: Shell) -> None:
+    write_clip(shell.folder / "a.wav")
+    (shell.folder / "gate").touch()
+    process = shell.start("-", "-o", "-", text='{"audio_filepath": "a.wav"}')
+    wait_until((shell.folder / "events").exists)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == exit_codes.INTERRUPTED, errors
+    assert "interrupted; the output is no file, so the same command begins from" in errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "text", "error"),
     [

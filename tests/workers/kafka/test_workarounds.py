@@ -14,7 +14,13 @@ from unittest.mock import MagicMock
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.consumer.fetcher import Fetcher
-from kafka.errors import KafkaConnectionError, KafkaTimeoutError, UnsupportedCodecError
+from kafka.errors import (
+    InvalidTransactionTimeoutError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    UnsupportedCodecError,
+)
 from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.producer.sender import Sender
@@ -70,6 +76,26 @@ def offsets_after_a_pause(
 
 
 @pytest.mark.kafka
+def refused_for_its_time(producer_class: type[KafkaProducer], kafka: Cluster) -> KafkaError:
+    options = {"transactional_id": "long", "transaction_timeout_ms": 3_000_000}
+    producer = producer_class(bootstrap_servers=kafka.bootstrap, **options)
+    with pytest.raises(KafkaError) as caught:
+        producer.init_transactions()
+    producer.close()
+    return caught.value
+
+
+@pytest.mark.kafka
+def test_a_transaction_that_is_too_long_is_an_unexpected_error_of_no_kind(kafka: Cluster) -> None:
+    assert type(refused_for_its_time(KafkaProducer, kafka)) is KafkaError
+
+
+@pytest.mark.kafka
+def test_the_patched_producer_names_it(kafka: Cluster) -> None:
+    found = refused_for_its_time(PatchedProducer, kafka)
+    assert isinstance(found, InvalidTransactionTimeoutError)
+
+
 def test_fault_a_resumed_partition_stays_silent(
     kafka: Cluster, make_topic: Callable[..., str]
 ) -> None:

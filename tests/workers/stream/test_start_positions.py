@@ -55,10 +55,21 @@ def test_an_error_of_a_poll_that_says_nothing_about_the_log(bench: CommitBench) 
     assert not bench.positions.report(OffsetOutOfRangeError("somewhere"))
 
 
-def test_a_reported_partition_rests_until_its_records_are_committed(bench: CommitBench) -> None:
+def test_a_reported_partition_with_nothing_to_commit_waits_for_the_brokers(
+    bench: CommitBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.tracker.start(SECOND, at(0))
+    assert bench.positions.report(OffsetOutOfRangeError({SECOND: 1}))
+    assert "the log of in-1 has changed; it rests until the brokers say what" in caplog.text
+
+
+def test_a_reported_partition_rests_until_its_records_are_committed(
+    bench: CommitBench, caplog: pytest.LogCaptureFixture
+) -> None:
     [record] = bench.deliver(1, SECOND)
     bench.consumer.offsets = {SECOND: at(0), FIRST: at(7)}
     assert bench.positions.report(OffsetOutOfRangeError({SECOND: 1}))
+    assert "it rests until the records read before are committed (1)" in caplog.text
     bench.consumer.ranges[SECOND] = (4, 9)
     bench.positions.establish()
     assert bench.positions.waiting == {SECOND}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from schemas.settings import Settings
-from tests.workers.stream.clusters import AnyCluster, Bench
+from tests.workers.stream.clusters import AnyCluster, Bench, BrokerCluster
 from tests.workers.stream.support import StandInRouter, done, wait_until
 from workers import exit_codes
+from workers.broker.cluster import Cluster
 
 OUTPUTS = ["transcripts", "metrics", "dead_letters"]
 
@@ -67,6 +70,18 @@ def test_a_right_that_is_missing_at_the_start_is_named(
     assert bench.worker(settings, StandInRouter()).run() == exit_codes.SETTINGS
     assert topic in caplog.text
     assert "there is no topic" not in caplog.text
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("key", ["session_timeout_s", "transaction_timeout_s"])
+def test_a_time_that_the_broker_does_not_allow_is_an_error_of_its_setting(
+    kafka: Cluster, unique: Callable[[str], str], key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(BrokerCluster(kafka, unique))
+    longest: dict[str, Any] = {key: 3000.0}
+    settings = bench.settings(**longest)
+    assert bench.worker(settings, StandInRouter()).run() == exit_codes.SETTINGS
+    assert f"stream.{key}: the broker refuses 3000 s; its " in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["transcripts", "metrics"])

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Never
 
+import msgspec
 import pytest
 
 from schemas.dead_letter import from_headers
+from schemas.metrics import MetricsEvent
 from tests.workers.cli.shell import Shell
 from tests.workers.stream.clusters import AnyCluster, Bench, BrokerCluster
 from tests.workers.stream.support import StandInRouter, done, manifest, wait_until
@@ -72,6 +74,13 @@ def test_what_cannot_be_read_is_stepped_over_with_dead_letters(
         wait_until(lambda: done(worker) == 1)
     assert bench.transcript_ids(settings) == Counter(["before", "after"])
     letters = bench.dead_letters(settings)
+    metrics = bench.cluster.read_all(settings, settings.kafka.topics.metrics)
+    events = [msgspec.json.decode(each.value, type=MetricsEvent) for each in metrics]
+    by_hand = [each for each in events if each.worker == "chorus offsets skip"]
+    assert [each.dead_letters for each in by_hand] == [2, 1]
+    assert all(each.interval_start < each.interval_end for each in by_hand)
+    assert sum(each.dead_letters for each in events) == len(letters)
+    assert sum(each.records for each in events) == 2
     views = [from_headers(letter.headers) for letter in letters]
     assert [(view.offset, view.code, view.value_omitted) for view in views] == [
         (1, "record_skipped", 0),

@@ -15,6 +15,7 @@ from workers.cli.evaluation import (
     SkipOption,
     WorkOption,
     errors_for_people,
+    interruption,
     normaliser_named,
     progress_bars,
     read_sets,
@@ -56,7 +57,7 @@ def replay(
     candidate would be promoted.
     """
     settings = settings_of(settings_file, [incumbent, candidate])
-    with errors_for_people():
+    with errors_for_people(interruption(work)):
         from schemas.settings import RolloutSettings
         from workers.evaluation.rollout.replay import paired_blocks
         from workers.evaluation.rollout.replay import replay as run
