@@ -11,7 +11,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from serve_app.cluster.quick_start.fork_server import (
     ForkServer,
     start_fork_server,
 )
+from serve_app.cluster.readiness import POLL_S, StartError, lines_of, wait_until_running
 from serve_app.cluster.shares import reserved_cpus
 from serve_app.rollout.judge import is_candidate
 from serve_app.system.ray_environment import (
@@ -32,18 +33,12 @@ from serve_app.system.ray_environment import (
     ORIGINS_VARIABLE,
     missing_notes,
 )
-from serve_app.system.tracebacks import message_of
 
 logger = logging.getLogger(__name__)
 
-_POLL_S = 0.25
 #: What a stop in order may take beside what the settings allow.
 _MARGIN_S = 60.0
 _LOGGING = {"log_level": "WARNING", "enable_access_log": False}
-
-
-class StartError(RuntimeError):
-    """Ray or an application did not start; the message says which and why."""
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -132,7 +127,7 @@ def _wait_for_models(
         delete_note(group, name)
     missing = wait_until_running(app, timeout_s, on_progress, optional)
     if set(missing) == set(settings.models):
-        raise StartError(f"no model has loaded\n{_lines(missing)}")
+        raise StartError(f"no model has loaded\n{lines_of(missing)}")
     for name, reason in missing.items():
         put_note(group, name, reason)
     return missing
@@ -162,7 +157,7 @@ def stop(running: Running, *, give_up: Callable[[], bool] = lambda: False) -> bo
     while ending.is_alive() and time.monotonic() < deadline:
         if give_up() or (running.own_cluster and ray_cluster.dead_processes()):
             break
-        ending.join(_POLL_S)
+        ending.join(POLL_S)
     in_order = not ending.is_alive()
     if running.own_cluster:
         ray_cluster.kill_cluster()
@@ -339,64 +334,3 @@ def delete_application(name: str) -> None:
     from serve_app.system.ray_adapter import serve
 
     serve.delete(name)
-
-
-def wait_until_running(
-    app: str,
-    timeout_s: float,
-    on_progress: Callable[[str, str], None] = lambda deployment, status: None,
-    optional: Collection[str] = (),
-) -> dict[str, str]:
-    """Wait until every deployment of a Serve application is ready.
-
-    Args:
-        app: name of the application.
-        timeout_s: longest wait.
-        on_progress: called with a deployment's name and its status whenever the status changes.
-        optional: names of deployments that the others go on without, where they fail.
-
-    Returns:
-        Why those of `optional` that are missing failed, by name.
-
-    Raises:
-        StartError: a deployment failed, or one was not ready in time.
-    """
-    from serve_app.system.ray_adapter import serve
-
-    deadline = time.monotonic() + timeout_s
-    seen: dict[str, str] = {}
-    while True:
-        status = serve.status().applications.get(app)
-        deployments = status.deployments if status is not None else {}
-        for name, deployment in deployments.items():
-            if seen.get(name) != deployment.status.value:
-                seen[name] = deployment.status.value
-                on_progress(name, seen[name])
-        if status is not None and status.status.value == "RUNNING":
-            return {}
-        late = time.monotonic() > deadline
-        waiting = {name for name, value in seen.items() if value != "HEALTHY"}
-        failed = _failed(status) if status is not None else {}
-        if waiting and waiting <= set(optional) and (late or waiting <= set(failed)):
-            return {name: failed.get(name, f"not ready within {timeout_s:g} s") for name in waiting}
-        if status is not None and status.status.value == "DEPLOY_FAILED":
-            needed = {name: reason for name, reason in failed.items() if name not in optional}
-            if needed or not failed:
-                raise StartError(_lines(needed) or status.message)
-        if late:
-            names = ", ".join(n for n in seen if n in waiting) or app
-            raise StartError(f"not ready within {timeout_s:g} s: {names}")
-        time.sleep(_POLL_S)
-
-
-def _failed(status: Any) -> dict[str, str]:
-    """The whole message of the exception of each failed deployment of an application."""
-    return {
-        name: message_of(deployment.message)
-        for name, deployment in status.deployments.items()
-        if deployment.status.value in ("DEPLOY_FAILED", "UNHEALTHY") and deployment.message.strip()
-    }
-
-
-def _lines(reasons: Mapping[str, str]) -> str:
-    return "\n".join(f"{name}: {reason}" for name, reason in reasons.items())

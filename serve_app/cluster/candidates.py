@@ -7,7 +7,7 @@ import time
 from schemas.model_reference import followed_alias
 from schemas.rollout import RolloutPlan
 from schemas.settings import Settings
-from serve_app.cluster.application import StartError
+from serve_app.cluster.readiness import StartError
 from serve_app.registry.store import open_store
 from serve_app.rollout.judge import app_of
 from serve_app.rollout.records import Rollout, Rollouts

@@ -73,7 +73,7 @@ def _nemo() -> Iterator[Try]:
 @contextmanager
 def _serve() -> Iterator[Try]:
     """What `chorus serve` does, for all files on the cluster of one that serves a sound model."""
-    from serve_app.cluster import application
+    from serve_app.cluster import application, readiness
 
     raw = fault_settings("nemo", replicas=1)
     with LocalStack(raw, BASE) as stack:
@@ -87,7 +87,7 @@ def _serve() -> Iterator[Try]:
             settings.models["general"].path = str(model)
             try:
                 application.stop(application.start(settings))
-            except application.StartError as error:
+            except readiness.StartError as error:
                 return REFUSED, str(error)
             return 0, ""
 

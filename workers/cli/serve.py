@@ -73,7 +73,7 @@ def serve(
     progress = StartProgress()
     progress.say(f"starting Ray with the Router and {len(settings.models)} models")
 
-    from serve_app.cluster.application import StartError
+    from serve_app.cluster.readiness import StartError
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # interrupts a start that takes long
@@ -93,7 +93,7 @@ def _run(
 ) -> None:
     """Start everything, look after it until a signal comes, and stop it again."""
     from schemas.settings import settings_digest
-    from serve_app.cluster import application
+    from serve_app.cluster import application, readiness
     from serve_app.cluster.announcements import announced
 
     stopped, at_once = threading.Event(), threading.Event()
@@ -123,7 +123,7 @@ def _run(
             code = _look_after(running, stopped)
             if code != exit_codes.OK:
                 at_once.set()
-    except application.StartError as error:
+    except readiness.StartError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
     finally:
         in_order = application.stop(running, give_up=at_once.is_set)
@@ -176,7 +176,8 @@ def _start_http(running: Running, settings: Settings, *, open_: bool) -> str | N
     """
     if settings.http is None:
         return None
-    from serve_app.cluster.application import StartError, add_application
+    from serve_app.cluster.application import add_application
+    from serve_app.cluster.readiness import StartError
     from serve_app.http import deployment
     from serve_app.system.ray_adapter import proxy_address
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from schemas.settings import Settings
     from serve_app.cluster.state import AppState, ModelState
     from serve_app.model.protocol import ModelInfo
+    from serve_app.rollout.evidence import Findings
+    from serve_app.rollout.records import Rollout
 
 _WATCH_S = 2.0
 _CONNECT_S = 1.0
@@ -54,24 +56,48 @@ def status(
         fail(str(error), exit_codes.SETTINGS)
     if watch and not as_json:
         _watch(settings, where)
-    found, lag = _look(settings, where)
+    view = _look(settings, where)
     if as_json:
-        print_json(_as_json(found, lag))
+        print_json(_as_json(view))
     else:
         from workers.cli.tables import people_console
 
         console = people_console()
-        for part in _parts(found, lag):
+        for part in _parts(view):
             console.print(part)
-    if _faults(found):
+    if _faults(view.app):
         raise typer.Exit(exit_codes.FAILURE)
 
 
-def _look(settings: Settings, address: str) -> tuple[AppState, int | str]:
-    """The application, and the lag of the stream workers, or why it is not known."""
+class _View(NamedTuple):
+    """What is shown.
+
+    Attributes:
+        app: the application.
+        rollouts: those under way, with what their evidence says, or why that is not known.
+        lag: records that wait in Kafka, or why that is not known.
+    """
+
+    app: AppState
+    rollouts: list[tuple[Rollout, Findings]] | str
+    lag: int | str
+
+
+def _look(settings: Settings, address: str) -> _View:
     from serve_app.cluster.state import application_state
 
-    return application_state(settings, address), _lag(settings)
+    return _View(application_state(settings, address), _rollouts(settings), _lag(settings))
+
+
+def _rollouts(settings: Settings) -> list[tuple[Rollout, Findings]] | str:
+    from serve_app.cluster.candidates import rollouts_of
+    from workers.cli.rollout.status import findings_of
+
+    try:
+        found = findings_of(settings, rollouts_of(settings).values())
+    except OSError as error:  # a registry out of reach hides nothing else
+        return str(error)
+    return [(rollout, findings) for rollout, findings in found if rollout.end is None]
 
 
 def _watch(settings: Settings, address: str) -> None:
@@ -80,7 +106,7 @@ def _watch(settings: Settings, address: str) -> None:
 
     with Live(auto_refresh=False, screen=True) as live:
         while True:
-            live.update(Group(*_parts(*_look(settings, address))), refresh=True)
+            live.update(Group(*_parts(_look(settings, address))), refresh=True)
             time.sleep(_WATCH_S)
 
 
@@ -113,21 +139,27 @@ def _faults(found: AppState) -> bool:
     return bad or bool(found.workers) or not found.state
 
 
-def _as_json(found: AppState, lag: int | str) -> dict[str, Any]:
+def _as_json(view: _View) -> dict[str, Any]:
     import msgspec
 
-    known = isinstance(lag, int)
+    from workers.cli.rollout.status import as_json
+
+    known, lag, rollouts = isinstance(view.lag, int), view.lag, view.rollouts
     return {
-        **msgspec.to_builtins(found),
+        **msgspec.to_builtins(view.app),
+        "rollouts": None if isinstance(rollouts, str) else [as_json(*each) for each in rollouts],
         "lag": lag if known else None,
         "lag_unknown": None if known else lag,
     }
 
 
-def _parts(found: AppState, lag: int | str) -> list[RenderableType]:
+def _parts(view: _View) -> list[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
+    from workers.cli.rollout.status import sentence
+
+    found, rollouts, lag = view
     state = found.state.lower() or "not there"
     if found.missing:
         state += f" without {', '.join(found.missing)}"
@@ -147,6 +179,10 @@ def _parts(found: AppState, lag: int | str) -> list[RenderableType]:
         parts += [Text(f"{model.name}: refused: {each}", style="red") for each in refusals]
         if not refusals and model.message and model.state != "HEALTHY":
             parts.append(Text(f"{model.name}: {model.message}", style="red"))
+    if isinstance(rollouts, str):
+        parts.append(Text(f"rollouts: {rollouts}", style="dim"))
+    else:
+        parts += [Text(sentence(*each)) for each in rollouts]
     for worker, reason in found.workers.items():
         parts.append(Text(f"stream worker {worker} does not run: {reason}", style="red"))
     if isinstance(lag, int):

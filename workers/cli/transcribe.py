@@ -117,7 +117,7 @@ def _router(
             connected to.
     """
     from schemas.settings import settings_digest
-    from serve_app.cluster import application, ray_cluster
+    from serve_app.cluster import application, ray_cluster, readiness
     from serve_app.router.client import RouterClient
 
     app, digest = settings.serve.app, settings_digest(settings)
@@ -143,7 +143,7 @@ def _router(
     settings.audio.roots.append(str(folder))
     try:
         running = application.start(settings, on_progress=progress.deployment)
-    except application.StartError as error:
+    except readiness.StartError as error:
         fail(str(error), exit_codes.FAILURE)
     say_missing(running.missing)
     try:

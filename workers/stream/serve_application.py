@@ -11,7 +11,8 @@ import threading
 from typing import Any
 
 from schemas.settings import Settings, settings_digest
-from serve_app.cluster.application import Running, StartError, add_application
+from serve_app.cluster.application import Running, add_application
+from serve_app.cluster.readiness import StartError
 from serve_app.router.client import RouterClient
 from serve_app.system.ray_adapter import delete_note, put_note, serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes

@@ -26,13 +26,13 @@ import asyncio, json, sys
 import msgspec
 from schemas.manifest import ManifestRecord
 from schemas.settings import Settings
-from serve_app.cluster import application
+from serve_app.cluster import application, readiness
 
 settings = msgspec.json.decode(sys.argv[1], type=Settings)
 said = {}
 try:
     application.start(settings, timeout_s=120)
-except application.StartError as error:
+except readiness.StartError as error:
     said["error"] = str(error)
 
 from serve_app.cluster import ray_cluster

@@ -89,11 +89,12 @@ async def test_nothing_starts_without_one_that_is_required(
     application: Any, settings: Settings
 ) -> None:
     from serve_app.cluster import application as module
+    from serve_app.cluster import readiness
 
     stopped: list[object] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "stop", stopped.append)  # it would disconnect this process
-        with pytest.raises(module.StartError, match=r"broken: .*told to fail"):
+        with pytest.raises(readiness.StartError, match=r"broken: .*told to fail"):
             module.start(settings_with(settings, application.address), timeout_s=120)
     assert len(stopped) == 1
     module.delete_application("partly")

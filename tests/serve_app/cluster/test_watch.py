@@ -42,7 +42,8 @@ def extra() -> Any:
 
 
 async def test_an_application_that_is_deleted_or_updated(application: Any) -> None:
-    from serve_app.cluster.application import StartError, add_application, delete_application
+    from serve_app.cluster.application import add_application, delete_application
+    from serve_app.cluster.readiness import StartError
     from serve_app.cluster.watch import Watch
     from serve_app.system.ray_adapter import delete_note, put_note
     from serve_app.system.ray_environment import worker_notes

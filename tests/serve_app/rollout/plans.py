@@ -8,14 +8,16 @@ from schemas.rollout import RolloutPlan
 from schemas.settings import RolloutSettings
 
 
-def plan(number: int = 1, **rules: Any) -> RolloutPlan:
+def plan(
+    number: int = 1, *, app: str = "chorus", model: str = "general", **rules: Any
+) -> RolloutPlan:
     """Of version 2 of `m` against version 1, with rules other than the defaults."""
     return RolloutPlan(
         name="m",
         alias="production",
         number=number,
-        app="chorus",
-        model="general",
+        app=app,
+        model=model,
         incumbent="1",
         candidate="2",
         rules=RolloutSettings(**rules),

@@ -26,14 +26,14 @@ audio: {roots: ["."]}
 def test_a_worker_that_does_not_start_is_told_and_ends_with_the_models(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from serve_app.cluster import application
+    from serve_app.cluster import application, readiness
     from workers.stream import serve_application
 
     (tmp_path / "chorus.yaml").write_text(SETTINGS)
     stopped: list[str] = []
 
     def deploy_worker(running: object, settings: object) -> str:
-        raise application.StartError("the stream worker did not start: not ready within 60 s")
+        raise readiness.StartError("the stream worker did not start: not ready within 60 s")
 
     def stop(running: object, give_up: object) -> bool:
         stopped.append("everything")

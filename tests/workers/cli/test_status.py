@@ -12,6 +12,9 @@ import yaml
 
 from deploy.demo import SPEECH
 from deploy.local import CHORUS, ROOT, LocalStack
+from serve_app.registry.local_store import LocalStore
+from serve_app.rollout.records import Rollouts
+from tests.serve_app.rollout.plans import plan
 from tests.versioned import ENGINE, promote, register
 from tests.workers.cli.shell import chorus
 from tests.workers.stream.support import wait_until
@@ -60,9 +63,14 @@ def test_it_shows_what_serves_and_what_is_refused(tmp_path: Path) -> None:
             found: dict[str, Any] = json.loads(status("--json").stdout)["models"][0]["info"]
             return found
 
+        begun = plan(model="m", app=stack.settings.serve.app)
+        Rollouts(LocalStore(registry)).begin(begun)
         first = status()
         assert first.returncode == 0, first.stderr
-        head, _, row, lag = first.stdout.splitlines()
+        head, _, row, rollout, lag = first.stdout.splitlines()
+        assert rollout == (
+            "m: rollout 1 of m:2 against m:1, under way; hold: nothing has been compared"
+        )
         assert head.endswith(": running")
         assert row.split()[:6] == ["m", "1", "m@production", "healthy", "1", "0"]
         assert lag == "stream: no broker answers at 127.0.0.1:1"

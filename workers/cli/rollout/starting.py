@@ -180,8 +180,8 @@ def _versions(settings: Settings, alias: str, name: str, candidate: str) -> tupl
 
 
 def _run(settings: Settings, plan: RolloutPlan) -> None:
-    from serve_app.cluster.application import StartError
     from serve_app.cluster.candidates import deploy_candidate, wait_for_candidate
+    from serve_app.cluster.readiness import StartError
 
     deploy_candidate(settings, plan)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from workers.cli.rollout.common import followed, open_rollouts
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from schemas.settings import Settings
     from serve_app.rollout.evidence import Findings
     from serve_app.rollout.records import Rollout
 
@@ -25,7 +27,7 @@ def status(
         typer.Argument(metavar="[MODEL]", help="Name of the model in the settings. Default: all."),
     ] = None,
     settings_file: SettingsOption = DEFAULT_SETTINGS,
-    as_json: JsonOption = False,
+    json_: JsonOption = False,
 ) -> None:
     """Show the last rollout of each model, and what its evidence says.
 
@@ -38,14 +40,10 @@ def status(
     settings = load_settings(settings_file, files=False)
     if model is not None:
         followed(settings, model)
-    rollouts = open_rollouts(settings)
-    found = [
-        (rollout, rollouts.evidence(rollout.plan)[1].findings(rollout.plan.rules))
-        for name, rollout in rollouts_of(settings).items()
-        if model in (None, name)
-    ]
-    if as_json:
-        print_json([_as_json(*each) for each in found])
+    wanted = [each for name, each in rollouts_of(settings).items() if model in (None, name)]
+    found = findings_of(settings, wanted)
+    if json_:
+        print_json([as_json(*each) for each in found])
     elif not found:
         fail("no rollout was ever begun; `chorus rollout start` begins one", exit_codes.FAILURE)
     else:
@@ -55,6 +53,19 @@ def status(
         for rollout, findings in found:
             console.print(sentence(rollout, findings))
             console.print(_table(rollout, findings))
+
+
+def findings_of(settings: Settings, rollouts: Iterable[Rollout]) -> list[tuple[Rollout, Findings]]:
+    """Rollouts with what their stored evidence says.
+
+    Raises:
+        OSError: the registry cannot be read.
+    """
+    stored = open_rollouts(settings)
+    return [
+        (rollout, stored.evidence(rollout.plan)[1].findings(rollout.plan.rules))
+        for rollout in rollouts
+    ]
 
 
 def state_of(rollout: Rollout) -> str:
@@ -105,7 +116,8 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _as_json(rollout: Rollout, findings: Findings) -> dict[str, Any]:
+def as_json(rollout: Rollout, findings: Findings) -> dict[str, Any]:
+    """A rollout and what its evidence says, for scripts."""
     import msgspec
 
     return {
