@@ -142,6 +142,18 @@ def test_who_moved_the_alias_meanwhile_is_not_overruled(desk: Desk) -> None:
     assert desk.serves == "3"
 
 
+def test_a_candidate_is_not_garbage(desk: Desk) -> None:
+    def garbage() -> list[str]:
+        done = chorus("models", "gc", "--days", "0", "--registry", desk.registry)
+        return [line.split()[0] for line in done.stdout.splitlines()[:-1]]
+
+    assert garbage() == ["m:2"]
+    plan = desk.begin()
+    assert garbage() == []
+    desk.rollouts.add(plan, "aborted", by="ann")
+    assert garbage() == ["m:2"]
+
+
 def test_what_was_never_begun(desk: Desk) -> None:
     error = desk.run("abort", "general", code=exit_codes.FAILURE)
     assert "`chorus rollout start general --candidate VERSION` begins one" in error

@@ -158,8 +158,8 @@ def gc(
 ) -> None:
     """Remove versions that no alias has named for a time, and versions that were never finished.
 
-    The last version of each model is kept, as is what was registered within the time. The number of
-    a removed version is never used again.
+    The last version of each model is kept, as is what was registered within the time, and the
+    candidate of a rollout that is under way. The number of a removed version is never used again.
     """
     import msgspec
 
@@ -167,7 +167,8 @@ def gc(
     from serve_app.system.sizes import size_text
 
     found, unused = open_registry(registry, settings_file), timedelta(days=days)
-    garbage = (collect if delete else find_garbage)(found, unused, in_use or ())
+    kept = [*(in_use or ()), *_candidates(found)]
+    garbage = (collect if delete else find_garbage)(found, unused, kept)
     total = count = 0
     for each in garbage:
         total += each.bytes
@@ -180,6 +181,14 @@ def gc(
     if not as_json:
         done = "removed" if delete else "would be removed by --delete"
         print(f"{count} version{'' if count == 1 else 's'} {done}, {size_text(total)}")
+
+
+def _candidates(registry: Registry) -> list[str]:
+    """The digests of the candidates of rollouts that are under way, which may be paused."""
+    from serve_app.rollout.records import Rollouts
+
+    plans = [each.plan for each in Rollouts(registry.store).all() if each.end is None]
+    return [registry.card(plan.name, plan.candidate).sha256 for plan in plans]
 
 
 def _register(
