@@ -8,7 +8,7 @@ import msgspec
 
 from schemas.decoding import reason_and_key
 from schemas.failures import ErrorCode
-from schemas.manifest_values import not_a_number, unambiguous
+from schemas.manifest_values import unambiguous, unusable
 
 #: Longest accepted id, in characters. Ids become Kafka keys, and keys in files of results.
 MAX_ID_CHARS = 512
@@ -147,11 +147,10 @@ def _decode_json(data: bytes) -> dict[str, Any]:
     try:
         return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        constant = not_a_number(data)
-        if constant is None:
+        fault = unusable(data)
+        if fault is None:
             raise ManifestError(ErrorCode.RECORD_JSON, f"not a JSON object: {error}") from None
-        key, value = constant
-        reason = f"is {value}, which is no JSON; leave the key out, or write null"
+        key, reason = fault
         raise ManifestError(ErrorCode.RECORD_JSON, f"`{key[:100]}`: {reason}", key) from None
     except RecursionError:
         raise ManifestError(ErrorCode.RECORD_JSON, "JSON is nested too deeply") from None

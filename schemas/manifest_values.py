@@ -7,7 +7,10 @@ tag. What could mean two things is left as it is, for the decoder to refuse.
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 #: Keys that hold one tag each.
@@ -34,35 +37,89 @@ def unambiguous(key: str, value: Any) -> Any:
     return value
 
 
-def not_a_number(data: bytes) -> tuple[str, str] | None:
-    """The first key whose value is, or holds, NaN or an infinity, and what it holds.
+def unusable(data: bytes) -> tuple[str, str] | None:
+    """The first key that has, or whose value holds, what is no value, and what is wrong with it.
 
-    Python's `json` and others write them, though JSON has no such numbers.
+    Python's `json` and others write such things, and read them: NaN, numbers that are beyond all
+    numbers, halves of characters.
 
     Args:
         data: what a strict decoder refused.
 
     Returns:
-        None if that is not the fault.
+        The key, without such halves, and the reason; None if that is not the fault.
     """
+    text = data.decode(errors="surrogateescape")  # what is not UTF-8 is half a character then
+    is_utf_8 = _is_utf_8(data)
     try:
-        keys = json.loads(data, parse_constant=_Constant)
+        keys = json.loads(text, parse_constant=_constant, parse_float=_float, parse_int=_integer)
         if isinstance(keys, dict):
             for key, value in keys.items():
-                if (constant := _constant_in(value)) is not None:
-                    return key, constant
+                if (reason := _reason_in({key: value}, is_utf_8)) is not None:
+                    return key.encode(errors="backslashreplace").decode(), reason
     except (ValueError, RecursionError):
         pass
     return None
 
 
-class _Constant(str):
-    """What stands in the place of a number and is none."""
+class _Unusable(str):
+    """What is wrong with the value in whose place it stands."""
 
 
-def _constant_in(value: Any) -> str | None:
-    if isinstance(value, _Constant):
+_SURROGATE = re.compile("[\ud800-\udfff]")
+#: What Python makes of a byte of a file name that is not UTF-8.
+_BYTES = range(0xDC80, 0xDD00)
+_NOT_UTF_8 = "is not UTF-8; encode it in UTF-8"
+#: Digits of an integer beyond which Python reads none.
+_MOST_DIGITS = 4300
+
+
+def _is_utf_8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _constant(name: str) -> _Unusable:
+    return _Unusable(f"is {name}, which is no JSON; leave the key out, or write null")
+
+
+def _float(digits: str) -> float | _Unusable:
+    return _too_large(digits) if math.isinf(float(digits)) else 0.0
+
+
+def _integer(digits: str) -> int | _Unusable:
+    return _too_large(digits) if len(digits) > _MOST_DIGITS else 0
+
+
+def _too_large(digits: str) -> _Unusable:
+    shown = digits if len(digits) <= 20 else f"{digits[:20]}..."
+    return _Unusable(f"is {shown}, more than a number can be; write a smaller one")
+
+
+def _half(surrogate: str, is_utf_8: bool) -> str:
+    code = ord(surrogate)
+    if code not in _BYTES:
+        return f"has half a character (\\u{code:04x}), as a text does that was cut; write it whole"
+    if not is_utf_8:
+        return _NOT_UTF_8
+    return (
+        f"has a byte that is not UTF-8 (\\u{code:04x}), as Python writes it for file names; rename "
+        "the file"
+    )
+
+
+def _reason_in(value: Any, is_utf_8: bool) -> str | None:
+    """What is wrong with a value, or the first one in it."""
+    if isinstance(value, _Unusable):
         return value
-    values = value.values() if isinstance(value, dict) else value
-    inner = map(_constant_in, values) if isinstance(value, dict | list) else ()
-    return next((each for each in inner if each is not None), None)
+    if isinstance(value, str):
+        found = _SURROGATE.search(value)
+        return _half(found[0], is_utf_8) if found else None
+    inner: Iterable[Any] = value if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        inner = chain.from_iterable(value.items())
+    reasons = (_reason_in(each, is_utf_8) for each in inner)
+    return next(filter(None, reasons), None)

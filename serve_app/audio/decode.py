@@ -19,7 +19,8 @@ from schemas.settings import AudioSettings
 from serve_app.audio.clip import Clip
 from serve_app.audio.downmix import Downmix
 from serve_app.audio.errors import AudioError
-from serve_app.audio.formats import SUPPORTED, Header, goes_on, is_allowed
+from serve_app.audio.formats import goes_on, is_allowed
+from serve_app.audio.header import Header, unsupported
 from serve_app.audio.limits import (
     BLOCK,
     MIN_SECONDS,
@@ -123,8 +124,7 @@ def decode(
 def _check_stream(stream: _Stream, limits: AudioSettings) -> None:
     container, codec = stream.format, stream.subtype
     if not is_allowed(container, codec):
-        reason = f"is {container} of {codec}; convert it to {SUPPORTED}"
-        raise AudioError(ErrorCode.AUDIO_UNSUPPORTED, reason)
+        raise unsupported(f"is {container} of {codec}")
     if stream.channels > limits.max_channels:
         raise AudioError(
             ErrorCode.AUDIO_UNSUPPORTED,

@@ -9,7 +9,7 @@ import io
 import math
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import av
 import numpy as np
@@ -25,6 +25,7 @@ from schemas.settings import AudioSettings
 from serve_app.audio.clip import Clip
 from serve_app.audio.downmix import Downmix
 from serve_app.audio.errors import AudioError
+from serve_app.audio.header import CONVERT, Container, Header
 from serve_app.audio.limits import (
     BLOCK,
     MIN_SECONDS,
@@ -35,6 +36,7 @@ from serve_app.audio.limits import (
     tolerated,
     too_long,
 )
+from serve_app.audio.ogg import ogg_codecs
 
 #: FFmpeg's names of the decoders that may run.
 _DECODERS = frozenset(
@@ -57,31 +59,18 @@ _SAMPLES: dict[str, tuple[type[np.generic], float, float]] = {
 }
 
 
-class Kind(NamedTuple):
-    """A container that FFmpeg reads.
-
-    Attributes:
-        demuxer: FFmpeg's name of its demuxer.
-        name: what messages call it.
-        tolerant: whether it goes on behind bytes that are no audio, and may end anywhere.
-    """
-
-    demuxer: str
-    name: str
-    tolerant: bool = False
-
-
-MP4 = Kind("mov", "MP4")
-MATROSKA = Kind("matroska", "WebM or Matroska")
-AAC = Kind("aac", "AAC")
-WAV = Kind("wav", "WAV", tolerant=True)
-FLAC = Kind("flac", "FLAC")
-OGG = Kind("ogg", "Ogg")
-MP3 = Kind("mp3", "MP3", tolerant=True)
-
-
-#: By the names of `serve_app.audio.formats.Container`.
-KINDS = {kind.name: kind for kind in (WAV, FLAC, OGG, MP3)}
+#: FFmpeg's names of the demuxers that may run.
+_DEMUXERS = {
+    Container.WAV: "wav",
+    Container.FLAC: "flac",
+    Container.MP3: "mp3",
+    Container.OGG: "ogg",
+    Container.MP4: "mov",
+    Container.WEBM: "matroska",
+    Container.AAC: "aac",
+}
+#: Those that go on behind bytes that are no audio, and may end anywhere.
+_TOLERANT = frozenset({Container.WAV, Container.MP3})
 
 #: Bytes without a frame that a decoder may step over: a tag between two files, padding, a frame cut
 #: in two.
@@ -90,49 +79,46 @@ _MAX_RUBBISH = 64 << 10
 
 def decode_by_ffmpeg(
     fd: int,
-    kind: Kind,
+    header: Header,
     downmix: Downmix,
     *,
     offset: float = 0.0,
     duration: float | None = None,
     sample_rate: int,
     limits: AudioSettings,
-    begin: int = 0,
-    states_length: bool = False,
 ) -> Clip:
     """Decode the segment [offset, offset + duration) of the first audio track of a file.
 
     Args:
         fd: descriptor of a regular file; moved, not closed.
-        kind: its container.
+        header: what `read_header` found in it.
         downmix: makes one channel of several.
         offset: in seconds.
         duration: in seconds; None means to the end.
         sample_rate: hertz of the result.
         limits: on seconds, channels, sample rate, and bytes of encoded audio.
-        begin: where in the file the audio begins, in bytes.
-        states_length: whether the header says how much audio there is at least.
 
     Raises:
         AudioError: see `AudioLoader.read`; the message does not name the file.
         OSError: reading failed.
     """
+    kind = header.container
     try:
         with (
-            _Tail(fd, begin) as file,
+            _Tail(fd, header.begin) as file,
             av.open(
                 file,
                 mode="r",
-                format=kind.demuxer,  # else it is guessed, among some four hundred
+                format=_DEMUXERS[kind],  # else it is guessed, among some four hundred
                 options=_OPTIONS,
                 metadata_errors="ignore",
                 io_open=_refuse_reference,
             ) as container,
             np.errstate(invalid="ignore", over="ignore"),
         ):
-            stream = _first_audio(container, kind)
+            stream = _first_audio(container, header)
             stated = 0.0
-            if states_length and stream.duration and stream.time_base:
+            if header.length_known and stream.duration and stream.time_base:
                 stated = float(stream.duration * stream.time_base)
             mixdown = _Mixdown(sample_rate, limits, downmix, offset, duration)
             for frame in _frames(container, stream, kind, limits):
@@ -140,18 +126,27 @@ def decode_by_ffmpeg(
                 if mixdown.full:
                     break
             else:
-                if mixdown.seconds < stated - tolerated(stated):
-                    raise damaged(kind.name, "it ends before its header says")
+                if header.cut or mixdown.seconds < stated - tolerated(stated):
+                    raise damaged(kind, "it ends before its header says")
             return to_full_scale(mixdown.finish())
     except av.error.MemoryError:
         raise
     except av.error.PatchWelcomeError:
-        raise AudioError(
-            ErrorCode.AUDIO_UNSUPPORTED,
-            f"is {kind.name} of recordings of different kinds, joined; convert it to WAV or FLAC",
-        ) from None
+        raise _joined(fd, kind) from None
     except av.FFmpegError as error:
-        raise damaged(kind.name, error.strerror or "unknown error") from None
+        if kind is Container.OGG and len(ogg_codecs(fd)) > 1:
+            raise _joined(fd, kind) from None
+        raise damaged(kind, error.strerror or "unknown error") from None
+
+
+def _joined(fd: int, kind: Container) -> AudioError:
+    """The error of recordings of which FFmpeg, to convert them as well, reads the first only."""
+    codecs = ogg_codecs(fd) if kind is Container.OGG else []
+    what = f" ({', then '.join(codecs)})" if len(codecs) > 1 else ""
+    return AudioError(
+        ErrorCode.AUDIO_UNSUPPORTED,
+        f"is {kind} of recordings of different kinds, joined{what}; give each as a file of its own",
+    )
 
 
 class _Tail(io.FileIO):
@@ -175,18 +170,19 @@ def _refuse_reference(url: str, flags: int, options: dict[str, Any]) -> NoReturn
     raise AudioError(ErrorCode.AUDIO_UNSUPPORTED, "refers to other files; send one that does not")
 
 
-def _first_audio(container: InputContainer, kind: Kind) -> AudioStream:
+def _first_audio(container: InputContainer, header: Header) -> AudioStream:
     """The first audio track, ready to be decoded; all others are skipped in the file."""
+    kind = header.container
     if not container.streams.audio:
-        raise AudioError(ErrorCode.AUDIO_EMPTY, f"is {kind.name} without an audio track")
+        if header.cut:  # and its index with it
+            raise damaged(kind, "it ends before its header says")
+        raise AudioError(ErrorCode.AUDIO_EMPTY, f"is {kind} without an audio track")
     stream = container.streams.audio[0]
     # None where FFmpeg has no decoder at all, which PyAV's types leave out.
     codec: av.Codec | None = getattr(stream.codec_context, "codec", None)
     if codec is None or codec.name not in _DECODERS:
         name = codec.canonical_name if codec else "an unknown codec"
-        raise AudioError(
-            ErrorCode.AUDIO_UNSUPPORTED, f"is {kind.name} of {name}; convert it to WAV or FLAC"
-        )
+        raise AudioError(ErrorCode.AUDIO_UNSUPPORTED, f"is {kind} of {name}; {CONVERT}")
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all
@@ -195,7 +191,7 @@ def _first_audio(container: InputContainer, kind: Kind) -> AudioStream:
 
 
 def _frames(
-    container: InputContainer, stream: AudioStream, kind: Kind, limits: AudioSettings
+    container: InputContainer, stream: AudioStream, kind: Container, limits: AudioSettings
 ) -> Iterator[AudioFrame]:
     """The decoded frames of `stream`.
 
@@ -210,13 +206,13 @@ def _frames(
                 ErrorCode.AUDIO_TOO_LARGE,
                 f"holds more than {limits.max_bytes} bytes of audio; compress or split it",
             )
-        if packet.is_corrupt and not kind.tolerant:
-            raise damaged(kind.name, "a packet is incomplete")
+        if packet.is_corrupt and kind not in _TOLERANT:
+            raise damaged(kind, "a packet is incomplete")
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
             rubbish += packet.size
-            if not kind.tolerant or rubbish > _MAX_RUBBISH:
+            if kind not in _TOLERANT or rubbish > _MAX_RUBBISH:
                 raise
             continue
         yield from frames

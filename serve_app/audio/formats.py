@@ -15,41 +15,12 @@ import mmap
 import os
 import re
 import struct
-from enum import StrEnum
-from typing import NamedTuple
 
 from schemas.failures import ErrorCode
 from serve_app.audio.errors import AudioError
-
-SUPPORTED = "WAV (PCM, float, A-law, mu-law), FLAC, MP3, Ogg Vorbis or Ogg Opus"
-
-
-class Container(StrEnum):
-    """Container formats that are recognised by their first bytes."""
-
-    WAV = "WAV"
-    FLAC = "FLAC"
-    MP3 = "MP3"
-    OGG = "Ogg"
-
-
-class Header(NamedTuple):
-    """What the header of a file says.
-
-    Attributes:
-        container: its format.
-        cut: the file ends before its header, or its last page, says.
-        length_known: it states its length. An MP3 may not: then libsndfile's is a guess.
-        begin: where the audio begins, in bytes, if libsndfile does not find it.
-        irregular: libsndfile would read none of it, or not all, and FFmpeg does.
-    """
-
-    container: Container
-    cut: bool = False
-    length_known: bool = True
-    begin: int = 0
-    irregular: bool = False
-
+from serve_app.audio.header import SUPPORTED, Container, Header, undecodable, unsupported
+from serve_app.audio.media import read_media
+from serve_app.audio.ogg import OGG_BEGINNING, read_ogg
 
 # libsndfile's names.
 _FORMATS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "MP3", "OGG"})
@@ -62,8 +33,6 @@ _SUBTYPES = frozenset(
 
 #: Signatures of formats that are not supported, for a better message: (position, bytes, name).
 _OTHERS = (
-    (4, b"ftyp", "MP4 or M4A"),
-    (0, b"\x1aE\xdf\xa3", "WebM or Matroska"),
     (0, b"FORM", "AIFF"),
     (0, b".snd", "AU"),
     (0, b"caff", "CAF"),
@@ -72,17 +41,19 @@ _OTHERS = (
     (0, b"NIST_1A", "NIST SPHERE"),
     (0, b"#!AMR", "AMR"),
     (0, b"0&\xb2u", "WMA"),
-    (0, b"\xff\xf1", "AAC"),
-    (0, b"\xff\xf9", "AAC"),
+    (0, b"\x0bw", "AC-3"),
+    (8, b"AVI ", "AVI"),
+    (0, b"FLV\x01", "FLV"),
+    (0, b".RMF", "RealAudio"),
+    (0, b"\x00\x00\x01\xba", "an MPEG program stream"),
 )
 
 
-def read_header(fd: int, *, supported: str = SUPPORTED) -> Header:
+def read_header(fd: int) -> Header:
     """Identify the file open at `fd` by its content; its position stays where it is.
 
     Args:
         fd: descriptor of a regular file.
-        supported: the formats that the caller reads, for a message.
 
     Raises:
         AudioError: `AUDIO_EMPTY` (no bytes), `AUDIO_UNSUPPORTED` (audio of another format or
@@ -93,25 +64,27 @@ def read_header(fd: int, *, supported: str = SUPPORTED) -> Header:
     magic = os.pread(fd, 64, start)
     if not magic:
         if start:
-            raise _undecodable("holds an ID3 tag and nothing else")
+            raise undecodable("holds an ID3 tag and nothing else")
         raise AudioError(ErrorCode.AUDIO_EMPTY, "is an empty file (0 bytes)")
     if magic.startswith(b"fLaC"):
         return Header(Container.FLAC)
     if _is_mpeg(magic, _LAYER_3):
         return Header(Container.MP3, length_known=_states_length(magic))
     if _is_mpeg(magic, _LAYER_2):
-        raise _unsupported("is MPEG audio of layer II")
+        raise unsupported("is MPEG audio of layer II")
     if start == 0 and magic[:4] in (b"RIFF", b"RF64") and magic[8:12] == b"WAVE":
         return _read_wav(fd)
     if start == 0 and magic.startswith(b"OggS"):
-        return _read_ogg(fd, magic)
+        return read_ogg(fd, magic)
+    if (media := read_media(fd, magic, start)) is not None:
+        return media
     for position, signature, name in _OTHERS:
         if magic.startswith(signature, position):
-            raise _unsupported(f"is {name}")
+            raise unsupported(f"is {name}")
     if (begin := _first_mp3_frame(fd, start)) is not None:
         stated = _states_length(os.pread(fd, 64, begin))
         return Header(Container.MP3, length_known=stated, begin=begin, irregular=True)
-    raise _undecodable(f"is not audio that Chorus reads; give {supported}")
+    raise undecodable(f"is not audio that Chorus reads; give {SUPPORTED}")
 
 
 def is_allowed(container: str, codec: str) -> bool:
@@ -119,10 +92,10 @@ def is_allowed(container: str, codec: str) -> bool:
     return container in _FORMATS and codec in _SUBTYPES
 
 
-#: What a FLAC or Ogg stream begins with (RFC 9639, 8.2; RFC 3533, 6: "begin of stream").
+#: What a FLAC or Ogg stream begins with (RFC 9639, 8.2).
 _BEGINNINGS = {
     Container.FLAC: re.compile(rb"fLaC[\x00\x80]\x00\x00\x22"),
-    Container.OGG: re.compile(rb"OggS\x00[\x02\x03\x06\x07]"),
+    Container.OGG: OGG_BEGINNING,
 }
 
 
@@ -139,14 +112,6 @@ def goes_on(fd: int, header: Header) -> bool:
     with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as data:
         first = beginning.search(data)
         return first is not None and beginning.search(data, first.end()) is not None
-
-
-def _undecodable(reason: str) -> AudioError:
-    return AudioError(ErrorCode.AUDIO_UNDECODABLE, reason)
-
-
-def _unsupported(reason: str) -> AudioError:
-    return AudioError(ErrorCode.AUDIO_UNSUPPORTED, f"{reason}; convert it to {SUPPORTED}")
 
 
 # --- MP3 -------------------------------------------------------------------------------------
@@ -269,10 +234,10 @@ def _read_wav(fd: int) -> Header:
             byte_rate = _read_wav_format(body)
         elif name == b"data":
             if byte_rate is None:
-                raise _undecodable("is a WAV file without a format (`fmt ` before `data`)")
+                raise undecodable("is a WAV file without a format (`fmt ` before `data`)")
             return _read_wav_data(fd, position + 8, size, size_64, byte_rate)
         position += 8 + size + (size & 1)
-    raise _undecodable("is a WAV file without samples (no `data`)")
+    raise undecodable("is a WAV file without samples (no `data`)")
 
 
 def _read_wav_data(fd: int, start: int, size: int, size_64: int, byte_rate: int) -> Header:
@@ -288,7 +253,7 @@ def _read_wav_data(fd: int, start: int, size: int, size_64: int, byte_rate: int)
         return Header(Container.WAV, irregular=True)  # its recorder did not come to the end
     tenth = byte_rate // 10
     if file_size - end > tenth and behind.strip(b"\0") and not _is_chunk(behind, file_size - end):
-        raise _undecodable(
+        raise undecodable(
             f"is a WAV file with {file_size - end} bytes behind the samples that its header tells "
             "of: files that were joined, or a recording that was not finished; write it anew"
         )
@@ -306,40 +271,11 @@ def _is_chunk(head: bytes, size: int) -> bool:
 def _read_wav_format(body: bytes) -> int:
     """Bytes a second of the format chunk `body`; refuse a codec that is not allowed."""
     if len(body) < 16:
-        raise _undecodable("is a WAV file with a broken format (`fmt ` is too short)")
+        raise undecodable("is a WAV file with a broken format (`fmt ` is too short)")
     codec, _, _, byte_rate = struct.unpack_from("<HHII", body)
     if codec == _WAV_EXTENSIBLE and len(body) >= 26:
         (codec,) = struct.unpack_from("<H", body, 24)
     if codec not in _WAV_CODECS:
         name = _OTHER_WAV_CODECS.get(codec, f"codec 0x{codec:04x}")
-        raise _unsupported(f"is a WAV file of {name}")
+        raise unsupported(f"is a WAV file of {name}")
     return int(byte_rate)
-
-
-# --- Ogg (RFC 3533, 6) -----------------------------------------------------------------------
-
-_OGG_HEADER = 27
-_OGG_MAX_PAGE = 65_307
-_OGG_LAST_PAGE = 0x04
-_OGG_SERIAL = slice(14, 18)
-
-
-def _read_ogg(fd: int, magic: bytes) -> Header:
-    packet = magic[_OGG_HEADER + magic[26] :] if len(magic) > _OGG_HEADER else b""
-    if not packet.startswith((b"\x01vorbis", b"OpusHead")):
-        raise _unsupported("is an Ogg file that begins with neither Vorbis nor Opus")
-    size = os.fstat(fd).st_size
-    tail = os.pread(fd, _OGG_MAX_PAGE, max(0, size - _OGG_MAX_PAGE))
-    last = tail.rfind(b"OggS")
-    page = tail[last:] if last >= 0 else b""
-    joined = len(page) >= _OGG_HEADER and page[_OGG_SERIAL] != magic[_OGG_SERIAL]
-    return Header(Container.OGG, cut=not _ends_the_file(page), irregular=joined)
-
-
-def _ends_the_file(page: bytes) -> bool:
-    """Whether the last page is complete, and either the end of the file or marked as the last."""
-    if len(page) < _OGG_HEADER:
-        return False
-    segments = page[26]
-    length = _OGG_HEADER + segments + sum(page[_OGG_HEADER : _OGG_HEADER + segments])
-    return length == len(page) or (length < len(page) and bool(page[5] & _OGG_LAST_PAGE))

@@ -1,17 +1,27 @@
-"""Loading the audio of a record."""
+"""Loading the audio of a record.
+
+What libsndfile reads is decoded here, what only FFmpeg reads in processes of its own (`sandbox`):
+its demuxers are large, and a file that crashes one must not take the other records with it.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
 from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
 from serve_app.audio.errors import AudioError, from_os_error
 from serve_app.audio.formats import read_header
+from serve_app.audio.header import MEDIA
 from serve_app.audio.recordings import decode_segment
 from serve_app.audio.sources import FileSource, Source, split_scheme
+
+if TYPE_CHECKING:
+    from serve_app.audio.sandbox.threads import ThreadDecoder
 
 
 class AudioLoader:
@@ -26,6 +36,8 @@ class AudioLoader:
         self, settings: AudioSettings, sources: Mapping[str, Source] | None = None
     ) -> None:
         self._limits = settings
+        self._lock = threading.Lock()
+        self._apart: ThreadDecoder | None = None
         self._sources: dict[str, Source] = {"file": FileSource(settings.roots), **(sources or {})}
 
     def load(
@@ -79,9 +91,14 @@ class AudioLoader:
             fd = self._open(path)
             try:
                 self._check_size(fd)
+                header = read_header(fd)
+                if header.container in MEDIA:
+                    return self._decoder_apart().decode(
+                        fd, offset=offset, duration=duration, sample_rate=sample_rate
+                    )
                 return decode_segment(
                     fd,
-                    read_header(fd),
+                    header,
                     offset=offset,
                     duration=duration,
                     sample_rate=sample_rate,
@@ -106,6 +123,14 @@ class AudioLoader:
                 f"`{scheme}://` addresses are not read; give a path under `audio.roots`",
             )
         return source.open(location)
+
+    def _decoder_apart(self) -> ThreadDecoder:
+        from serve_app.audio.sandbox.threads import ThreadDecoder  # a worker imports this module
+
+        with self._lock:
+            if self._apart is None:
+                self._apart = ThreadDecoder(self._limits)
+            return self._apart
 
     def _check_size(self, fd: int) -> None:
         size = os.fstat(fd).st_size

@@ -1,53 +1,10 @@
-"""Decoding an uploaded file of any supported format.
-
-WAV, FLAC, MP3 and Ogg go the way of all audio (`formats`, `recordings`). M4A and MP4, WebM and
-Matroska, and AAC go through FFmpeg.
-
-The limits here are on the result only; `sandbox` decodes untrusted files in other processes.
-"""
+"""The structure of M4A and MP4, WebM and Matroska, and AAC, which only FFmpeg reads."""
 
 from __future__ import annotations
 
 import os
 
-from schemas.settings import AudioSettings
-from serve_app.audio.clip import Recording
-from serve_app.audio.downmix import mixed
-from serve_app.audio.ffmpeg import AAC, MATROSKA, MP4, Kind, decode_by_ffmpeg
-from serve_app.audio.formats import read_header, skip_id3
-from serve_app.audio.limits import damaged
-from serve_app.audio.recordings import decode_segment
-
-#: The formats that are read, in words.
-MEDIA = "WAV, FLAC, MP3, Ogg (Vorbis, Opus), M4A, MP4, AAC or WebM"
-
-
-def decode_media(fd: int, *, sample_rate: int, limits: AudioSettings) -> Recording:
-    """Decode the whole file open at `fd`; of several audio tracks, the first.
-
-    Args:
-        fd: descriptor of a regular file, at its start; moved, not closed.
-        sample_rate: hertz of the result.
-        limits: on seconds, channels, sample rate, and bytes of encoded audio.
-
-    Raises:
-        AudioError: `AUDIO_UNSUPPORTED`, `AUDIO_UNDECODABLE`, `AUDIO_EMPTY` (also for a film without
-            sound), `AUDIO_TOO_LONG`, `AUDIO_TOO_LARGE` or `AUDIO_IO`, as of `AudioLoader.read`; the
-            message does not name the file.
-        OSError: reading failed.
-    """
-    kind = _identify(fd)
-    if kind is None:
-        header = read_header(fd, supported=MEDIA)
-        return decode_segment(fd, header, sample_rate=sample_rate, limits=limits)
-    if _is_cut(fd, kind):
-        raise damaged(kind.name, "it ends before its header says")
-    return mixed(
-        lambda downmix: decode_by_ffmpeg(fd, kind, downmix, sample_rate=sample_rate, limits=limits)
-    )
-
-
-# --- Containers ------------------------------------------------------------------------------
+from serve_app.audio.header import Container, Header
 
 #: Types of the boxes that an MP4 or QuickTime file begins with (ISO 14496-12, 4.2).
 _FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
@@ -57,30 +14,32 @@ _MAX_BOXES = 100_000
 _EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"  # RFC 8794, RFC 9559
 
 
-def _identify(fd: int) -> Kind | None:
-    """The container by the first bytes of the file; None for one that libsndfile reads."""
-    magic = os.pread(fd, 8, 0)
-    if magic[4:8] in _FIRST_BOXES:
-        return MP4
-    if magic.startswith(_EBML):
-        return MATROSKA
-    frame = os.pread(fd, 2, skip_id3(fd))
-    if len(frame) == 2 and frame[0] == 0xFF and frame[1] & 0xF6 == 0xF0:  # ADTS: layer 0
-        return AAC
+def read_media(fd: int, magic: bytes, start: int) -> Header | None:
+    """Read the header of the file open at `fd`, if only FFmpeg reads it.
+
+    It says whether the file ends before its structure says, which FFmpeg does not. Recordings of a
+    browser state no length, so it cannot be seen where one of them is cut.
+
+    Args:
+        fd: descriptor of a regular file; its position stays where it is.
+        magic: bytes from `start` on.
+        start: where the audio begins, behind ID3 tags.
+
+    Returns:
+        None for another container.
+    """
+    size = os.fstat(fd).st_size
+    if start == 0 and magic[4:8] in _FIRST_BOXES:
+        return _header(Container.MP4, cut=_mp4_end(fd, size) > size)
+    if start == 0 and magic.startswith(_EBML):
+        return _header(Container.WEBM, cut=_matroska_end(fd) > size)
+    if len(magic) > 1 and magic[0] == 0xFF and magic[1] & 0xF6 == 0xF0:  # ADTS: layer 0
+        return _header(Container.AAC)
     return None
 
 
-def _is_cut(fd: int, kind: Kind) -> bool:
-    """Whether the file ends before its structure says, which FFmpeg does not report.
-
-    Recordings of a browser state no length, so it cannot be seen where one of them is cut.
-    """
-    size = os.fstat(fd).st_size
-    if kind is MP4:
-        return _mp4_end(fd, size) > size
-    if kind is MATROSKA:
-        return _matroska_end(fd) > size
-    return False
+def _header(container: Container, *, cut: bool = False) -> Header:
+    return Header(container, cut=cut, length_known=False, irregular=True)
 
 
 def _mp4_end(fd: int, size: int) -> int:

@@ -6,7 +6,7 @@ from schemas.settings import AudioSettings
 from serve_app.audio.clip import Clip, Recording
 from serve_app.audio.decode import MoreToReadError, decode
 from serve_app.audio.downmix import Downmix, mixed
-from serve_app.audio.formats import Header
+from serve_app.audio.header import Header
 
 
 def decode_segment(
@@ -50,18 +50,16 @@ def decode_segment(
                 whole = whole._replace(irregular=True)
                 downmix.reset()
         # FFmpeg is needed for few files, and its import takes longer than most of them
-        from serve_app.audio.ffmpeg import KINDS, decode_by_ffmpeg
+        from serve_app.audio.ffmpeg import decode_by_ffmpeg
 
         return decode_by_ffmpeg(
             fd,
-            KINDS[whole.container],
+            whole,
             downmix,
             offset=offset,
             duration=duration,
             sample_rate=sample_rate,
             limits=limits,
-            begin=whole.begin,
-            states_length=whole.length_known,
         )
 
     return mixed(decode_once)

@@ -13,6 +13,7 @@ import socket
 from pathlib import Path
 
 from serve_app.cluster import access
+from serve_app.system.listeners import address_of, take_over
 
 
 class PortTakenError(RuntimeError):
@@ -33,6 +34,7 @@ class PortClaim:
 
     def __init__(self, host: str, port: int) -> None:
         self._file: int | None = None
+        self._host, self._port = host, port
         if port == 0:
             return
         reason = (
@@ -53,6 +55,17 @@ class PortClaim:
                 raise PortTakenError(reason) from None
             raise
 
+    def take_over(self) -> socket.socket | None:
+        """Listen at the port in the place of Serve's proxy: see `listeners.take_over`.
+
+        Returns:
+            The listener, which the caller closes; None if no port was claimed.
+
+        Raises:
+            OSError: what listens there does not share the port.
+        """
+        return None if self._file is None else take_over(self._host, self._port)
+
     def release(self) -> None:
         """Let others take the port. Idempotent."""
         if self._file is not None:
@@ -61,10 +74,8 @@ class PortClaim:
 
 
 def _try(host: str, port: int) -> None:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    with socket.socket(family, kind, protocol) as listener:
+    family, address = address_of(host, port)
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
         # connections that have just ended do not count, as they do not for the proxy
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -31,6 +31,7 @@ from schemas.transcription_api import (
     Transcription,
     VerboseTranscription,
 )
+from serve_app.audio.header import SUPPORTED
 from serve_app.http.docs_page import DocsPage
 from serve_app.http.every_answer import MODEL, WITHOUT_EFFECT
 from serve_app.http.parameters import PARAMETERS
@@ -117,7 +118,7 @@ _FORM = Schema(
         "file": Schema(
             type=OpenAPIType.STRING,
             format=OpenAPIFormat.BINARY,
-            description="The audio or video file: WAV, FLAC, MP3, Ogg, M4A, MP4 or WebM.",
+            description=f"The audio or video file: {SUPPORTED}.",
         ),
         "model": Reference(ref=f"#/components/schemas/{_MODEL}"),  # `auto` unless given
         **PARAMETERS,

@@ -94,6 +94,9 @@ _KNOWN = frozenset({"model", *(name.removesuffix("[]") for name in PARAMETERS)})
 _PROMPTS = ("prompt", "hotwords")
 #: Control characters that are not white space.
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+#: What the name of a list ends in, as clients write forms.
+_INDEX = re.compile(r"\[\d{0,3}\]$")
+_ONLY_AUTO = "`chunking_strategy` must be `auto`: audio is split at silences"
 Choice = TypeVar("Choice", bound=str)
 Values = Mapping[str, Sequence[str]]
 
@@ -102,8 +105,8 @@ def read_parameters(fields: Values, models: Sequence[str]) -> TranscriptionReque
     """Read the parameters of a request from the fields of its form.
 
     Args:
-        fields: the values of each field; the name of a list may end in "[]". An empty value is
-            none.
+        fields: the values of each field; the name of a list may end in "[]", or an index in
+            brackets. An empty value is none.
         models: the values that `model` may have.
 
     Raises:
@@ -111,12 +114,10 @@ def read_parameters(fields: Values, models: Sequence[str]) -> TranscriptionReque
     """
     values: dict[str, list[str]] = {}
     for name, given in fields.items():
-        values.setdefault(name.removesuffix("[]"), []).extend(filter(None, given))
+        values.setdefault(_INDEX.sub("", name), []).extend(filter(None, given))
     unknown = sorted(name for name, given in values.items() if given and name not in _KNOWN)
     if unknown:
-        supported = ", ".join(["model", *PARAMETERS])
-        reason = f"the parameter `{unknown[0]}` is not supported; supported are: {supported}"
-        raise invalid(reason, unknown[0])
+        raise _unknown(unknown[0])
     without_effect: dict[str, str] = {}
     form = _one(values, "response_format", "json")
     response_format = _among(form, get_args(ResponseFormat), "response_format")
@@ -134,10 +135,20 @@ def read_parameters(fields: Values, models: Sequence[str]) -> TranscriptionReque
     if request.stream and response_format != "json":
         raise invalid("`stream` needs `response_format` to be `json`", "stream")
     if _one(values, "chunking_strategy", "auto") != "auto":
-        reason = "`chunking_strategy` must be `auto`: audio is split at silences"
-        raise invalid(reason, "chunking_strategy")
+        raise invalid(_ONLY_AUTO, "chunking_strategy")
     _check_compatible(values, without_effect)
     return request
+
+
+def _unknown(name: str) -> ApiError:
+    of_object, bracket, _ = name.partition("[")
+    if not bracket or of_object not in _KNOWN:
+        supported = ", ".join(["model", *PARAMETERS])
+        reason = f"the parameter `{name}` is not supported; supported are: {supported}"
+        return invalid(reason, name)
+    if of_object == "chunking_strategy":  # of OpenAI's clients: `chunking_strategy[type]`
+        return invalid(_ONLY_AUTO, of_object)
+    return invalid(f"`{of_object}` is no object, so it has no key as in `{name}`", of_object)
 
 
 def _check_compatible(values: Values, without_effect: dict[str, str]) -> None:

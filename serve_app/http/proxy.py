@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from serve_app.http.every_answer import Cors, with_request_id
@@ -77,7 +78,7 @@ class Guard:
         if scope["type"] == "websocket":
             await _refuse_websocket(scope, send)
         elif fault is not None:
-            await _refuse(send, *fault)
+            await refuse(send, *fault)
         else:
             await self._pass(scope, receive, send)
 
@@ -86,12 +87,14 @@ class Guard:
         answer = _Answer(send, translate=not scope["path"].startswith(_SERVES_OWN))
         await self._app(scope, body.receive, answer.send)
         if answer.fault is not None:
-            await _refuse(send, *answer.fault)
+            # if this proxy is being ended, the next connection comes to who outlives it
+            closing = answer.fault[2] == "starting"
+            await refuse(send, *answer.fault, close=body.rest if closing else None)
         elif not answer.started:
             reason = "the process that worked on this request ended; try again"
             too_large = f"the body has more than {self._max_bytes} bytes; compress or split it"
             fault = (503, reason, "interrupted")
-            await _refuse(send, *((413, too_large, "too_large") if body.too_large else fault))
+            await refuse(send, *((413, too_large, "too_large") if body.too_large else fault))
 
 
 class _Body:
@@ -109,15 +112,21 @@ class _Body:
     def __init__(self, receive: Receive, max_bytes: int, declared: int) -> None:
         self._receive = receive
         self._left = max_bytes
+        self._ended = False
         self.too_large = declared > max_bytes
 
     async def receive(self) -> Message:
         if self.too_large:
             return await self._disconnect()
         message = await self._receive()
+        self._ended = not message.get("more_body")
         self._left -= len(message.get("body", b""))
         self.too_large = self._left < 0
         return message  # with what is too much, so that the application sees it and can say so
+
+    async def rest(self) -> Message:
+        """As `receive`, which waits for the client to disconnect behind the end; this does not."""
+        return {"type": "http.request"} if self._ended else await self.receive()
 
     async def _disconnect(self) -> Message:
         """Drop the rest of the body until the client disconnects, or the time is over."""
@@ -192,10 +201,29 @@ async def _refuse_websocket(scope: Message, send: Send) -> None:
         await send({"type": "websocket.close"})  # before it is open: 403
         return
     reason = "there are no WebSockets here; send a file to POST /v1/audio/transcriptions"
-    await _refuse(send, 404, reason, "http_error", prefix="websocket.")
+    await refuse(send, 404, reason, "http_error", prefix="websocket.")
 
 
-async def _refuse(send: Send, status: int, message: str, code: str, *, prefix: str = "") -> None:
+async def refuse(
+    send: Send,
+    status: int,
+    message: str,
+    code: str,
+    *,
+    prefix: str = "",
+    close: Receive | None = None,
+) -> None:
+    """Answer a request with an error of the API.
+
+    Args:
+        send: sends a message to the client.
+        status: of the error.
+        message: of the error.
+        code: of the error.
+        prefix: of the messages' types.
+        close: receives the rest of the request's body, for a connection that is to be closed: to
+            close it before the client has sent all is a reset.
+    """
     # imported only here: the proxy rarely needs it
     import msgspec
 
@@ -203,7 +231,15 @@ async def _refuse(send: Send, status: int, message: str, code: str, *, prefix: s
 
     error = ApiError(status, message, code=code)
     body = msgspec.json.encode(error.body)
-    kind = {"content-type": "application/json", "content-length": str(len(body))}
-    raw = [(name.encode(), value.encode()) for name, value in {**kind, **error.headers}.items()]
+    headers = {"content-type": "application/json", "content-length": str(len(body))}
+    headers |= error.headers | ({} if close is None else {"connection": "close"})
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": f"{prefix}http.response.start", "status": status, "headers": raw})
+    if close is not None:
+        await send({"type": f"{prefix}http.response.body", "body": body, "more_body": True})
+        body = b""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                while (await close()).get("more_body"):
+                    pass
     await send({"type": f"{prefix}http.response.body", "body": body})

@@ -114,6 +114,34 @@ def test_what_is_no_number_in_json_is_named(value: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (rb'{"text": "hello \ud83d"}', r"`text`: has half a character (\ud83d)"),
+        (rb'{"note": [{"deep": "\udc00\ud800"}]}', r"`note`: has half a character (\udc00)"),
+        (rb'{"a\ud800": 1}', r"`a\ud800`: has half a character"),
+        (rb'{"audio_filepath": "caf\udce9.wav"}', "`audio_filepath`: has a byte that is not UTF-8"),
+        (b'{"audio_filepath": "caf\xe9.wav"}', "`audio_filepath`: is not UTF-8"),
+        (b'{"duration": 1e400}', "`duration`: is 1e400, more than a number can be"),
+        (b'{"note": [-1.5e309]}', "`note`: is -1.5e309, more than"),
+        (b'{"ward": 1%s}' % (b"0" * 5000), "`ward`: is 10000000000000000000..., more than"),
+    ],
+)
+def test_what_is_no_value_is_named(data: bytes, message: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        decode_manifest(data, default_id="x")
+    assert caught.value.code is ErrorCode.RECORD_JSON
+    assert str(caught.value).startswith(message)
+    assert f"`{caught.value.key}`" in str(caught.value)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("number", [b"123456789012345678901234567890", b"1e-400", b"1e308"])
+def test_large_numbers_are_numbers(number: bytes) -> None:
+    data = b'{"audio_filepath": "x.wav", "note": %s}' % number
+    assert decode_manifest(data, default_id="x").extra["note"] == json.loads(number)
+
+
+@pytest.mark.parametrize(
     "data",
     [b"", b"[]", b'"text"', b"{", b"\xff\xfe", b"null", b"[" * 100_000, b'{"a":' * 100_000],
 )

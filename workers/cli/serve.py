@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -126,7 +126,8 @@ def _run(
     except readiness.StartError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
     finally:
-        in_order = application.stop(running, give_up=at_once.is_set)
+        with _last_answers(running):
+            in_order = application.stop(running, give_up=at_once.is_set)
         if not in_order:  # Ray would hold up the exit of this process
             sys.stdout.flush()
             os._exit(code)
@@ -187,6 +188,22 @@ def _start_http(running: Running, settings: Settings, *, open_: bool) -> str | N
     name = deployment.app_name(settings)
     add_application(running, deployment.build(settings), name, route_prefix="/")
     return f"http://{host}:{port}"
+
+
+@contextmanager
+def _last_answers(running: Running) -> Iterator[None]:
+    """Tell new clients within the block that the service stops, up to its last moment."""
+    from serve_app.http.stopping import answered
+
+    listener = None
+    if running.port is not None:
+        with suppress(OSError):  # another program's proxy, which does not share its port
+            listener = running.port.take_over()
+    if listener is None:
+        yield
+        return
+    with answered(listener):
+        yield
 
 
 @contextmanager

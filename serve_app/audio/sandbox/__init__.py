@@ -10,8 +10,8 @@ parent. The clip comes back in memory that the parent has allocated and sized, a
 there. This is no complete isolation: a file that takes over the decoder can do whatever this user
 may do on this machine.
 
-`pool` is the interface, `process` starts and limits one worker, `child` is what runs in it, and
-`messages` has the messages between the two.
+`pool` is the interface, `threads` the one for threads, `process` starts and limits one worker,
+`child` is what runs in it, and `messages` has the messages between the two.
 """
 
 from __future__ import annotations

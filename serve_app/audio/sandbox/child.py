@@ -14,8 +14,10 @@ from pathlib import Path
 
 import msgspec
 
+import serve_app.audio.ffmpeg  # noqa: F401  ready before the first file, and before the limits
 from serve_app.audio.errors import AudioError, from_os_error
-from serve_app.audio.media import decode_media
+from serve_app.audio.formats import read_header
+from serve_app.audio.recordings import decode_segment
 from serve_app.audio.sandbox.messages import (
     MAX_REFUSAL_LENGTH,
     READY,
@@ -23,10 +25,12 @@ from serve_app.audio.sandbox.messages import (
     Decoded,
     Refused,
     Reply,
+    Request,
     WorkerOptions,
 )
 from serve_app.system.logs import location_of
 
+_MAX_REQUEST_BYTES = 256
 #: Open files: the standard streams, the two of a request, a copy of one, and some to spare.
 _MAX_DESCRIPTORS = 16
 
@@ -43,13 +47,13 @@ def main() -> None:
 
 def _serve_one(connection: socket.socket, options: WorkerOptions) -> bool:
     """Serve the next request; whether there may be another."""
-    _, descriptors, _, _ = socket.recv_fds(connection, 16, 2)
+    message, descriptors, _, _ = socket.recv_fds(connection, _MAX_REQUEST_BYTES, 2)
     if len(descriptors) != 2:  # the parent has ended
         return False
     _limit_cpu(options.cpu_s)
     try:
-        upload, memory = descriptors
-        reply = _decode(upload, memory, options)
+        file, memory = descriptors
+        reply = _decode(file, memory, options, msgspec.json.decode(message, type=Request))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -57,9 +61,16 @@ def _serve_one(connection: socket.socket, options: WorkerOptions) -> bool:
     return not isinstance(reply, Broken)
 
 
-def _decode(upload: int, memory: int, options: WorkerOptions) -> Reply:
+def _decode(file: int, memory: int, options: WorkerOptions, request: Request) -> Reply:
     try:
-        clip, channel = decode_media(upload, sample_rate=options.sample_rate, limits=options.limits)
+        clip, channel = decode_segment(
+            file,
+            read_header(file),
+            offset=request.offset,
+            duration=request.duration,
+            sample_rate=options.sample_rate,
+            limits=options.limits,
+        )
         with mmap.mmap(memory, clip.nbytes) as mapped:
             mapped.write(clip.data.cast("B"))
         return Decoded(len(clip), channel)

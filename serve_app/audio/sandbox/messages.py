@@ -1,8 +1,8 @@
 """The messages between the parent and a worker, and how the parent checks them.
 
 The parent starts a worker with `WorkerOptions`, as JSON. The worker's first message is `READY`.
-Each request is `REQUEST` with two descriptors, the upload and the shared memory; each answer is a
-`Reply`, as JSON. A message is one packet of a Unix socket.
+Each request is a `Request`, as JSON, with two descriptors, the file and the shared memory; each
+answer is a `Reply`, as JSON. A message is one packet of a Unix socket.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import msgspec
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
 from serve_app.audio.errors import AudioError
+from serve_app.audio.header import CONVERT
 
 logger = logging.getLogger(__name__)
 
 READY = b"ready"
-REQUEST = b"decode"
 #: Bytes of the longest message; the parent reads no more of one.
 MAX_MESSAGE_BYTES = 8_192
 #: Characters of the longest message of an `AudioError` that a worker may send.
@@ -53,6 +53,13 @@ class WorkerOptions(msgspec.Struct, frozen=True):
     memory_bytes: int
     cpu_s: int
     max_requests: int
+
+
+class Request(msgspec.Struct, frozen=True):
+    """The segment of the file to decode: from `offset` for `duration` seconds, or to the end."""
+
+    offset: float = 0.0
+    duration: float | None = None
 
 
 class Decoded(msgspec.Struct, frozen=True, tag=True):
@@ -111,12 +118,12 @@ def parse_reply(message: bytes) -> Decoded | Refused:
 
 def unavailable_error() -> AudioError:
     """The error of a request that failed through no fault of its file."""
-    return AudioError(ErrorCode.AUDIO_IO, "could not be decoded just now; try again")
+    return AudioError(ErrorCode.AUDIO_IO, "could not be decoded just now; it is tried again")
 
 
 def crash_error() -> AudioError:
     """The error of a request whose file crashed or took over its worker."""
     return AudioError(
         ErrorCode.AUDIO_UNDECODABLE,
-        "crashed the decoder, so it is probably damaged; convert it to WAV or FLAC",
+        f"crashed the decoder, so it is probably damaged; {CONVERT}",
     )

@@ -25,6 +25,7 @@ from serve_app.audio.sandbox.messages import (
     MAX_REFUSAL_LENGTH,
     Decoded,
     Refused,
+    Request,
     WorkerOptions,
     crash_error,
     unavailable_error,
@@ -75,7 +76,8 @@ class MediaDecoder:
             max_requests=max_requests,
         )
         self._workers = [Worker(options) for _ in range(workers)]
-        self._free: asyncio.Queue[Worker] = asyncio.Queue()
+        # the last one first: so no more are started than are needed at once
+        self._free: asyncio.LifoQueue[Worker] = asyncio.LifoQueue()
         for worker in self._workers:
             self._free.put_nowait(worker)
         self._closed = False
@@ -140,19 +142,40 @@ class MediaDecoder:
                 - `AUDIO_MISSING`, `AUDIO_UNREADABLE`: `source` is not a file that may be read.
         """
         try:
+            return await self.decode_segment(source)
+        except AudioError as error:
+            shown = _printable(name, _MAX_NAME_LENGTH)
+            raise AudioError(error.code, f"{shown} {self._explain(error)}") from None
+
+    async def decode_segment(
+        self,
+        source: int | str | os.PathLike[str],
+        *,
+        offset: float = 0.0,
+        duration: float | None = None,
+    ) -> Recording:
+        """As `decode`, for a segment of a file that a record names.
+
+        Args:
+            source: as for `decode`.
+            offset: start of the segment in seconds.
+            duration: its length in seconds; None means to the end.
+
+        Raises:
+            AudioError: as of `decode`; the message is worded for a record, and names no file.
+        """
+        try:
             with _opened(source) as upload, _shared_memory(4 * self._max_samples) as memory:
                 self._check_size(upload)
                 async with self._borrowed_worker() as worker:
-                    reply = await worker.ask([upload, memory], self._timeout_s)
+                    request = Request(offset, duration)
+                    reply = await worker.ask(request, [upload, memory], self._timeout_s)
                 return await self._recording_of(reply, memory)
-        except AudioError as error:
-            reason = error
         except OSError as error:
             reason = from_os_error(error)
         except MemoryError:
             reason = unavailable_error()
-        shown = _printable(name, _MAX_NAME_LENGTH)
-        raise AudioError(reason.code, f"{shown} {self._explain(reason)}")
+        raise reason
 
     def _check_size(self, upload: int) -> None:
         size = os.fstat(upload).st_size
@@ -171,7 +194,7 @@ class MediaDecoder:
         if error.code is ErrorCode.AUDIO_TOO_LONG:
             return f"is longer than the limit of {self._settings.max_seconds:g} s; split it"
         if error.code is ErrorCode.AUDIO_IO:
-            return unavailable_error().message
+            return "could not be decoded just now; try again"
         return error.message
 
     async def _start_one(self) -> None:

@@ -16,11 +16,12 @@ import msgspec
 
 from schemas.failures import ErrorCode
 from serve_app.audio.errors import AudioError
+from serve_app.audio.header import CONVERT
 from serve_app.audio.sandbox.messages import (
     MAX_MESSAGE_BYTES,
-    REQUEST,
     Decoded,
     Refused,
+    Request,
     WorkerOptions,
     crash_error,
     parse_reply,
@@ -116,11 +117,14 @@ class Worker:
             logger.error("a media decoder ended, or was not ready within %g s", _START_SECONDS)
             raise unavailable_error()
 
-    async def ask(self, descriptors: Sequence[int], timeout_s: float) -> Decoded | Refused:
+    async def ask(
+        self, request: Request, descriptors: Sequence[int], timeout_s: float
+    ) -> Decoded | Refused:
         """Have a file decoded.
 
         Args:
-            descriptors: of the upload, and of the memory for the clip.
+            request: the segment.
+            descriptors: of the file, and of the memory for the clip.
             timeout_s: longest wait for the answer.
 
         Raises:
@@ -129,7 +133,7 @@ class Worker:
         """
         self._requests += 1
         try:
-            socket.send_fds(self._socket, [REQUEST], descriptors)
+            socket.send_fds(self._socket, [msgspec.json.encode(request)], descriptors)
         except OSError:  # it has ended before it saw the file
             raise unavailable_error() from None
         try:
@@ -138,8 +142,7 @@ class Worker:
             logger.warning("a media decoder took longer than %g s; it is replaced", timeout_s)
             raise AudioError(
                 ErrorCode.AUDIO_UNDECODABLE,
-                f"kept the decoder busy for more than {timeout_s:g} s; cut it, or convert it to "
-                "WAV or FLAC",
+                f"kept the decoder busy for more than {timeout_s:g} s; cut it, or {CONVERT}",
             ) from None
         if not answer:
             status = await self._wait_dead()

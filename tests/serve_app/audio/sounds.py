@@ -89,3 +89,10 @@ def without_xing(mp3: bytes) -> bytes:
     """The MP3 file without its first frame, which holds no audio but the length."""
     assert b"Xing" in mp3[:64] or b"Info" in mp3[:64]
     return mp3[mp3.index(mp3[:2], 100) :]
+
+
+def likeness(clip: Samples, other: Samples) -> float:
+    """Correlation of two clips, -1 to 1, at the shift where it is highest."""
+    size = len(clip) + len(other)
+    product = np.fft.rfft(clip, size) * np.conj(np.fft.rfft(other, size))
+    return float(np.fft.irfft(product, size).max() / np.linalg.norm(clip) / np.linalg.norm(other))

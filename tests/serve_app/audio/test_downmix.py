@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schemas.settings import AudioSettings
-from serve_app.audio import AudioLoader, media
+from serve_app.audio import AudioLoader
 from tests.serve_app.audio.media_files import encode
 from tests.serve_app.audio.sounds import Samples, sweep, write
 
@@ -38,11 +37,9 @@ def test_opposite_phase(
 
 
 @pytest.mark.parametrize("codec", ["aac", "alac"])
-def test_opposite_phase_through_ffmpeg(tmp_path: Path, codec: str) -> None:
-    path = encode(tmp_path / "clip", inverted(sweep(3, 48_000)), "mp4", codec, layout="stereo")
-    limits = AudioSettings(roots=["/"])
-    with path.open("rb") as file:
-        recording = media.decode_media(file.fileno(), sample_rate=16_000, limits=limits)
+def test_opposite_phase_through_ffmpeg(loader: AudioLoader, root: Path, codec: str) -> None:
+    encode(root / "clip", inverted(sweep(3, 48_000)), "mp4", codec, layout="stereo")
+    recording = loader.read("clip")
     assert recording.channel == 1
     assert np.std(recording.clip) == pytest.approx(np.std(sweep(3)), rel=0.05)
 

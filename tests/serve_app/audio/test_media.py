@@ -9,20 +9,28 @@ import pytest
 
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
-from serve_app.audio import AudioError, ffmpeg, media
-from serve_app.audio.clip import Clip
+from serve_app.audio import AudioError, ffmpeg
+from serve_app.audio.clip import Clip, Recording
+from serve_app.audio.formats import read_header
+from serve_app.audio.recordings import decode_segment
 from tests.serve_app.audio.media_files import encode
 from tests.serve_app.audio.sounds import sweep
 
 LIMITS = AudioSettings(roots=["/"], max_seconds=20)
 
 
+def decode(path: Path, limits: AudioSettings) -> Recording:
+    with path.open("rb") as file:
+        fd = file.fileno()
+        return decode_segment(fd, read_header(fd), sample_rate=16_000, limits=limits)
+
+
 @pytest.mark.parametrize("limit", [{"max_channels": 1}, {"max_sample_rate": 44_100}])
 def test_limits_on_the_audio(tmp_path: Path, limit: dict[str, int]) -> None:
     path = encode(tmp_path / "clip", sweep(1, 48_000, 2), "mp4", "aac", layout="stereo")
     limits = AudioSettings(roots=["/"], **limit)
-    with path.open("rb") as file, pytest.raises(AudioError) as caught:
-        media.decode_media(file.fileno(), sample_rate=16_000, limits=limits)
+    with pytest.raises(AudioError) as caught:
+        decode(path, limits)
     assert caught.value.code is ErrorCode.AUDIO_UNSUPPORTED
 
 
@@ -37,8 +45,8 @@ def test_decoding_stops_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return channels_of(frame)
 
     monkeypatch.setattr(ffmpeg, "_channels", count)
-    with path.open("rb") as file, pytest.raises(AudioError) as caught:
-        media.decode_media(file.fileno(), sample_rate=16_000, limits=LIMITS)
+    with pytest.raises(AudioError) as caught:
+        decode(path, LIMITS)
     assert caught.value.code is ErrorCode.AUDIO_TOO_LONG
     assert samples <= 20 * 16_000
 
@@ -48,6 +56,6 @@ def test_packets_are_counted_not_the_file(tmp_path: Path, container: str, codec:
     """An index can name the same bytes many times."""
     path = encode(tmp_path / "clip", sweep(2, 48_000), container, codec)
     limits = AudioSettings(roots=["/"], max_bytes=5_000)
-    with path.open("rb") as file, pytest.raises(AudioError) as caught:
-        media.decode_media(file.fileno(), sample_rate=16_000, limits=limits)
+    with pytest.raises(AudioError) as caught:
+        decode(path, limits)
     assert caught.value.code is ErrorCode.AUDIO_TOO_LARGE

@@ -54,3 +54,15 @@ def test_any_port_is_never_taken() -> None:
 def test_a_host_of_another_machine_is_an_error_of_the_system() -> None:
     with pytest.raises(OSError, match=r"[Cc]annot assign"):
         PortClaim("192.0.2.1", free_ports(1)[0])
+
+
+def test_a_port_that_was_claimed_is_taken_over_from_the_proxy() -> None:
+    [port] = free_ports(1)
+    claim = PortClaim("127.0.0.1", port)
+    listener = claim.take_over()
+    assert listener is not None
+    with listener, socket.create_connection(("127.0.0.1", port)):
+        pass
+    claim.release()
+    assert claim.take_over() is None
+    assert PortClaim("127.0.0.1", 0).take_over() is None

@@ -64,6 +64,17 @@ def test_lists_may_be_named_either_way(suffix: str) -> None:
     assert read(**{f"keywords{suffix}": ["a", "b"]}).phrases == ("a", "b")
 
 
+def test_an_object_of_a_client_is_told_what_there_is_instead() -> None:
+    error = refused(**{"chunking_strategy[type]": "server_vad"})
+    assert error.message == refused(chunking_strategy="server_vad").message
+    assert "must be `auto`" in error.message
+
+
+def test_lists_may_have_indices() -> None:
+    fields = {"keywords[0]": ["a"], "keywords[1]": ["b"]}
+    assert read_parameters(fields, TARGETS).phrases == ("a", "b")
+
+
 def test_both_spellings_of_a_list_are_one_list() -> None:
     assert read(keywords="a", keywords__="b").phrases == ("a", "b")
 
@@ -139,7 +150,10 @@ def test_phrases_of_a_prompt_are_separated_by_commas_and_lines() -> None:
         ({"temperature": "nan"}, "temperature"),
         ({"temperature": "warm"}, "temperature"),
         ({"chunking_strategy": "server_vad"}, "chunking_strategy"),
-        ({"chunking_strategy[type]": "server_vad"}, "chunking_strategy[type]"),
+        ({"chunking_strategy[type]": "server_vad"}, "chunking_strategy"),
+        ({"chunking_strategy[threshold]": "0.5"}, "chunking_strategy"),
+        ({"temperature[0][a]": "1"}, "temperature"),
+        ({"whatever[type]": "1"}, "whatever[type]"),
         ({"known_speaker_names__": "Ada"}, "known_speaker_names"),
         ({"languages__": "en"}, "languages"),
         ({"Stream": "true"}, "Stream"),

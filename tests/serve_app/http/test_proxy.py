@@ -171,6 +171,15 @@ def test_without_an_answer_of_the_api_the_client_is_told_to_try_again(
     assert (own.headers["content-type"] == "text/plain") == (app is serve_without_apps)
 
 
+def test_a_connection_is_closed_behind_the_whole_request(parser: None) -> None:
+    """Whoever answers next gets a connection of its own; one that is cut off is a reset."""
+    body = bytes(LIMIT)
+    with behind(serve_without_apps) as address:
+        raw = say(address, head(TRANSCRIPTIONS, b"Content-Length: %d" % len(body)), body)
+    assert b"connection: close" in raw
+    assert answer_of(raw)[0] == 503
+
+
 def test_a_time_limit_of_the_clients_own_is_not_an_outage(parser: None) -> None:
     with behind(failing) as address:
         answer = httpx.post(f"http://{address}/slow")

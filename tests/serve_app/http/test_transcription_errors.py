@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import httpx
 import numpy as np
 import pytest
 
-from deploy.local import ROOT
 from schemas.failures import ErrorCode
 from schemas.transcript import Word
 from serve_app.audio.clip import Clip
+from serve_app.audio.header import SUPPORTED
 from serve_app.http.errors import RETRY_AFTER_S
 from tests.serve_app.http.answers import events, wrong
 from tests.serve_app.http.beeps import beeping
@@ -91,15 +90,12 @@ async def test_audio_that_cannot_be_read(
     assert router.calls == []
 
 
-async def test_a_file_that_is_no_audio_is_told_the_formats_of_the_documentation(
-    client: httpx.AsyncClient,
-) -> None:
-    said = wrong(await post(client, b"no audio"))["message"]
-    page = (ROOT / "docs" / "http.md").read_text()
-    [documented] = re.findall(r"^\| `file` \| (.*?);", page, re.M)
-    assert re.findall(r"\w+", said.partition("give ")[2].replace(" or ", " ")) == re.findall(
-        r"\w+", documented
-    )
+async def test_what_is_not_read_is_told_what_to_do(client: httpx.AsyncClient) -> None:
+    """The formats are those of the documentation: `test_documented_formats`."""
+    no_audio = wrong(await post(client, b"no audio"))["message"]
+    assert no_audio.endswith(f"give {SUPPORTED}")
+    other = wrong(await post(client, encoded(noise(1.0), "AIFF")))["message"]
+    assert other == "the file is AIFF; convert it to FLAC or PCM WAV"
 
 
 @pytest.mark.parametrize(

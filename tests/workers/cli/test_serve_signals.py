@@ -79,10 +79,12 @@ async def test_a_signal_to_all_processes_is_a_stop_in_order(
             answer = asyncio.create_task(client.post(url, files={"file": audio.getvalue()}))
             await until(lambda: "start" in events.read_text(), WAIT_S)
             processes = tree(serve.pid)
+            calls = asyncio.create_task(asyncio.to_thread(call_until_refused, port))
             send(serve.pid)
             await until(lambda: not ready.exists(), WAIT_S)
             gate.unlink()
             assert (await answer).status_code == 200
+            assert (await calls)[-1] == 503
         said, _ = await asyncio.to_thread(serve.communicate, timeout=WAIT_S)
     finally:
         gate.unlink(missing_ok=True)
@@ -92,3 +94,15 @@ async def test_a_signal_to_all_processes_is_a_stop_in_order(
     [line] = [line for line in said.splitlines() if "logs" in line]
     logs = Path(line.rpartition(" ")[2])
     assert any("general" in log.name for log in logs.iterdir())
+
+
+def call_until_refused(port: int) -> list[int]:
+    """The statuses of requests on connections of their own; a reset is an error."""
+    statuses: list[int] = []
+    while True:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{port}/v1/models", timeout=WAIT_S)
+        except httpx.ConnectError:
+            return statuses
+        statuses.append(answer.status_code)
+        assert answer.status_code in (200, 503)

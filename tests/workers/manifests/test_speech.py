@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.serve_app.audio.media_files import encode
+from tests.serve_app.audio.sounds import sweep
 from workers.manifests.speech import check_manifest, read_audio
 
 
@@ -105,3 +107,12 @@ def test_a_relative_path_that_is_not_found_is_looked_up_nowhere_else(folder: Pat
     missing = {**GOOD, "audio_filepath": "proc/version"}  # the loader's own root is `/`
     (fault,) = check_manifest(write(folder, missing), 30)[1]
     assert "no such file, neither in the manifest's folder" in fault.reason
+
+
+def test_what_is_recorded_by_telephones_and_browsers_is_read(folder: Path) -> None:
+    encode(folder / "two.m4a", sweep(2, 48_000), "ipod", "aac")
+    encode(folder / "two.webm", sweep(2, 48_000), "webm", "libopus")
+    lines = [{**GOOD, "audio_filepath": name} for name in ("two.m4a", "two.webm")]
+    utterances, faults = check_manifest(write(folder, *lines, {**lines[0], "offset": 0.5}), 30)
+    assert faults == []
+    assert [each.duration for each in utterances] == pytest.approx([2, 2, 1.5], abs=0.1)

@@ -12,21 +12,13 @@ import pytest
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
 from serve_app.audio import AudioError, AudioLoader
-from serve_app.audio.clip import Clip
 from serve_app.audio.sandbox import MediaDecoder
 from serve_app.audio.sandbox.messages import REFUSALS
 from tests.serve_app.audio.media_files import encode, film, silence
 from tests.serve_app.audio.sandbox.workers import Refused
-from tests.serve_app.audio.sounds import pcm_16, sweep, wav, write
+from tests.serve_app.audio.sounds import likeness, pcm_16, sweep, wav, write
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-def likeness(clip: Clip, other: Clip) -> float:
-    """Correlation of two clips, -1 to 1, at the shift where it is highest."""
-    size = len(clip) + len(other)
-    product = np.fft.rfft(clip, size) * np.conj(np.fft.rfft(other, size))
-    return float(np.fft.irfft(product, size).max() / np.linalg.norm(clip) / np.linalg.norm(other))
 
 
 # --- formats ---------------------------------------------------------------------------------
@@ -167,7 +159,7 @@ async def test_a_film_without_sound(refused: Refused, tmp_path: Path) -> None:
 async def test_other_codecs(refused: Refused, tmp_path: Path) -> None:
     path = encode(tmp_path / "clip", sweep(1, 48_000), "mp4", "ac3")
     error = await refused(ErrorCode.AUDIO_UNSUPPORTED, path, name="talk.mp4")
-    assert error.message == "talk.mp4 is MP4 of ac3; convert it to WAV or FLAC"
+    assert error.message == "talk.mp4 is MP4 of ac3; convert it to FLAC or PCM WAV"
 
 
 @pytest.mark.parametrize(

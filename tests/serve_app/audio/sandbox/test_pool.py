@@ -162,7 +162,7 @@ async def test_a_worker_that_lies_about_the_clip(
     samples: int,
     value: float,
 ) -> None:
-    async def ask(_: object, descriptors: list[int], __: float) -> Decoded:
+    async def ask(_: object, __: object, descriptors: list[int], ___: float) -> Decoded:
         os.pwrite(descriptors[1], np.full(10, value, np.float32).tobytes(), 0)
         return Decoded(samples)
 
