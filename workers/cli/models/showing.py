@@ -21,7 +21,7 @@ from workers.cli.models.common import (
 )
 
 if TYPE_CHECKING:
-    from schemas.model_card import ModelCard, Wer
+    from schemas.model_card import ImportFacts, ModelCard, Wer
     from serve_app.registry.registry import Registry
 
 
@@ -226,6 +226,7 @@ def _lines(card: ModelCard, aliases: Sequence[str]) -> list[tuple[str, str]]:
         "base": card.base,
         "parent": card.parent or "",
         "source": card.source or "",
+        **_imported(card.imported),
         "trained on": f"{hours:.2f} h, {card.steps} steps" if card.training else "",
         "WER, validation": _wer(card.validation),
         **{f"WER, {next(iter(each.data.manifests))}": _wer(each) for each in card.tests},
@@ -236,6 +237,18 @@ def _lines(card: ModelCard, aliases: Sequence[str]) -> list[tuple[str, str]]:
         "files": ", ".join(card.files),
     }
     return [(key, value) for key, value in lines.items() if value]
+
+
+def _imported(facts: ImportFacts | None) -> dict[str, str]:
+    if facts is None:
+        return {}
+    return {
+        "there": facts.server,
+        "run": facts.run or "",
+        "aliases there": ", ".join(facts.aliases),
+        "tags": ", ".join(f"{key}={value}" for key, value in facts.tags.items()),
+        "metrics": ", ".join(f"{key} {value:g}" for key, value in facts.metrics.items()),
+    }
 
 
 def _wer(wer: Wer | None) -> str:
