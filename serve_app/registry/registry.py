@@ -22,7 +22,7 @@ import msgspec
 
 from schemas.decoding import nearest
 from schemas.model_card import CARD_FILE, MODEL_FILE, FileFacts, ModelCard
-from schemas.model_reference import LATEST, NEWEST, ModelReference
+from schemas.model_reference import LATEST, NEWEST, ModelReference, parse_reference
 from serve_app.registry import aliases
 from serve_app.registry.aliases import Moved
 from serve_app.registry.errors import RegistryFaultError, UnknownModelError
@@ -146,7 +146,9 @@ class Registry:
         Raises:
             RegistryFaultError: there is no file, a path leads elsewhere, or the number was taken
                 back because the files took too long to arrive.
+            ValueError: no model can be called so.
         """
+        parse_reference(name)
         _check_paths(name, files)
         facts = {
             path: FileFacts(file.stat().st_size, sha256_of(file))
@@ -191,7 +193,9 @@ class Registry:
 
         Raises:
             UnknownModelError: there is no such version.
+            ValueError: no alias can be called so.
         """
+        parse_reference(f"{name}@{alias}")
         with self._held(name, version):
             last = aliases.last(self.store, name, alias)
             if last is not None and last.move.version == str(version):

@@ -78,11 +78,9 @@ def find_model(
 
 def _of_folder(folder: Path, engine: str) -> FoundModel:
     """A version that `chorus finetune` made elsewhere, or the files of another engine's model."""
-    files = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
-    }
+    paths = [each for each in sorted(folder.rglob("*")) if each.is_file()]
+    files = {each.relative_to(folder).as_posix(): each for each in paths}
+    files = {key: path for key, path in files.items() if not _is_hidden(key)}
     for own in (CARD_FILE, CLAIM, REMOVED):
         files.pop(own, None)
     if engine != "nemo":
@@ -91,6 +89,10 @@ def _of_folder(folder: Path, engine: str) -> FoundModel:
         raise EngineError(f"{folder}: this folder has no {MODEL_FILE}; name the model's file")
     found = _of_file(files[MODEL_FILE], folder / CARD_FILE)
     return msgspec.structs.replace(found, files=files)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
 
 
 def _of_file(path: Path, card_file: Path | None = None) -> FoundModel:

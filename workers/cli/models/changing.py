@@ -226,13 +226,10 @@ def _register(
 
     import msgspec
 
-    from schemas.model_reference import parse_reference
     from serve_app.engines.trial import try_model
     from serve_app.system.sizes import size_text
     from workers.models.sources import find_model
 
-    if parse_reference(name).name != name:
-        fail(f"{name}: give a name, without an alias or a version", exit_codes.SETTINGS)
     if parent := options.get("parent"):
         options["parent"] = str(as_version(resolved(registry, parent)))
     with tempfile.TemporaryDirectory(prefix="chorus-import-") as work:

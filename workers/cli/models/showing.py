@@ -12,6 +12,7 @@ from workers.cli.common import JsonOption, OptionalSettings, fail, print_json
 from workers.cli.models.common import (
     AliasOption,
     NameArgument,
+    OptionalName,
     ReferenceArgument,
     RegistryOption,
     as_version,
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 
 @explained
 def list_models(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="List the versions of this model.")
-    ] = None,
+    name: OptionalName = None,
     registry: RegistryOption = None,
     settings_file: OptionalSettings = None,
     as_json: JsonOption = False,
