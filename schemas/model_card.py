@@ -61,6 +61,24 @@ class Wer(msgspec.Struct, kw_only=True):
         return self.after < self.before
 
 
+class ImportFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What another registry said of a version when it was imported.
+
+    Attributes:
+        server: the registry, without secrets.
+        run: ID of the run there that made it.
+        aliases: names that it had there at that moment.
+        tags: of the version there.
+        metrics: last values of the run's metrics, by name, as they are called there.
+    """
+
+    server: str
+    run: str | None = None
+    aliases: list[str] = []
+    tags: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+
+
 class ModelCard(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The card of one version of a model: what the files beside it are.
 
@@ -92,6 +110,7 @@ class ModelCard(msgspec.Struct, kw_only=True, omit_defaults=True):
         languages: that it transcribes, as codes such as "en" and "pt-BR".
         licence: under which it may be used, as an SPDX identifier or in words.
         source: where it was imported from; None for a model that was trained here.
+        imported: what the registry there said of it, where it came from one.
         registered_by: who registered it.
         registered: when that was, UTC, ISO 8601.
     """
@@ -121,6 +140,7 @@ class ModelCard(msgspec.Struct, kw_only=True, omit_defaults=True):
     languages: list[str] = []
     licence: str | None = None
     source: str | None = None
+    imported: ImportFacts | None = None
     registered_by: str | None = None
     registered: str | None = None
 

@@ -22,7 +22,7 @@ import msgspec
 
 from schemas.decoding import nearest
 from schemas.model_card import CARD_FILE, MODEL_FILE, FileFacts, ModelCard
-from schemas.model_reference import LATEST, NEWEST, ModelReference
+from schemas.model_reference import LATEST, NEWEST, ModelReference, parse_reference
 from serve_app.registry import aliases
 from serve_app.registry.aliases import Moved
 from serve_app.registry.errors import RegistryFaultError, UnknownModelError
@@ -146,7 +146,9 @@ class Registry:
         Raises:
             RegistryFaultError: there is no file, a path leads elsewhere, or the number was taken
                 back because the files took too long to arrive.
+            ValueError: no model can be called so.
         """
+        parse_reference(name)
         _check_paths(name, files)
         facts = {
             path: FileFacts(file.stat().st_size, sha256_of(file))
@@ -155,7 +157,7 @@ class Registry:
         if (same := self._with_files(name, facts)) is not None:
             return same
         by = by or user()
-        version = self._claim(name, by)
+        version = _claim(self.store, name, by)
         folder = f"{name}/{version}"
         for path, file in files.items():
             self.store.add(f"{folder}/{path}", file, move=move)
@@ -207,7 +209,9 @@ class Registry:
         Raises:
             UnknownModelError: there is no such version.
             ConflictError: the alias names another version than `over`.
+            ValueError: no alias can be called so.
         """
+        parse_reference(f"{name}@{alias}")
         with self._held(name, version):
             last = aliases.last(self.store, name, alias)
             if last is not None and last.move.version == str(version):
@@ -259,19 +263,6 @@ class Registry:
                 raise UnknownModelError(f"{name}:{version} is being removed")
             yield
 
-    def _claim(self, name: str, by: str) -> int:
-        """Reserve the next number of a model."""
-        taken = [key.split("/")[1] for key in self.store.keys(name)]
-        number = max((int(each) for each in taken if each.isdecimal()), default=0)
-        while True:
-            number += 1
-            try:
-                content = msgspec.json.encode({"by": by, "at": now()})
-                self.store.create(f"{name}/{number}/{CLAIM}", content)
-            except FileExistsError:
-                continue
-            return number
-
     def _with_files(self, name: str, files: Mapping[str, FileFacts]) -> ModelCard | None:
         """The newest version that consists of exactly these files."""
         for version in reversed(self.versions(name)):
@@ -302,6 +293,20 @@ class Registry:
             f"{name} has no alias `{alias}`; {has}; `chorus models promote {name}:{versions[-1]} "
             f"--alias {alias}` sets it"
         )
+
+
+def _claim(store: Store, name: str, by: str) -> int:
+    """Reserve the next number of a model."""
+    taken = [key.split("/")[1] for key in store.keys(name)]
+    number = max((int(each) for each in taken if each.isdecimal()), default=0)
+    while True:
+        number += 1
+        try:
+            content = msgspec.json.encode({"by": by, "at": now()})
+            store.create(f"{name}/{number}/{CLAIM}", content)
+        except FileExistsError:
+            continue
+        return number
 
 
 def model_facts(files: Mapping[str, FileFacts]) -> FileFacts:

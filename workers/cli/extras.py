@@ -42,6 +42,8 @@ def missing_package(command: str, error: ModuleNotFoundError) -> str | None:
         return None
     if command == "serve" and module in _STREAM_PACKAGES:
         extra = "serve,stream"
+    if module == "mlflow":
+        extra = "mlflow"
     return (
         f"`chorus {command}` needs the package {module}, which is not installed: "
         f"pip install 'chorus-asr[{extra}]'"

@@ -14,6 +14,7 @@ from schemas.settings import ModelSettings
 from serve_app.engines.errors import EngineError
 from serve_app.registry.registry import CLAIM, REMOVED
 from serve_app.registry.versions import read_card
+from workers.models.mlflow_source import MLFLOW, MlflowVersion
 
 #: Begins the name of a model on the Hugging Face hub, ``hf:OWNER/MODEL@REVISION``.
 HUB = "hf:"
@@ -39,19 +40,27 @@ class FoundModel(msgspec.Struct, frozen=True, kw_only=True):
         return ModelSettings(engine=self.card.engine, path=str(self.path.absolute()))
 
 
-def find_model(source: str, *, engine: str = "nemo", file: str | None = None) -> FoundModel:
+def find_model(
+    source: str, work: Path, *, engine: str = "nemo", file: str | None = None
+) -> FoundModel:
     """Find a model, and check its files without running any code from them. Blocks.
 
     Args:
-        source: a `.nemo` file, a folder with a model, or ``hf:OWNER/MODEL@REVISION``.
+        source: a `.nemo` file, a folder with a model, ``hf:OWNER/MODEL@REVISION``,
+            ``mlflow:/models/NAME/VERSION`` or ``mlflow:/models/NAME@ALIAS``.
+        work: folder for what is downloaded; the files of the result may be in it.
         engine: what is to run it, as in the settings. Only the files of "nemo" are checked.
-        file: of several `.nemo` files on the hub, the one that is meant.
+        file: of several `.nemo` files there, the one that is meant.
 
     Raises:
         EngineError: there is no such model, it cannot be downloaded, or its file is refused.
-        OSError: a file cannot be read.
+        OSError: a file cannot be read, or the server of a registry not be reached.
     """
+    if source.startswith(MLFLOW):
+        return _from_mlflow(source, work, engine, file)
     if source.startswith(HUB):
+        if engine != "nemo":
+            raise EngineError(f"{source}: of the hub only {_SUFFIX} files are imported")
         path, uri = _from_hub(source.removeprefix(HUB), file)
         found = _of_file(path)
         found.card.source = uri
@@ -61,18 +70,17 @@ def find_model(source: str, *, engine: str = "nemo", file: str | None = None) ->
         return _of_folder(path, engine)
     if not path.is_file():
         raise EngineError(
-            f"{source}: no such file or folder; a model of a hub is named {HUB}OWNER/MODEL@REVISION"
+            f"{source}: no such file or folder; a model of a hub is named "
+            f"{HUB}OWNER/MODEL@REVISION or {MLFLOW}NAME/VERSION"
         )
     return _of_file(path) if engine == "nemo" else _of_files({path.name: path}, engine, path)
 
 
 def _of_folder(folder: Path, engine: str) -> FoundModel:
     """A version that `chorus finetune` made elsewhere, or the files of another engine's model."""
-    files = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
-    }
+    paths = [each for each in sorted(folder.rglob("*")) if each.is_file()]
+    files = {each.relative_to(folder).as_posix(): each for each in paths}
+    files = {key: path for key, path in files.items() if not _is_hidden(key)}
     for own in (CARD_FILE, CLAIM, REMOVED):
         files.pop(own, None)
     if engine != "nemo":
@@ -81,6 +89,10 @@ def _of_folder(folder: Path, engine: str) -> FoundModel:
         raise EngineError(f"{folder}: this folder has no {MODEL_FILE}; name the model's file")
     found = _of_file(files[MODEL_FILE], folder / CARD_FILE)
     return msgspec.structs.replace(found, files=files)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
 
 
 def _of_file(path: Path, card_file: Path | None = None) -> FoundModel:
@@ -133,10 +145,32 @@ def _from_hub(name: str, file: str | None) -> tuple[Path, str]:
     return Path(path), f"{HUB}{repository}@{info.sha}"
 
 
+def _from_mlflow(source: str, work: Path, engine: str, file: str | None) -> FoundModel:
+    """A `.nemo` file of a version of an MLflow model, or all its files for another engine."""
+    version = MlflowVersion(source)
+    names = version.files()
+    if engine == "nemo":
+        chosen = file or _only(names, version.uri)
+        if chosen not in names:
+            raise EngineError(f"{version.uri} has no file {chosen}, but {', '.join(names)}")
+        card = str(Path(chosen).with_suffix(".json"))
+        paths = {each: version.download(each, work) for each in (chosen, card) if each in names}
+        found = _of_file(paths[chosen])
+        described = card in paths
+    else:
+        found = _of_files({each: version.download(each, work) for each in names}, engine, work)
+        described = False
+    if not described:
+        found.card.made = version.made
+    found.card.source, found.card.imported = version.uri, version.facts
+    return found
+
+
 def _only(names: list[str], what: str) -> str:
     models = [name for name in names if name.endswith(_SUFFIX)]
     if len(models) == 1:
         return models[0]
     if models:
         raise EngineError(f"{what} has the files {', '.join(models)}; choose one with --file")
-    raise EngineError(f"{what} has no {_SUFFIX} file")
+    there = f", but {', '.join(names[:10])}" if names else ""
+    raise EngineError(f"{what} has no {_SUFFIX} file{there}")

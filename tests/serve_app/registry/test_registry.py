@@ -99,6 +99,18 @@ def test_files_stay_in_their_version(registry: Registry, tmp_path: Path, path: s
     assert registry.store.keys("") == []
 
 
+@pytest.mark.parametrize("name", ["../x", "A", "a b", "", "..", "a/b", "a@b", "a:1"])
+def test_names_are_names(registry: Registry, register: Register, name: str) -> None:
+    register()
+    before = registry.store.keys("")
+    with pytest.raises(ValueError, match="names no model"):
+        registry.promote("medical", 1, name)
+    if name not in ("a@b", "a:1"):
+        with pytest.raises(ValueError, match="names no model"):
+            register(name)
+    assert registry.store.keys("") == before
+
+
 def test_files_may_be_moved_there(registry: Registry, tmp_path: Path) -> None:
     for name in ("model.nemo", "progress.jsonl"):
         (tmp_path / name).write_text(name)

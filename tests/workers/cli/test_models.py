@@ -216,3 +216,33 @@ def test_an_engine_of_ones_own_is_tried_too(shell: Shell, tmp_path: Path) -> Non
     assert shell.json_lines(*arguments)[0]["engine"] == ENGINE
     (folder / "rejects").write_text("")
     assert "told to raise" in shell.run(*arguments, code=2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("promote", "medical:1", "--alias", "../../x"),
+        ("promote", "medical:1", "--alias", ""),
+        ("rollback", "medical", "--alias", ".."),
+        ("history", "../medical"),
+        ("list", ".."),
+    ],
+)
+def test_what_is_no_name_is_refused(
+    registered: Shell, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    assert "is no name: give one of a-z" in registered.run("models", *arguments, code=2)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_hidden_files_of_a_folder_are_no_part_of_the_model(
+    registered: Shell, tmp_path: Path
+) -> None:
+    folder = tmp_path / "own"
+    for name in ("weights", ".cache", ".git/config"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    engine = ("--engine", "tests.versioned:VersionedEngine", "--no-trial", "--json")
+    card = json.loads(registered.run("models", "register", "own", str(folder), *engine))
+    assert list(card["files"]) == ["weights"]

@@ -84,7 +84,7 @@ def desk(tmp_path: Path) -> Desk:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["generall", "--candidate", "2"], "no model `generall`; did you mean `general`?"),
+        (["genera", "--candidate", "2"], "no model `genera`; did you mean `general`?"),
         (["pinned", "--candidate", "2"], "models.pinned is m:1, which no rollout can change"),
         (["general", "--candidate", "1"], "m@production names version 1 already"),
         (["general", "--candidate", "9"], "m has no version 9; it has 1, 2, 3"),

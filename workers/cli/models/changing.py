@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,7 @@ from workers.cli.models.common import (
 )
 
 if TYPE_CHECKING:
+    from schemas.model_card import ImportFacts, ModelCard
     from serve_app.registry.aliases import Moved
     from serve_app.registry.registry import Registry
 
@@ -32,6 +34,7 @@ LanguageOption = Annotated[
     list[str] | None, typer.Option(help="A language that it transcribes; repeatable.")
 ]
 LicenceOption = Annotated[str | None, typer.Option(help="Its licence.")]
+EngineOption = Annotated[str, typer.Option(help="Engine that runs it, as in the settings.")]
 TrialOption = Annotated[
     bool,
     typer.Option(
@@ -53,7 +56,7 @@ def register(
     parent: Annotated[
         str | None, typer.Option(help="The version that it was made from, NAME:VERSION.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="Engine that runs it, as in the settings.")] = "nemo",
+    engine: EngineOption = "nemo",
     trial: TrialOption = True,
     by: ByOption = None,
     registry: RegistryOption = None,
@@ -76,12 +79,22 @@ def import_model(
     source: Annotated[
         str,
         typer.Argument(
-            help="hf:OWNER/MODEL@REVISION. A branch or tag is pinned to the commit that it names."
+            help="hf:OWNER/MODEL@REVISION, of which a branch or tag is pinned to the commit that "
+            "it names; mlflow:/models/NAME/VERSION or mlflow:/models/NAME@ALIAS, on the server "
+            "that MLFLOW_TRACKING_URI names."
         ),
     ],
     file: Annotated[
         str | None, typer.Option(help="Of several .nemo files there, the one to take.")
     ] = None,
+    engine: EngineOption = "nemo",
+    aliases: Annotated[
+        bool,
+        typer.Option(
+            "--aliases",
+            help="Set the aliases that the version has in MLflow here, too; replicas follow them.",
+        ),
+    ] = False,
     domain: DomainOption = None,
     language: LanguageOption = None,
     licence: LicenceOption = None,
@@ -92,17 +105,30 @@ def import_model(
     as_json: JsonOption = False,
 ) -> None:
     """Download a model from a hub, check and try it, and register it as the next version."""
+    from workers.models.mlflow_source import MLFLOW
     from workers.models.sources import HUB
 
-    if not source.startswith(HUB):
+    if not source.startswith((HUB, MLFLOW)):
         fail(
-            f"{source}: no model of a hub ({HUB}OWNER/MODEL@REVISION); `chorus models register` "
-            "takes files of this machine",
+            f"{source}: no model of a hub ({HUB}OWNER/MODEL@REVISION, {MLFLOW}NAME/VERSION); "
+            "`chorus models register` takes files of this machine",
             exit_codes.SETTINGS,
         )
     options = {"domain": domain, "languages": language, "licence": licence}
     target = open_registry(registry, settings_file)
-    _register(target, name, source, options, file=file, trial=trial, by=by, as_json=as_json)
+    card, found = _register(
+        target,
+        name,
+        source,
+        options,
+        engine=engine,
+        file=file,
+        trial=trial,
+        by=by,
+        as_json=as_json,
+    )
+    if found.imported is not None:
+        _take_over_aliases(target, card, found.imported, by, set_them=aliases, as_json=as_json)
 
 
 @explained
@@ -202,35 +228,64 @@ def _register(
     trial: bool,
     by: str | None,
     as_json: bool,
-) -> None:
+) -> tuple[ModelCard, ModelCard]:
+    """Register a model, and return its card as it is stored, and as it was found."""
+    import tempfile
+    from pathlib import Path
+
     import msgspec
 
-    from schemas.model_reference import parse_reference
     from serve_app.engines.trial import try_model
     from serve_app.system.sizes import size_text
     from workers.models.sources import find_model
 
-    if parse_reference(name).name != name:
-        fail(f"{name}: give a name, without an alias or a version", exit_codes.SETTINGS)
     if parent := options.get("parent"):
         options["parent"] = str(as_version(resolved(registry, parent)))
-    model = find_model(source, engine=engine, file=file)
-    if trial:
-        try_model(model.settings)
-    given = {key: value for key, value in options.items() if value}
-    card = msgspec.structs.replace(model.card, **given)
-    if not card.domain:
-        card.domain = name
-    before = registry.versions(name)
-    card = registry.register(name, model.files, card, by=by)
+    with tempfile.TemporaryDirectory(prefix="chorus-import-") as work:
+        model = find_model(source, Path(work), engine=engine, file=file)
+        if trial:
+            try_model(model.settings)
+        given = {key: value for key, value in options.items() if value}
+        card = msgspec.structs.replace(model.card, **given)
+        if not card.domain:
+            card.domain = name
+        before = registry.versions(name)
+        card = registry.register(name, model.files, card, by=by)
     new = int(card.version) not in before
     if as_json:
         print_json({"new": new, **msgspec.to_builtins(card)})
-        return
+        return card, model.card
     done = "registered" if new else "has these files already"
     print(f"{as_version(card)} {done} ({size_text(card.bytes)}, sha256 {card.sha256[:16]}...)")
     if new:
         print(f"serve it with `chorus models promote {as_version(card)}`")
+    return card, model.card
+
+
+def _take_over_aliases(
+    registry: Registry,
+    card: ModelCard,
+    facts: ImportFacts,
+    by: str | None,
+    *,
+    set_them: bool,
+    as_json: bool,
+) -> None:
+    """Set the aliases that a version has in the registry that it came from, or say which."""
+    import re
+
+    from schemas.settings import NAME_PATTERN
+
+    possible = [each for each in facts.aliases if re.fullmatch(NAME_PATTERN, each)]
+    for alias in possible if set_them else []:
+        before = registry.aliases(card.name).get(alias)
+        moved = registry.promote(card.name, card.version, alias, why=f"as in {facts.server}", by=by)
+        _say_moved(card.name, alias, before, moved, as_json)
+    for alias in sorted({*facts.aliases} - {*possible}) if set_them else []:
+        print(f"no alias here can be called {alias}: use a-z, 0-9, _ . -", file=sys.stderr)
+    if facts.aliases and not set_them and not as_json:
+        there = ", ".join(facts.aliases)
+        print(f"there it has the aliases {there}; --aliases sets them here, too")
 
 
 def _say_moved(name: str, alias: str, before: str | None, moved: Moved, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -25,11 +26,31 @@ RegistryOption = Annotated[
         "without settings, the folder models.",
     ),
 ]
+
+
+def _checked(name: str | None) -> str | None:
+    """A name as it was given; ends the command where nothing in a registry can be called so."""
+    from schemas.settings import NAME_PATTERN
+
+    if name is not None and not re.fullmatch(NAME_PATTERN, name):
+        fail(
+            f"`{name}` is no name: give one of a-z, 0-9, _ . -, without an alias or a version",
+            exit_codes.SETTINGS,
+        )
+    return name
+
+
 ReferenceArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="NAME, NAME@ALIAS or NAME:VERSION.")
 ]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
-AliasOption = Annotated[str, typer.Option(help="The alias.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the model.", callback=_checked)
+]
+OptionalName = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="List the versions of this model.", callback=_checked),
+]
+AliasOption = Annotated[str, typer.Option(help="The alias.", callback=_checked)]
 WhyOption = Annotated[str, typer.Option(help="The reason, for the history.")]
 ByOption = Annotated[
     str | None, typer.Option(help="Who does it, for the history. Default: the user.")

@@ -12,6 +12,7 @@ from workers.cli.common import JsonOption, OptionalSettings, fail, print_json
 from workers.cli.models.common import (
     AliasOption,
     NameArgument,
+    OptionalName,
     ReferenceArgument,
     RegistryOption,
     as_version,
@@ -21,15 +22,13 @@ from workers.cli.models.common import (
 )
 
 if TYPE_CHECKING:
-    from schemas.model_card import ModelCard, Wer
+    from schemas.model_card import ImportFacts, ModelCard, Wer
     from serve_app.registry.registry import Registry
 
 
 @explained
 def list_models(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="List the versions of this model.")
-    ] = None,
+    name: OptionalName = None,
     registry: RegistryOption = None,
     settings_file: OptionalSettings = None,
     as_json: JsonOption = False,
@@ -226,6 +225,7 @@ def _lines(card: ModelCard, aliases: Sequence[str]) -> list[tuple[str, str]]:
         "base": card.base,
         "parent": card.parent or "",
         "source": card.source or "",
+        **_imported(card.imported),
         "trained on": f"{hours:.2f} h, {card.steps} steps" if card.training else "",
         "WER, validation": _wer(card.validation),
         **{f"WER, {next(iter(each.data.manifests))}": _wer(each) for each in card.tests},
@@ -236,6 +236,18 @@ def _lines(card: ModelCard, aliases: Sequence[str]) -> list[tuple[str, str]]:
         "files": ", ".join(card.files),
     }
     return [(key, value) for key, value in lines.items() if value]
+
+
+def _imported(facts: ImportFacts | None) -> dict[str, str]:
+    if facts is None:
+        return {}
+    return {
+        "there": facts.server,
+        "run": facts.run or "",
+        "aliases there": ", ".join(facts.aliases),
+        "tags": ", ".join(f"{key}={value}" for key, value in facts.tags.items()),
+        "metrics": ", ".join(f"{key} {value:g}" for key, value in facts.metrics.items()),
+    }
 
 
 def _wer(wer: Wer | None) -> str:
