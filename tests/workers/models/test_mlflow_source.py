@@ -1,8 +1,7 @@
-"""Versions of an MLflow registry: MLflow's own client and file store, where it is installed."""
+"""Versions of an MLflow registry: MLflow's own client and file store."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -15,10 +14,8 @@ import pytest
 from deploy.demo import MODELS
 from serve_app.engines.errors import EngineError
 from tests.versioned import ENGINE
+from tests.workers.cli.shell import chorus
 from workers.models.mlflow_source import MlflowVersion
-
-INSTALLED = importlib.util.find_spec("mlflow") is not None
-needs_mlflow = pytest.mark.skipif(not INSTALLED, reason="the extra `mlflow` is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +67,6 @@ def models(folder: Path, environment: dict[str, str], *arguments: str) -> Any:
     )
 
 
-@needs_mlflow
 @pytest.mark.slow
 def test_a_version_comes_with_what_is_known_of_it(server: dict[str, str], tmp_path: Path) -> None:
     done = models(
@@ -94,7 +90,6 @@ def test_a_version_comes_with_what_is_known_of_it(server: dict[str, str], tmp_pa
     assert "ward:1 has these files already" in again.stdout  # that version is the file itself
 
 
-@needs_mlflow
 @pytest.mark.slow
 def test_aliases_are_set_only_if_asked_for(server: dict[str, str], tmp_path: Path) -> None:
     import_it = ("import", "ward", "mlflow:/models/ward/1", "--no-trial")
@@ -108,7 +103,6 @@ def test_aliases_are_set_only_if_asked_for(server: dict[str, str], tmp_path: Pat
     assert json.loads(history.stdout)["why"] == f"as in {server['MLFLOW_TRACKING_URI']}"
 
 
-@needs_mlflow
 @pytest.mark.slow
 def test_files_of_another_engine_are_registered_as_they_are(
     server: dict[str, str], tmp_path: Path
@@ -122,7 +116,6 @@ def test_files_of_another_engine_are_registered_as_they_are(
     assert (tmp_path / "models/own/1/text").read_text() == "hello"
 
 
-@needs_mlflow
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "options", "said"),
@@ -145,7 +138,6 @@ def test_what_there_is_not_is_told_in_a_sentence(
     assert not (tmp_path / "models").exists()
 
 
-@needs_mlflow
 @pytest.mark.slow
 def test_a_server_that_does_not_answer_is_named_without_secrets(tmp_path: Path) -> None:
     environment = {
@@ -175,9 +167,9 @@ def test_the_server_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
         MlflowVersion("mlflow:/models/ward/1")
 
 
-@pytest.mark.skipif(INSTALLED, reason="the extra `mlflow` is installed")
-def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
-    environment = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
-    done = models(tmp_path, environment, "import", "ward", "mlflow:/models/ward/1")
+def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # as where it is not installed
+    done = chorus("models", "import", "ward", "mlflow:/models/ward/1", cwd=tmp_path)
     assert done.returncode == 1
     assert "pip install 'chorus-asr[mlflow]'" in done.stderr
