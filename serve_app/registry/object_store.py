@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -21,6 +22,9 @@ from obstore.store import from_url
 SCHEMES = ("s3", "gs", "az", "azure", "memory")
 #: Files that are sent in parts of this many bytes.
 _PART = 16 << 20
+#: Of requests about small files: none is tried again after this time; one that is not answered ends
+#: after 30 seconds. Options of the client would take the place of those in the environment.
+_PROMPT: Any = {"retry_config": {"retry_timeout": timedelta(seconds=15)}}
 
 
 class ObjectStore:
@@ -37,6 +41,9 @@ class ObjectStore:
         self.url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
         try:
             self._store: Any = from_url(url)
+            #: For small files and listings: who waits for them is to learn soon of a store that
+            #: takes requests and does not answer, which takes three minutes otherwise.
+            self._prompt = self._store if parts.scheme == "memory" else from_url(url, **_PROMPT)
         except (exceptions.BaseError, ValueError) as error:
             raise ValueError(f"{self.url}: {_reason(error)}") from None
         self._exclusive = False  # whether it is known to create exclusively
@@ -55,14 +62,14 @@ class ObjectStore:
     def read(self, key: str) -> bytes:
         """See `Store.read`."""
         with self._errors(key):
-            return bytes(obstore.get(self._store, key).bytes())
+            return bytes(obstore.get(self._prompt, key).bytes())
 
     def keys(self, folder: str) -> list[str]:
         """See `Store.keys`."""
         with self._errors(folder):
             prefix = f"{folder}/" if folder else None
             return sorted(
-                each["path"] for chunk in obstore.list(self._store, prefix) for each in chunk
+                each["path"] for chunk in obstore.list(self._prompt, prefix) for each in chunk
             )
 
     def add(self, key: str, path: Path, *, move: bool = False) -> None:
@@ -81,7 +88,7 @@ class ObjectStore:
     def remove(self, key: str) -> None:
         """See `Store.remove`."""
         with contextlib.suppress(FileNotFoundError), self._errors(key):
-            obstore.delete(self._store, key)
+            obstore.delete(self._prompt, key)
 
     def path(self, key: str) -> Path | None:
         """See `Store.path`."""
@@ -89,7 +96,7 @@ class ObjectStore:
 
     def _create(self, key: str, content: bytes) -> None:
         with self._errors(key):
-            obstore.put(self._store, key, content, mode="create", use_multipart=False)
+            obstore.put(self._prompt, key, content, mode="create", use_multipart=False)
 
     def _probe(self) -> None:
         """Try once whether the store refuses to create an object that exists."""

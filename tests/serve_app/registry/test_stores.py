@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +83,22 @@ def test_a_store_without_conditional_writes_is_only_read(monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="can only be read"):
         store.create("a", b"")
     assert store.keys("") == []
+
+
+@pytest.mark.slow
+def test_a_store_that_takes_requests_and_does_not_answer_is_given_up_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+            "AWS_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        store, begin = ObjectStore("s3://bucket/models"), time.monotonic()
+        with pytest.raises(OSError, match=r"s3://bucket/models/medical/1/model\.json: "):
+            store.read("medical/1/model.json")
+        assert time.monotonic() - begin < 60  # not the three minutes of the library
