@@ -163,7 +163,12 @@ class Run:
 
 
 def run_rollouts(
-    say: Callable[[str], None], *, worse: bool = True, kills: int = 3, blocks: int = 1000
+    say: Callable[[str], None],
+    *,
+    worse: bool = True,
+    kills: int = 3,
+    restart: bool = True,
+    blocks: int = 1000,
 ) -> tuple[dict[str, Any], list[str]]:
     """Stream while candidates are compared; returns the figures and what is wrong.
 
@@ -171,6 +176,7 @@ def run_rollouts(
         say: tells what happens.
         worse: whether there is a worse candidate first.
         kills: how often the better candidate's process is killed.
+        restart: whether `chorus serve` is killed and started again after that.
         blocks: records that the better candidate needs for a verdict.
     """
     with tempfile.TemporaryDirectory(prefix="chorus-rollout-") as temporary:
@@ -195,7 +201,8 @@ def run_rollouts(
                 for _ in range(kills):
                     run.kill("Candidate")
                 run.kill("Judge")
-                run.restart_serve()
+                if restart:
+                    run.restart_serve()
                 ends["3"] = run.end()
                 served = run.watch.look()
                 run.stream_until(lambda: run.watch.look() > served + 200, "the promoted version")

@@ -11,7 +11,7 @@ from tests.scenarios.rollout import run_rollouts
 @pytest.mark.ray
 @pytest.mark.slow
 def test_candidates_are_compared_in_the_stream() -> None:
-    figures, faults = run_rollouts(print, worse=False, kills=1, blocks=400)
+    figures, faults = run_rollouts(print, worse=False, kills=1, restart=False, blocks=300)
     assert faults == []
     assert figures["promoted"] == 1
     wrong = ("lost", "duplicated", "dead_lettered", "wrong_version", "strays")

@@ -60,7 +60,7 @@ def test_a_cluster_that_is_gone_is_told_and_ended_at_once(
     ready = tmp_path / "ready.json"
 
     class Lost:
-        def __init__(self, apps: object, app: str) -> None:
+        def __init__(self, apps: object, app: str, missing: object) -> None:
             assert ready.exists()
 
         def news(self) -> list[str]:

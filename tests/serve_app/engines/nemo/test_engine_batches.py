@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -192,4 +193,7 @@ class TestMemory:
             assert not wrong, (len(wrong), wrong[0])
             assert engine.batch_seconds < 1500, engine.batch_seconds
         """
-        subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=280)
+        # an arena of its own for each thread would take 64 MiB of the limit, used or not
+        environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        subprocess.run(command, env=environment, check=True, timeout=280)
