@@ -15,7 +15,8 @@ UNREACHABLE = 4
 DEAD_LETTER_LIMIT = 5
 #: The stream worker was fenced, or a call of the Kafka client hung; start it again.
 RESTART = 6
-#: `chorus validate`: the model does not meet a threshold of the settings.
+#: `chorus validate`: the model does not meet a threshold of the settings. `chorus engine check`:
+#: the engine is not what the protocol says.
 NOT_PASSED = 7
 #: The log of the manifest topic is not the one that offsets were committed for; decide with
 #: `chorus offsets` where to go on.

@@ -45,11 +45,13 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Engine(Protocol):
-    """A loaded model. Used from one thread only.
+    """A loaded model. Used from one thread only; see docs/engines.md.
 
     A custom engine is a class with these members whose constructor takes the model's
-    `schemas.settings.ModelSettings`; name it in the settings as ``package.module:Class``. Programs
-    that it starts do not get SIGTERM, as it does not itself, so it ends them with SIGKILL.
+    `schemas.settings.ModelSettings`; name it in the settings as ``package.module:Class``, and hold
+    it against this protocol by `chorus engine check`. It may have a method `warm_up()`, which is
+    called once before the first clip. Programs that it starts do not get SIGTERM, as it does not
+    itself, so it ends them with SIGKILL.
 
     Attributes:
         sample_rate: sample rate that the clips must have, in hertz.
@@ -64,7 +66,7 @@ class Engine(Protocol):
     def transcribe(
         self, clips: Sequence[Clip], requests: Sequence[ClipRequest]
     ) -> list[Hypothesis | Rejection]:
-        """One hypothesis or rejection per clip, in order.
+        """One hypothesis or rejection per clip, in order; the same again for the same clip.
 
         Blocks. A clip that cannot be transcribed is its `Rejection`, which is final and the clip's
         fault. If it raises, or a result is not what is described here, the batch is tried in
@@ -73,7 +75,7 @@ class Engine(Protocol):
         `serve_app.engines.errors.EngineError`; its replica is replaced.
 
         Args:
-            clips: mono float32 audio at `sample_rate`.
+            clips: mono float32 audio at `sample_rate`; read-only, and never changed.
             requests: one per clip; the engine ignores what it does not support.
         """
         ...

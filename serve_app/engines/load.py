@@ -43,18 +43,8 @@ def load_engine(settings: ModelSettings) -> Engine:
         EngineError: the class does not exist, lacks a member of the `Engine` protocol, or cannot
             load its model.
     """
-    if settings.engine == "nemo":
-        from serve_app.engines.nemo.engine import NemoEngine
-
-        return NemoEngine(settings)
-    make = engine_class(settings.engine)
-    try:
-        engine = make(settings)
-    except EngineError:
-        raise
-    except Exception as error:
-        raise EngineError(f"engine {settings.engine!r}: {cause_of(error)}") from error
-    if (fault := _fault(engine)) is not None:
+    engine = make_engine(settings)
+    if (fault := attribute_fault(engine)) is not None:
         raise EngineError(
             f"engine {settings.engine!r}: {fault} (see serve_app.engines.base.Engine)"
         )
@@ -62,8 +52,27 @@ def load_engine(settings: ModelSettings) -> Engine:
     return engine
 
 
-def _fault(engine: object) -> str | None:
-    """What is wrong with the attributes of `engine`."""
+def make_engine(settings: ModelSettings) -> Engine:
+    """Call the class of an engine; what it makes is not checked. Blocks for seconds.
+
+    Raises:
+        EngineError: the class does not exist, or cannot load its model.
+    """
+    if settings.engine == "nemo":
+        from serve_app.engines.nemo.engine import NemoEngine
+
+        return NemoEngine(settings)
+    make = engine_class(settings.engine)
+    try:
+        return make(settings)
+    except EngineError:
+        raise
+    except Exception as error:
+        raise EngineError(f"engine {settings.engine!r}: {cause_of(error)}") from error
+
+
+def attribute_fault(engine: object) -> str | None:
+    """What is wrong with the attributes of `engine`; None if nothing is."""
     for name, kind in _ATTRIBUTES.items():
         if not hasattr(engine, name):
             return f"has no `{name}`"

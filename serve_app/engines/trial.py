@@ -1,36 +1,24 @@
-"""Load a model and transcribe with it in a process of its own, which may crash without harm.
-
-The process takes at most the memory that is free, and ends within a time.
-"""
+"""Load a model and transcribe with it in a process of its own, which may crash without harm."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
-import psutil
 
 from schemas.settings import AudioSettings, ModelSettings
+from serve_app.engines.apart import TIMEOUT_S, own_output, run_apart
 from serve_app.engines.errors import EngineError, cause_of
-from serve_app.system.memory import available_bytes, peak_bytes
-from serve_app.system.processes import kill_tree
-from serve_app.system.sizes import size_text
+from serve_app.system.memory import peak_bytes
 
 if TYPE_CHECKING:
     from serve_app.audio.clip import Clip
     from serve_app.engines.base import Engine
 
-#: Seconds that a trial may take; loading a large model from a slow disk takes minutes.
-TIMEOUT_S = 900.0
-#: Share of the free memory that a trial may take.
-_SHARE = 0.9
-_POLL_S = 0.2
 #: The speech is transcribed again and again, for so many seconds or times: the fastest pass is the
 #: one that other work on the machine held up least.
 _PASSES_S, _PASSES = 3.0, 30
@@ -111,71 +99,14 @@ def try_model(
     Raises:
         EngineError: it does not; the message says why.
     """
-    limit = int(_SHARE * available_bytes())
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-    }
-    if not gpu:
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    process = subprocess.Popen(
-        [sys.executable, "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-    )
-    watch = _Watch(process, limit, timeout_s)
-    try:
-        output, _ = process.communicate(msgspec.json.encode(_Job(settings, speech)))
-    finally:
-        watch.end()
-        kill_tree(process.pid)
-    if process.returncode == 0:
-        return msgspec.json.decode(output, type=TrialReport)
-    if watch.reason:
-        raise EngineError(f"its trial {watch.reason}")
-    reason = output.decode(errors="replace").strip()
-    raise EngineError(reason or f"its trial ended with exit code {process.returncode}")
-
-
-class _Watch:
-    """Ends a process that takes too much memory or time.
-
-    Attributes:
-        reason: why it was ended; empty if it was not.
-    """
-
-    def __init__(self, process: subprocess.Popen[bytes], limit: int, timeout_s: float) -> None:
-        self._process = process
-        self._limit = limit
-        self._timeout_s = timeout_s
-        self._ended = threading.Event()
-        self.reason = ""
-        threading.Thread(target=self._run, name="trial", daemon=True).start()
-
-    def end(self) -> None:
-        """Stop watching."""
-        self._ended.set()
-
-    def _run(self) -> None:
-        waited = 0.0
-        while not self._ended.wait(_POLL_S):
-            waited += _POLL_S
-            if waited > self._timeout_s:
-                self.reason = f"did not end within {self._timeout_s:g} s"
-            elif _resident(self._process.pid) > self._limit:
-                self.reason = f"took more memory than the {size_text(self._limit)} that are free"
-            if self.reason:
-                kill_tree(self._process.pid)
-                return
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
+    job = msgspec.json.encode(_Job(settings, speech))
+    ended = run_apart(__name__, job, gpu=gpu, timeout_s=timeout_s)
+    if ended.code == 0:
+        return msgspec.json.decode(ended.output, type=TrialReport)
+    if ended.limit:
+        raise EngineError(f"its trial {ended.limit}")
+    reason = ended.output.decode(errors="replace").strip()
+    raise EngineError(reason or f"its trial ended with exit code {ended.code}")
 
 
 def _try(job: _Job) -> TrialReport:
@@ -246,8 +177,7 @@ def _gpu_bytes() -> int:
 
 
 def _main() -> int:
-    output = os.dup(1)
-    os.dup2(2, 1)  # what libraries print is not the reason
+    output = own_output()
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=_Job)
     try:
         report = _try(job)

@@ -20,6 +20,7 @@ from workers.cli import (
     compare,
     dead_letters,
     doctor,
+    engine,
     explain,
     finetune,
     init,
@@ -67,6 +68,7 @@ app.command("key")(key.key)
 app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("doctor")(doctor.doctor)
+app.add_typer(engine.app, name="engine")
 app.command("schema")(schema.schema)
 app.command("broker")(broker.broker)
 app.command("topics")(topics.topics)

@@ -15,6 +15,7 @@ _EXTRAS = {
     **dict.fromkeys(_KAFKA, "stream"),
     "broker": "broker",
     "doctor": "evaluation",
+    "engine": "evaluation",
     "explain": "serve",
     "finetune": "finetune",
     "models": "serve",

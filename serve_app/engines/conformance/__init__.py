@@ -1,0 +1,1 @@
+"""Whether an engine is what the protocol `serve_app.engines.base.Engine` says, told in words."""
