@@ -391,7 +391,6 @@ class Killing(Good):
 
 
 class Hanging(Good):
-    def hear(self, clip: Clip, request: ClipRequest) -> Hypothesis | Rejection:
-        while request.language == "tlh":
+    def __init__(self, settings: ModelSettings) -> None:
+        while True:
             time.sleep(1)
-        return super().hear(clip, request)
