@@ -19,6 +19,8 @@ from serve_app.scoring.wer import ErrorCounts, count_edits
 
 #: Share of words in percent, and difference of confidences, that rounding in a batch may change.
 _ROUNDED_PERCENT, _ROUNDED = 10.0, 0.05
+#: Hertz of the sample rates that speech has.
+_LOWEST, _HIGHEST = 4_000, 192_000
 #: Clips of the large batch, and their length in seconds.
 _MANY, _PIECE_S = 64, 1.8
 _OTHER_ORDER = "the results are not in the order of the clips"
@@ -27,6 +29,12 @@ _SORT_BACK = "if you sort clips by length, put the results back in the clips' or
 
 def attribute_values(engine: Engine) -> Verdict:
     """The values of the attributes, whose types are right."""
+    if not _LOWEST <= engine.sample_rate <= _HIGHEST:
+        return Verdict(
+            "wrong",
+            f"`sample_rate` is {engine.sample_rate}",
+            "give it in hertz: 16000 for most models, 8000 for telephone speech",
+        )
     if engine.device not in ("cpu", "cuda"):
         return Verdict("wrong", f"`device` is {engine.device!r}", 'say "cpu" or "cuda"')
     if engine.sha256 and not re.fullmatch(r"[0-9a-f]{64}", engine.sha256):

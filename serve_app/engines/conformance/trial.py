@@ -63,7 +63,7 @@ class _Stage(NamedTuple):
 #: Folders of code that is not the engine's: ours, Python's, and that of libraries.
 _OTHERS = (
     Path(__file__).parents[2],
-    *(sysconfig.get_path(each) for each in ("stdlib", "purelib", "platlib")),
+    *(Path(sysconfig.get_path(each)) for each in ("stdlib", "purelib", "platlib")),
 )
 #: What the others need; they are left out where one of these is wrong.
 _LOADING = {

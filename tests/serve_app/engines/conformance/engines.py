@@ -104,6 +104,10 @@ class Fractional(Good):
     sample_rate = cast(int, 16_000.0)
 
 
+class Kilohertz(Good):
+    sample_rate = 16
+
+
 class Unnamed(Good):
     sha256 = cast(str, None)
 

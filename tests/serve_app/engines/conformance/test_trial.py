@@ -50,6 +50,7 @@ def test_options_come_to_the_engine() -> None:
         ("Unfinished", "load", r"FileNotFoundError: weights.bin \(line \d+ of engines.py\)"),
         ("Exiting", "load", "it raises SystemExit: no licence"),
         ("Fractional", "attributes", "its `sample_rate` is of the type float, not int"),
+        ("Kilohertz", "attributes", "`sample_rate` is 16"),
         ("Unnamed", "attributes", "its `sha256` is of the type NoneType, not str"),
         ("Graphic", "attributes", "`device` is 'cuda:0'"),
         ("Undigested", "attributes", "`sha256` is no SHA-256 digest"),
