@@ -10,6 +10,7 @@ from typing import Any
 
 from serve_app.cluster import ray_cluster
 from serve_app.cluster.announcements import check_answers
+from serve_app.rollout.judge import is_candidate
 from serve_app.system.deaths import Death, sentences
 from serve_app.system.ray_adapter import deaths, notes, serve
 from serve_app.system.ray_environment import DEPLOYED_NOTES, worker_notes
@@ -43,6 +44,7 @@ class Watch:
 
     def __init__(self, apps: Collection[str], app: str, missing: Collection[str] = ()) -> None:
         self._apps = tuple(apps)
+        self._app = app
         self._workers = worker_notes(app)
         self._faults: dict[str, str] = {}
         self._told: dict[str, str] = {}
@@ -107,7 +109,9 @@ class Watch:
             return
         new = [death for actor, death in dead.items() if actor not in known]
         known.update(dead)
-        yield from sentences(death for death in new if death.app in self._apps)
+        yield from sentences(
+            death for death in new if death.app in self._apps or is_candidate(death.app, self._app)
+        )
 
     def _news_of(self, app: str, name: str, deployment: Any) -> Iterator[str]:
         key, now = (app, name), time.monotonic()

@@ -37,7 +37,7 @@ class ObjectStore:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in SCHEMES:
-            raise ValueError(f"{url}: neither a path nor a URL with {', '.join(SCHEMES)}")
+            raise ValueError(f"{url}: the registry is neither a path nor a URL with s3, gs or az")
         self.url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
         try:
             self._store: Any = from_url(url)

@@ -123,6 +123,8 @@ def _run(
             code = _look_after(running, stopped)
             if code != exit_codes.OK:
                 at_once.set()
+            else:
+                print("stopping: what is under way is finished first", flush=True)
     except readiness.StartError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
     finally:

@@ -99,6 +99,9 @@ def transcribe(
         wall = time.monotonic() - begin
     _summary(progress, wall, as_json, sys.stderr if is_standard_output(output) else sys.stdout)
     if progress.failed:
+        if not as_json:
+            where = "its lines" if is_standard_output(output) else str(output)
+            print(f"`processing_error` in {where} says why they failed", file=sys.stderr)
         sys.exit(exit_codes.PARTIAL)
 
 

@@ -99,10 +99,11 @@ def test_what_cannot_be_compared_is_refused(desk: Desk, arguments: list[str], re
     assert desk.rollouts.all() == []
 
 
-@pytest.mark.parametrize("share", ["a fifth", "20%%", "-1", "nan"])
+@pytest.mark.parametrize("share", ["a fifth", "20%%", "-1", "nan", "20", "150%"])
 def test_a_share_is_a_number_or_percent(desk: Desk, share: str) -> None:
     error = desk.run("start", "general", "--candidate", "2", "--shadow", share, code=2)
-    assert "such as 20% or 0.2" in error
+    said = " ".join(error.replace("│", " ").split())  # it is in a box
+    assert "such as 20% or 0.2" in said
 
 
 def test_without_a_cluster_nothing_is_begun(desk: Desk) -> None:
@@ -115,7 +116,7 @@ def test_a_person_pauses_and_aborts(desk: Desk) -> None:
     desk.begin()
     said = desk.run("pause", "general", "--by", "bob", "--why", "lunch")
     assert said == "rollout 1 of general pauses; what runs follows within 5 s\n"
-    assert "paused already" in desk.run("pause", "general")
+    assert "paused already by bob at" in desk.run("pause", "general")
     assert "paused by bob at" in desk.run("status")
     assert "is aborted" in desk.run("abort", "general")
     error = desk.run("abort", "general", code=exit_codes.FAILURE)
@@ -125,12 +126,14 @@ def test_a_person_pauses_and_aborts(desk: Desk) -> None:
 
 def test_a_person_promotes(desk: Desk) -> None:
     plan = desk.begin()
-    assert "m@production is m:2 now" in desk.run("promote", "general", "--by", "bob")
+    said = desk.run("promote", "general", "--by", "bob")
+    assert "the verdict was hold: nothing has been compared\nm@production is m:2 now" in said
     assert desk.serves == "2"
     rollout = desk.rollouts.last("m", "production")
     assert rollout is not None
     assert rollout.end is not None
     assert (rollout.end.kind, rollout.end.by) == ("promoted", "bob")
+    assert rollout.end.why == "the verdict was hold: nothing has been compared"
     assert plan.number == 1
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from workers.cli.common import DEFAULT_SETTINGS, SettingsOption
 from workers.cli.models.common import ByOption, WhyOption, explained, open_registry
 from workers.cli.rollout.common import ModelArgument, open_rollouts, under_way
+from workers.cli.rollout.status import findings_of
 
 if TYPE_CHECKING:
     from schemas.rollout import EventKind, RolloutPlan
@@ -27,7 +28,8 @@ def pause(
     settings = _settings(settings_file)
     rollout = under_way(settings, model)
     if rollout.paused is not None:
-        print(f"paused already, since {rollout.paused.at}: {rollout.paused.why}")
+        why = f": {rollout.paused.why}" if rollout.paused.why else ""
+        print(f"paused already by {rollout.paused.by} at {rollout.paused.at}{why}")
         return
     _add(settings, rollout.plan, "paused", by, why)
     print(f"rollout {rollout.plan.number} of {model} pauses; {_soon(settings)}")
@@ -44,7 +46,9 @@ def promote(
     from serve_app.registry.provenance import user
 
     settings = _settings(settings_file)
-    plan = under_way(settings, model).plan
+    rollout = under_way(settings, model)
+    plan, [(_, found)] = rollout.plan, findings_of(settings, [rollout])
+    verdict = f"the verdict was {found.verdict.value.replace('_', ' ')}: {found.reason}"
     registry = open_registry(settings.registry.url if settings.registry else None, None)
     registry.promote(
         plan.name,
@@ -54,7 +58,8 @@ def promote(
         by=by or user(),
         over=plan.incumbent,
     )
-    _add(settings, plan, "promoted", by, why)
+    _add(settings, plan, "promoted", by, f"{why}; {verdict}" if why else verdict)
+    print(verdict)
     print(f"{plan.name}@{plan.alias} is {plan.name}:{plan.candidate} now; {_soon(settings)}")
 
 

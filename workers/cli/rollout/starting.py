@@ -45,18 +45,29 @@ def share(text: str) -> float:
     return found
 
 
+def part(text: str) -> float:
+    """As `share`, of what cannot be more than all.
+
+    Raises:
+        BadParameter: it is none.
+    """
+    if (found := share(text)) > 1:
+        raise typer.BadParameter(f"{text}: is more than all; give a share such as 20% or 0.2")
+    return found
+
+
 @explained
 def start(
     model: ModelArgument,
     candidate: Annotated[str, typer.Option(help="Version that may replace the one that serves.")],
     shadow: Annotated[
         float | None,
-        typer.Option(parser=share, help="Share of the speech that both transcribe, such as 20%."),
+        typer.Option(parser=part, help="Share of the speech that both transcribe, such as 20%."),
     ] = None,
     canary: Annotated[
         float | None,
         typer.Option(
-            parser=share,
+            parser=part,
             help="Share of the speech whose transcripts are the candidate's, such as 10%.",
         ),
     ] = None,
