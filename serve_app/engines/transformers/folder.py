@@ -157,7 +157,7 @@ def _check_config(config: Mapping[str, Any]) -> None:
     for each in nested:
         if each.get("model_type", _ENCODER) != _ENCODER:
             raise EngineError(f"{CONFIG}: no part may be a model {shown(each['model_type'])}")
-    for each in (config, *nested):
+    for each in [dict(config), *nested]:
         for key, value in each.items():
             if isinstance(value, list) and len(value) > _MAX_LIST:
                 raise EngineError(f"{CONFIG}: `{key}` has more than {_MAX_LIST} items")

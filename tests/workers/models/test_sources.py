@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class _Hub(BaseHTTPRequestHandler):
     def _send(self, content: bytes, status: int = 200) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", '"0123"')
+        self.send_header("ETag", f'"{sha256(content).hexdigest()}"')  # names the file in the cache
         self.send_header("X-Repo-Commit", COMMIT)
         if status == 404:
             self.send_header("X-Error-Code", "RevisionNotFound")

@@ -176,7 +176,7 @@ def test_shards_are_the_same_model(engine_of: EngineOf, folder_of: FolderOf) -> 
 @pytest.mark.parametrize(
     ("kind", "options", "said"),
     [
-        ("whisper", {"langauge": "en"}, "langauge"),
+        ("whisper", {"tongue": "en"}, "tongue"),
         ("whisper", {"language": "xx"}, "no language 'xx'"),
         ("whisper", {"task": "sing"}, "task"),
         ("whisper", {"temperatures": [3]}, "temperatures"),

@@ -37,7 +37,11 @@ def written(file: str, content: str | bytes) -> Change:
 
 
 def without(*files: str) -> Change:
-    return lambda folder: [(folder / each).unlink() for each in files]
+    def change(folder: Path) -> None:
+        for each in files:
+            (folder / each).unlink()
+
+    return change
 
 
 class _Bomb:

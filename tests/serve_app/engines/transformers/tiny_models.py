@@ -16,6 +16,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from serve_app.audio.clip import Clip
 
+transformers.utils.logging.disable_progress_bar()
+
 RATE = 16_000
 LANGUAGES = ("en", "de", "fr")
 
