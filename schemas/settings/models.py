@@ -21,6 +21,8 @@ from schemas.settings.types import (
     under,
 )
 
+#: The engines that are part of Chorus.
+BUILT_IN = frozenset({"nemo", "transformers"})
 #: Stands before the name of a pretrained model where a file could be named as well.
 PRETRAINED = "pretrained:"
 #: Most phrases of a model. NeMo takes minutes to build a tree of more, and each helps less.
@@ -49,14 +51,15 @@ class ModelSettings(Strict):
     """One domain model.
 
     Attributes:
-        engine: "nemo", or "package.module:Class" for an engine of your own (see
+        engine: "nemo", "transformers" (Whisper, wav2vec 2.0 and Parakeet in the format of Hugging
+            Face Transformers), or "package.module:Class" for an engine of your own (see
             `serve_app.engines.base.Engine`), found on the Python path and in the folder that the
             command is run in.
         required: whether `chorus serve` needs it: otherwise, where it does not load, the others
             start without it, plans use their fallbacks, and records that nothing else can
             transcribe fail with `model_missing`.
-        path: local model file (`.nemo`), or the folder of a version that `chorus finetune` made,
-            relative to the settings file.
+        path: local model file (`.nemo`), the folder of a version that `chorus finetune` made, or,
+            for "transformers", the folder with `config.json`; relative to the settings file.
         pretrained: name of a pretrained NeMo model, fetched from its hub. Instead of `path`.
         model: name of a version in the registry: `NAME@ALIAS`, `NAME:VERSION`, or `NAME` for its
             alias `production`. Instead of `path`. Where an alias moves, replicas load the version
@@ -64,7 +67,8 @@ class ModelSettings(Strict):
         swap: how they change to another version: "beside" loads it while the old one goes on
             serving, which takes the memory of two; "drain" stops the old one first, so that clips
             wait for as long as the new one loads.
-        sha256: expected SHA-256 digest of the file at `path`; loading refuses another one.
+        sha256: expected SHA-256 digest of the file at `path`, or of the list of the files in its
+            folder, as in its card; loading refuses another one.
         gpu_fraction: share of a GPU per replica; ignored on a machine without a GPU.
         num_cpus: CPU cores per replica.
         replicas: fixed number of replicas, unless `autoscaling` is given.
@@ -82,10 +86,11 @@ class ModelSettings(Strict):
         words: whether every result contains its words with their times.
         text_rules: name of the entry of `text_rules` that the model's texts are written by.
         phrases: words and phrases that the model favours (names, drugs, terms), spelled as the
-            model spells them.
+            model spells them; "nemo" only.
         phrase_weight: how strongly `phrases` are favoured; too high a weight hears them where
             nobody said them.
-        options: passed unchanged to an engine of your own.
+        options: those of the engine "transformers" (`docs/transformers.md`); passed unchanged to an
+            engine of your own.
     """
 
     engine: str = "nemo"
@@ -146,8 +151,26 @@ def _source_faults(model: ModelSettings, base: Path | None) -> Iterator[Fault]:
             )
         elif base is not None and model.path and not model_file(base / model.path).is_file():
             yield ".path", _no_model(base, model.path)
+    elif model.engine == "transformers":
+        yield from _folder_faults(model, base)
     elif not re.fullmatch(r"[\w.]+:\w+", model.engine):
-        yield ".engine", f"`{model.engine}` is neither `nemo` nor `package.module:Class`"
+        yield (
+            ".engine",
+            f"`{model.engine}` is none of `nemo`, `transformers` and `package.module:Class`",
+        )
+
+
+def _folder_faults(model: ModelSettings, base: Path | None) -> Iterator[Fault]:
+    if model.pretrained is not None:
+        yield ".pretrained", "names a NeMo model; give the folder of a downloaded one as `path`"
+    elif (model.path is None) == (model.model is None):
+        yield "", "give one of `path` (the folder of a model) and `model` (registered)"
+    elif base is not None and model.path and not (base / model.path / "config.json").is_file():
+        yield ".path", f"the folder {model.path} has no config.json of a Transformers model"
+    if model.phrases:
+        yield ".phrases", "the engine `transformers` cannot favour phrases; remove them"
+    if model.head != "auto":
+        yield ".head", "the engine `transformers` has models of one head; leave it out"
 
 
 def model_file(path: Path) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from schemas.decoding import nearest
+from schemas.settings.models import BUILT_IN
 from serve_app.engines.errors import EngineError
 from serve_app.engines.nemo.pretrained import pretrained_fault
 from serve_app.system.logs import location_of
@@ -77,7 +78,7 @@ def check_transcribe(name: str, method: Any, *, itself: int = 0) -> None:
 def engine_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:
     """The engines of one's own that cannot be imported. Blocks while the others are imported."""
     for name, model in models.items():
-        if model.engine != "nemo":
+        if model.engine not in BUILT_IN:
             try:
                 engine_class(model.engine)
             except EngineError as error:

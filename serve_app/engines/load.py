@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 
 from schemas.requests import ClipRequest
@@ -22,12 +24,14 @@ def import_engine(settings: ModelSettings) -> None:
 
     Raises:
         EngineError: there is no such engine.
-        ImportError: NeMo is not installed.
+        ImportError: NeMo or Transformers is not installed.
     """
     if settings.engine == "nemo":
         from serve_app.engines.nemo.imports import import_nemo
 
         import_nemo()
+    elif settings.engine == "transformers":
+        importlib.import_module("serve_app.engines.transformers.engine")
     else:
         engine_class(settings.engine)
 
@@ -36,8 +40,8 @@ def load_engine(settings: ModelSettings) -> Engine:
     """Load the engine of one model. Blocks for seconds.
 
     Args:
-        settings: of the model. `settings.engine` is "nemo", or ``package.module:Class`` of a
-            custom engine, which is called with `settings`.
+        settings: of the model. `settings.engine` is "nemo", "transformers", or
+            ``package.module:Class`` of a custom engine, which is called with `settings`.
 
     Raises:
         EngineError: the class does not exist, lacks a member of the `Engine` protocol, or cannot
@@ -62,6 +66,10 @@ def make_engine(settings: ModelSettings) -> Engine:
         from serve_app.engines.nemo.engine import NemoEngine
 
         return NemoEngine(settings)
+    if settings.engine == "transformers":
+        from serve_app.engines.transformers.engine import TransformersEngine
+
+        return TransformersEngine(settings)
     make = engine_class(settings.engine)
     try:
         return make(settings)

@@ -10,7 +10,7 @@ import msgspec
 
 from schemas.settings import ModelSettings, RegistrySettings, Settings
 from serve_app.registry.source import VersionSource
-from serve_app.system.files import sha256_of
+from serve_app.system.files import sha256_at, sha256_of
 
 #: Settings of a model that say where and how fast it runs, not what it writes.
 _SERVING = (
@@ -30,7 +30,7 @@ _LIMITS = ("max_seconds", "max_bytes", "max_channels", "min_sample_rate", "max_s
 def model_identity(
     model: ModelSettings, registry: RegistrySettings | None = None
 ) -> dict[str, Any]:
-    """The digest of a model's file and all its settings but its path, as JSON-compatible data.
+    """The digest of a model's files and all its settings but its path, as JSON-compatible data.
 
     Of a registered model it is that of the version that it names now.
 
@@ -43,7 +43,7 @@ def model_identity(
     if model.model is not None:
         digest: str | None = VersionSource(model, registry).card().sha256
     else:
-        digest = (model.sha256 or sha256_of(Path(model.path))) if model.path else None
+        digest = (model.sha256 or sha256_at(Path(model.path))) if model.path else None
     options = msgspec.to_builtins(model) | {"path": None, "model": None, "sha256": None}
     return {"model": digest, "options": options}
 

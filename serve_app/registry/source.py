@@ -53,7 +53,10 @@ def fixed_version(model: ModelSettings) -> str | None:
     if model.model is not None:
         reference = parse_reference(model.model)
         return None if reference.moves else reference.version
-    number = version_number(Path(model.path).parent) if model.path is not None else None
+    if model.path is None:
+        return None
+    path = Path(model.path)
+    number = version_number(path if model.engine == "transformers" else path.parent)
     return None if number is None else str(number)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from schemas.settings import Settings, SettingsError, api_key_faults, client_options
+from schemas.settings.models import BUILT_IN
 from serve_app.engines.available import engine_faults
 from workers.doctor.causes import failure_of
 from workers.doctor.finding import Finding, failure, ok
@@ -16,7 +17,7 @@ def examine_engines(settings: Settings) -> Iterator[Finding]:
     found = list(engine_faults(settings.models))
     for key, reason in found:
         yield failure_of(key, reason)
-    own = {model.engine for model in settings.models.values() if model.engine != "nemo"}
+    own = {model.engine for model in settings.models.values()} - BUILT_IN
     if own and not found:
         yield ok("engines", f"{', '.join(sorted(own))}: imported")
 

@@ -20,7 +20,13 @@ def _size(model: ModelSettings, settings: Settings) -> int | None:
         if model.model is not None:
             return VersionSource(model, settings.registry).card().all_bytes
         if model.path is not None:
-            return model_file(Path(model.path)).stat().st_size
+            return _bytes(model_file(Path(model.path)))
     except (UnknownModelError, RegistryFaultError, OSError, ValueError):
         return None  # what is wrong with it, another examination tells
     return None
+
+
+def _bytes(path: Path) -> int:
+    """Size of a model's file, or of the files of its folder."""
+    files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
+    return sum(each.stat().st_size for each in files)

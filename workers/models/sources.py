@@ -11,6 +11,7 @@ import msgspec
 
 from schemas.model_card import CARD_FILE, MODEL_FILE, ModelCard
 from schemas.settings import ModelSettings
+from schemas.settings.models import BUILT_IN
 from serve_app.engines.errors import EngineError
 from serve_app.registry.registry import CLAIM, REMOVED
 from serve_app.registry.versions import read_card
@@ -46,10 +47,12 @@ def find_model(
     """Find a model, and check its files without running any code from them. Blocks.
 
     Args:
-        source: a `.nemo` file, a folder with a model, ``hf:OWNER/MODEL@REVISION``,
+        source: a `.nemo` file, a folder with a model, ``hf:OWNER/MODEL@REVISION`` (not for an
+            engine of one's own),
             ``mlflow:/models/NAME/VERSION`` or ``mlflow:/models/NAME@ALIAS``.
         work: folder for what is downloaded; the files of the result may be in it.
-        engine: what is to run it, as in the settings. Only the files of "nemo" are checked.
+        engine: what is to run it, as in the settings. Only the files of "nemo" and
+            "transformers" are checked; of a folder of the latter, others are left out.
         file: of several `.nemo` files there, the one that is meant.
 
     Raises:
@@ -59,13 +62,15 @@ def find_model(
     if source.startswith(MLFLOW):
         return _from_mlflow(source, work, engine, file)
     if source.startswith(HUB):
-        if engine != "nemo":
-            raise EngineError(f"{source}: of the hub only {_SUFFIX} files are imported")
-        path, uri = _from_hub(source.removeprefix(HUB), file)
-        found = _of_file(path)
+        if engine not in BUILT_IN:
+            raise EngineError(f"{source}: from the hub come models of nemo and transformers only")
+        path, uri = _from_hub(source.removeprefix(HUB), file, engine)
+        found = _of_transformers(path) if engine == "transformers" else _of_file(path)
         found.card.source = uri
         return found
     path = Path(source)
+    if engine == "transformers":
+        return _of_transformers(path)
     if path.is_dir():
         return _of_folder(path, engine)
     if not path.is_file():
@@ -115,6 +120,16 @@ def _of_files(files: Mapping[str, Path], engine: str, path: Path) -> FoundModel:
     return FoundModel(files=files, card=_new_card(first, engine), path=path)
 
 
+def _of_transformers(folder: Path) -> FoundModel:
+    from serve_app.engines.transformers.folder import CONFIG, check_folder
+
+    checked = check_folder(folder)
+    card = _known(checked.files[CONFIG], folder / CARD_FILE)
+    card.engine = "transformers"
+    card.model_class, card.parameters = checked.family, checked.parameters
+    return FoundModel(files=checked.files, card=card, path=folder)
+
+
 def _known(path: Path, card_file: Path) -> ModelCard:
     """The card beside a model, or an empty one."""
     try:
@@ -128,8 +143,12 @@ def _new_card(path: Path, engine: str) -> ModelCard:
     return ModelCard(name="", version="", domain="", made=made, engine=engine)
 
 
-def _from_hub(name: str, file: str | None) -> tuple[Path, str]:
-    """Download a `.nemo` file at the commit that a revision names now, and the URI of that."""
+def _from_hub(name: str, file: str | None, engine: str) -> tuple[Path, str]:
+    """Download a model at the commit that a revision names now.
+
+    Returns:
+        Its `.nemo` file, or the folder of its files, and its URI with that commit.
+    """
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -137,12 +156,28 @@ def _from_hub(name: str, file: str | None) -> tuple[Path, str]:
     try:
         info = HfApi().model_info(repository, revision=revision or None)
         names = [each.rfilename for each in info.siblings or []]
-        chosen = file or _only(names, f"{HUB}{name}")
-        path = hf_hub_download(repository, chosen, revision=info.sha)
+        if engine == "transformers":
+            path = _folder_from_hub(repository, names, info.sha)
+        else:
+            chosen = file or _only(names, f"{HUB}{name}")
+            path = Path(hf_hub_download(repository, chosen, revision=info.sha))
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise EngineError(f"{HUB}{name}: {reason or type(error).__name__}") from error
-    return Path(path), f"{HUB}{repository}@{info.sha}"
+    return path, f"{HUB}{repository}@{info.sha}"
+
+
+def _folder_from_hub(repository: str, names: list[str], commit: str | None) -> Path:
+    """Download the files of a Transformers model, and no others, into the hub's cache."""
+    from huggingface_hub import hf_hub_download
+
+    from serve_app.engines.transformers.folder import CONFIG, wanted_files
+
+    wanted = wanted_files(names)
+    if CONFIG not in wanted:
+        raise EngineError(f"{HUB}{repository} has no {CONFIG}, but {', '.join(names[:10])}")
+    paths = [Path(hf_hub_download(repository, each, revision=commit)) for each in wanted]
+    return paths[0].parent
 
 
 def _from_mlflow(source: str, work: Path, engine: str, file: str | None) -> FoundModel:
@@ -158,7 +193,11 @@ def _from_mlflow(source: str, work: Path, engine: str, file: str | None) -> Foun
         found = _of_file(paths[chosen])
         described = card in paths
     else:
-        found = _of_files({each: version.download(each, work) for each in names}, engine, work)
+        paths = {each: version.download(each, work) for each in names}
+        if engine == "transformers":
+            found = _of_transformers(work)
+        else:
+            found = _of_files(paths, engine, work)
         described = False
     if not described:
         found.card.made = version.made

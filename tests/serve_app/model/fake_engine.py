@@ -36,6 +36,7 @@ class FakeEngine:
     device = "cpu"
 
     def __init__(self) -> None:
+        self.min_samples = 0
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()

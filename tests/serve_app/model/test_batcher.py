@@ -52,6 +52,14 @@ async def test_batches_keep_to_the_padded_seconds() -> None:
     assert len(engine.batches) == 3
 
 
+async def test_clips_that_an_engine_pads_cost_what_they_are_padded_to() -> None:
+    engine = FakeEngine()
+    engine.min_samples = clip(3.0).size
+    async with running(engine, batch_seconds=6.0) as batcher:
+        await batcher.transcribe([clip(seconds) for seconds in (1, 1, 2, 1, 1)])
+    assert [len(batch) for batch in engine.batches] == [2, 2, 1]
+
+
 async def test_the_engine_lives_on_one_thread_of_its_own() -> None:
     engine = FakeEngine()
     loaded: list[int] = []

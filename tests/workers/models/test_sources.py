@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,13 @@ from typing import Any
 import pytest
 
 from deploy.demo import MODELS
+from tests.serve_app.engines.transformers import tiny_models
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"acme/ward": ["README.md", "ward.nemo"], "acme/two": ["a.nemo", "b.nemo"], "acme/none": []}
+#: Repositories with files of their own, and the names of those that were asked for.
+FOLDERS: dict[str, Path] = {}
+ASKED: list[str] = []
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +39,10 @@ class _Hub(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         parts = self.path.strip("/").split("/")
+        if (folder := FOLDERS.get("/".join(parts[:2]))) and parts[2:4] == ["resolve", COMMIT]:
+            ASKED.append(parts[4])
+            self._send((folder / parts[4]).read_bytes())
+            return
         if parts[:2] == ["api", "models"]:
             name, revision = "/".join(parts[2:4]), parts[5] if len(parts) > 5 else "main"
             if name in FILES and revision in ("main", "v2", COMMIT):
@@ -48,7 +57,7 @@ class _Hub(BaseHTTPRequestHandler):
     def _send(self, content: bytes, status: int = 200) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", '"0123"')
+        self.send_header("ETag", f'"{sha256(content).hexdigest()}"')  # names the file in the cache
         self.send_header("X-Repo-Commit", COMMIT)
         if status == 404:
             self.send_header("X-Error-Code", "RevisionNotFound")
@@ -103,3 +112,26 @@ def test_what_the_hub_does_not_have_is_told_in_a_sentence(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "models").exists()
+
+
+def test_of_a_transformers_model_its_own_files_are_fetched(
+    hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "calls"
+    tiny_models.wav2vec2(folder)
+    (folder / "pytorch_model.bin").write_bytes(b"never fetched")
+    monkeypatch.setitem(FILES, "acme/calls", sorted(each.name for each in folder.iterdir()))
+    monkeypatch.setitem(FOLDERS, "acme/calls", folder)
+    ASKED.clear()
+    done = models(
+        hub, tmp_path, "import", "calls", "hf:acme/calls", "--engine=transformers", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    card = json.loads(done.stdout)
+    assert card["source"] == f"hf:acme/calls@{COMMIT}"
+    assert (card["engine"], card["model_class"]) == ("transformers", "wav2vec2")
+    assert set(ASKED) == set(card["files"])
+    assert "pytorch_model.bin" not in card["files"]
+    refused = models(hub, tmp_path, "import", "ward", "hf:acme/ward", "--engine=transformers")
+    assert refused.returncode == 2
+    assert "hf:acme/ward has no config.json" in refused.stderr

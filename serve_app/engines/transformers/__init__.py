@@ -1,0 +1,1 @@
+"""Speech models of Hugging Face Transformers: Whisper, and CTC models."""

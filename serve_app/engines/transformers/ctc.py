@@ -1,0 +1,137 @@
+"""Greedy decoding of CTC models: wav2vec 2.0, Parakeet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from schemas.failures import ErrorCode
+from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.engines.errors import EngineError
+from serve_app.engines.transformers.heads import Piece
+from serve_app.engines.transformers.loading import Loaded
+from serve_app.engines.words import fold_words, mean_confidence, merge_runs
+
+#: Shorter clips are padded: they have no frame, or no standard deviation.
+_MIN_SECONDS = 0.1
+
+
+class CtcHead:
+    """A CTC model; implements `Head`.
+
+    Args:
+        loaded: the model.
+        confidence: whether words and hypotheses have confidences.
+
+    Raises:
+        EngineError: the tokenizer, or the feature extractor, is not of this model.
+    """
+
+    def __init__(self, loaded: Loaded, *, confidence: bool) -> None:
+        self._loaded = loaded
+        self._confidence = confidence
+        config, tokenizer = loaded.model.config, loaded.tokenizer
+        self.sample_rate = int(loaded.features.sampling_rate)
+        self.max_seconds = math.inf
+        self.min_samples = round(_MIN_SECONDS * self.sample_rate)
+        # a group norm is over all of the time, and so over the padding
+        self.pads = getattr(config, "feat_extract_norm", "layer") != "group"
+        self._blank, self._size = config.pad_token_id, config.vocab_size
+        if tokenizer.pad_token_id != self._blank:
+            raise EngineError(
+                f"the blank is token {self._blank} of the model, "
+                f"but {tokenizer.pad_token_id} of the tokenizer"
+            )
+        self._surfaces = _surfaces(tokenizer, self._size)
+        self._frame_seconds = _frame_samples(loaded) / self.sample_rate
+
+    def transcribe(self, pieces: Sequence[Piece]) -> list[Hypothesis | Rejection]:
+        """Transcribe a batch; see `Head.transcribe`."""
+        inputs = self._features(pieces)
+        with torch.inference_mode():
+            logits = self._loaded.model(**inputs).logits
+            best, labels = logits.float().log_softmax(-1).max(-1)
+        frames = self._frames(inputs, pieces)
+        return [
+            self._hypothesis(piece, row[:count], scores[:count])
+            for piece, row, scores, count in zip(
+                pieces, labels.cpu().numpy(), best.cpu().numpy(), frames, strict=True
+            )
+        ]
+
+    def _features(self, pieces: Sequence[Piece]) -> dict[str, torch.Tensor]:
+        shortest = self.min_samples
+        clips = [np.pad(clip, (0, max(0, shortest - len(clip)))) for clip, *_ in pieces]
+        found = self._loaded.features(
+            clips,
+            sampling_rate=self.sample_rate,
+            padding=True,
+            return_attention_mask=self.pads,
+            return_tensors="pt",
+        )
+        inputs = {name: each.to(self._loaded.device) for name, each in found.items()}
+        return {
+            name: each.to(self._loaded.dtype) if each.is_floating_point() else each
+            for name, each in inputs.items()
+        }
+
+    def _frames(self, inputs: dict[str, torch.Tensor], pieces: Sequence[Piece]) -> list[int]:
+        """How many frames of the output each clip has."""
+        model = self._loaded.model
+        if hasattr(model, "_get_feat_extract_output_lengths"):
+            lengths = torch.tensor([max(len(each.clip), self.min_samples) for each in pieces])
+            counts = model._get_feat_extract_output_lengths(lengths)
+        else:
+            counts = model._get_subsampling_output_length(inputs["attention_mask"].sum(-1))
+        return [int(each) for each in counts]
+
+    def _hypothesis(
+        self, piece: Piece, labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]
+    ) -> Hypothesis | Rejection:
+        if not np.isfinite(scores).all():
+            message = "the model's output for this clip is not finite"
+            return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+        text = self._loaded.tokenizer.decode(labels.tolist()).strip()
+        words = None
+        if piece.words or self._confidence:
+            tokens = merge_runs(
+                labels,
+                scores,
+                self._surfaces,
+                blank=self._blank,
+                size=self._size,
+                confidence=self._confidence,
+            )
+            words = fold_words(
+                text,
+                tokens,
+                frame_seconds=self._frame_seconds,
+                duration=len(piece.clip) / self.sample_rate,
+            )
+        return Hypothesis(
+            text=text, confidence=mean_confidence(words), words=words if piece.words else None
+        )
+
+
+def _surfaces(tokenizer: Any, size: int) -> list[str]:
+    """What each token adds to a text, without spaces."""
+    delimiter = getattr(tokenizer, "word_delimiter_token", None)
+    lower = getattr(tokenizer, "do_lower_case", False)
+    surfaces = []
+    for token in tokenizer.convert_ids_to_tokens(list(range(size))):
+        surface = "" if token is None or token == delimiter else token.replace("▁", "")
+        surfaces.append(surface.lower() if lower else surface)
+    return surfaces
+
+
+def _frame_samples(loaded: Loaded) -> int:
+    """Samples of audio in a frame of the output."""
+    config = loaded.model.config
+    if hasattr(config, "conv_stride"):
+        adapted = config.adapter_stride**config.num_adapter_layers if config.add_adapter else 1
+        return int(math.prod(config.conv_stride) * adapted)
+    return int(loaded.features.hop_length * config.encoder_config.subsampling_factor)
