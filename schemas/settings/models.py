@@ -23,6 +23,8 @@ from schemas.settings.types import (
 
 #: Stands before the name of a pretrained model where a file could be named as well.
 PRETRAINED = "pretrained:"
+#: Engines that are built in, besides NeMo's; their models are folders.
+FOLDER_ENGINES = ("faster-whisper",)
 #: Most phrases of a model. NeMo takes minutes to build a tree of more, and each helps less.
 MAX_MODEL_PHRASES = 5_000
 
@@ -49,14 +51,14 @@ class ModelSettings(Strict):
     """One domain model.
 
     Attributes:
-        engine: "nemo", or "package.module:Class" for an engine of your own (see
-            `serve_app.engines.base.Engine`), found on the Python path and in the folder that the
-            command is run in.
+        engine: "nemo"; "faster-whisper" for Whisper models in CTranslate2's format; or
+            "package.module:Class" for an engine of your own (see `serve_app.engines.base.Engine`),
+            found on the Python path and in the folder that the command is run in.
         required: whether `chorus serve` needs it: otherwise, where it does not load, the others
             start without it, plans use their fallbacks, and records that nothing else can
             transcribe fail with `model_missing`.
-        path: local model file (`.nemo`), or the folder of a version that `chorus finetune` made,
-            relative to the settings file.
+        path: local model file (`.nemo`), the folder of a version that `chorus finetune` made, or
+            the folder of a Whisper model, relative to the settings file.
         pretrained: name of a pretrained NeMo model, fetched from its hub. Instead of `path`.
         model: name of a version in the registry: `NAME@ALIAS`, `NAME:VERSION`, or `NAME` for its
             alias `production`. Instead of `path`. Where an alias moves, replicas load the version
@@ -64,7 +66,8 @@ class ModelSettings(Strict):
         swap: how they change to another version: "beside" loads it while the old one goes on
             serving, which takes the memory of two; "drain" stops the old one first, so that clips
             wait for as long as the new one loads.
-        sha256: expected SHA-256 digest of the file at `path`; loading refuses another one.
+        sha256: expected SHA-256 digest of the file at `path` (of a folder, that of the list of its
+            files); loading refuses another one.
         gpu_fraction: share of a GPU per replica; ignored on a machine without a GPU.
         num_cpus: CPU cores per replica.
         replicas: fixed number of replicas, unless `autoscaling` is given.
@@ -85,7 +88,8 @@ class ModelSettings(Strict):
             model spells them.
         phrase_weight: how strongly `phrases` are favoured; too high a weight hears them where
             nobody said them.
-        options: passed unchanged to an engine of your own.
+        options: of the engine "faster-whisper" (docs/models.md lists them), or passed unchanged to
+            an engine of your own.
     """
 
     engine: str = "nemo"
@@ -146,8 +150,14 @@ def _source_faults(model: ModelSettings, base: Path | None) -> Iterator[Fault]:
             )
         elif base is not None and model.path and not model_file(base / model.path).is_file():
             yield ".path", _no_model(base, model.path)
+    elif model.engine in FOLDER_ENGINES:
+        if model.pretrained is not None or [model.path, model.model].count(None) != 1:
+            yield "", "give one of `path` (the model's folder) and `model` (registered)"
+        elif base is not None and model.path and not (base / model.path).is_dir():
+            yield ".path", f"no such folder: {model.path}"
     elif not re.fullmatch(r"[\w.]+:\w+", model.engine):
-        yield ".engine", f"`{model.engine}` is neither `nemo` nor `package.module:Class`"
+        known = ", ".join(f"`{each}`" for each in ("nemo", *FOLDER_ENGINES))
+        yield ".engine", f"`{model.engine}` is neither {known} nor `package.module:Class`"
 
 
 def model_file(path: Path) -> Path:

@@ -55,6 +55,10 @@ class Engine(Protocol):
         sample_rate: sample rate that the clips must have, in hertz.
         sha256: digest of the model file; empty if there is none.
         device: "cpu" or "cuda".
+
+    It may have more: `min_samples`, what shorter clips are padded to, in samples, so that batches
+    are cut by what they cost; `warm_up()`, called once after loading; `model_class` and
+    `parameters` for reports.
     """
 
     sample_rate: int

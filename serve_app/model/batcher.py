@@ -240,10 +240,11 @@ class Batcher:
     def _plan(self, clips: list[_Waiting]) -> list[list[_Waiting]]:
         """Group clips into batches; those with words come after those without."""
         limit = self._batch_seconds * self._engine.sample_rate
+        shortest = getattr(self._engine, "min_samples", 0)
         batches: list[list[_Waiting]] = []
         for words in (False, True):
             chosen = [item for item in clips if item.request.words is words]
-            plan = plan_batches([len(item.clip) for item in chosen], limit)
+            plan = plan_batches([max(len(item.clip), shortest) for item in chosen], limit)
             batches += [[chosen[index] for index in batch] for batch in plan]
         return batches
 

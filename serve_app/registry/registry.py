@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -29,7 +28,7 @@ from serve_app.registry.errors import RegistryFaultError, UnknownModelError
 from serve_app.registry.holds import hold, is_hold
 from serve_app.registry.provenance import now, user
 from serve_app.registry.store import Store, exists
-from serve_app.system.files import sha256_of
+from serve_app.system.files import sha256_of, sha256_of_list
 
 #: Folder of the aliases.
 ALIASES = "aliases"
@@ -315,9 +314,8 @@ def model_facts(files: Mapping[str, FileFacts]) -> FileFacts:
         return files[MODEL_FILE]
     if len(files) == 1:
         return next(iter(files.values()))
-    listed = "".join(f"{facts.sha256}  {path}\n" for path, facts in sorted(files.items()))
     size = sum(each.bytes for each in files.values())
-    return FileFacts(size, sha256(listed.encode()).hexdigest())
+    return FileFacts(size, sha256_of_list({path: each.sha256 for path, each in files.items()}))
 
 
 def pretty(value: msgspec.Struct) -> bytes:

@@ -8,7 +8,7 @@ import msgspec
 
 from schemas.model_card import MODEL_FILE, ModelCard
 from schemas.model_reference import parse_reference
-from schemas.settings import ModelSettings, RegistrySettings, Settings
+from schemas.settings import FOLDER_ENGINES, ModelSettings, RegistrySettings, Settings
 from serve_app.registry.errors import RegistryFaultError, UnknownModelError
 from serve_app.registry.holds import Lease
 from serve_app.registry.local_copy import (
@@ -53,7 +53,10 @@ def fixed_version(model: ModelSettings) -> str | None:
     if model.model is not None:
         reference = parse_reference(model.model)
         return None if reference.moves else reference.version
-    number = version_number(Path(model.path).parent) if model.path is not None else None
+    if model.path is None:
+        return None
+    path = Path(model.path)
+    number = version_number(path if model.engine in FOLDER_ENGINES else path.parent)
     return None if number is None else str(number)
 
 

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 #: Errors of filesystems that cannot flush a folder; the rename itself has succeeded by then.
@@ -46,6 +46,12 @@ def sha256_of(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_list(digests: Mapping[str, str]) -> str:
+    """SHA-256 of several files, from the digest of each by its name; as `sha256sum` lists them."""
+    listed = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def atomic_write(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from schemas.settings import ModelSettings, Settings
+from schemas.settings import FOLDER_ENGINES, ModelSettings, Settings
 from schemas.settings.models import model_file
 from serve_app.registry.errors import RegistryFaultError, UnknownModelError
 from serve_app.registry.source import VersionSource
@@ -20,7 +20,10 @@ def _size(model: ModelSettings, settings: Settings) -> int | None:
         if model.model is not None:
             return VersionSource(model, settings.registry).card().all_bytes
         if model.path is not None:
-            return model_file(Path(model.path)).stat().st_size
+            path = Path(model.path)
+            if model.engine in FOLDER_ENGINES:
+                return sum(each.stat().st_size for each in path.iterdir() if each.is_file())
+            return model_file(path).stat().st_size
     except (UnknownModelError, RegistryFaultError, OSError, ValueError):
         return None  # what is wrong with it, another examination tells
     return None

@@ -12,6 +12,8 @@ import msgspec
 from schemas.model_card import CARD_FILE, MODEL_FILE, ModelCard
 from schemas.settings import ModelSettings
 from serve_app.engines.errors import EngineError
+from serve_app.engines.faster_whisper.folder import WEIGHTS as WHISPER_WEIGHTS
+from serve_app.engines.faster_whisper.folder import model_files
 from serve_app.registry.registry import CLAIM, REMOVED
 from serve_app.registry.versions import read_card
 from workers.models.mlflow_source import MLFLOW, MlflowVersion
@@ -19,6 +21,7 @@ from workers.models.mlflow_source import MLFLOW, MlflowVersion
 #: Begins the name of a model on the Hugging Face hub, ``hf:OWNER/MODEL@REVISION``.
 HUB = "hf:"
 _SUFFIX = ".nemo"
+_WHISPER = "faster-whisper"
 
 
 class FoundModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +52,7 @@ def find_model(
         source: a `.nemo` file, a folder with a model, ``hf:OWNER/MODEL@REVISION``,
             ``mlflow:/models/NAME/VERSION`` or ``mlflow:/models/NAME@ALIAS``.
         work: folder for what is downloaded; the files of the result may be in it.
-        engine: what is to run it, as in the settings. Only the files of "nemo" are checked.
+        engine: what is to run it, as in the settings. The files of one of your own are not checked.
         file: of several `.nemo` files there, the one that is meant.
 
     Raises:
@@ -66,6 +69,8 @@ def find_model(
         found.card.source = uri
         return found
     path = Path(source)
+    if engine == _WHISPER:
+        return _of_whisper(path)
     if path.is_dir():
         return _of_folder(path, engine)
     if not path.is_file():
@@ -89,6 +94,13 @@ def _of_folder(folder: Path, engine: str) -> FoundModel:
         raise EngineError(f"{folder}: this folder has no {MODEL_FILE}; name the model's file")
     found = _of_file(files[MODEL_FILE], folder / CARD_FILE)
     return msgspec.structs.replace(found, files=files)
+
+
+def _of_whisper(folder: Path) -> FoundModel:
+    """The files of a folder that are the model's; what else is there stays there."""
+    found = _of_files(model_files(folder), _WHISPER, folder)
+    found.card.model_class = "Whisper"
+    return found
 
 
 def _is_hidden(path: str) -> bool:
@@ -158,7 +170,12 @@ def _from_mlflow(source: str, work: Path, engine: str, file: str | None) -> Foun
         found = _of_file(paths[chosen])
         described = card in paths
     else:
-        found = _of_files({each: version.download(each, work) for each in names}, engine, work)
+        files = {each: version.download(each, work) for each in names}
+        if engine == _WHISPER:
+            weights = [path for path in files.values() if path.name == WHISPER_WEIGHTS]
+            found = _of_whisper(weights[0].parent if len(weights) == 1 else work)
+        else:
+            found = _of_files(files, engine, work)
         described = False
     if not described:
         found.card.made = version.made

@@ -27,8 +27,8 @@ from serve_app.engines.nemo.loading import (
     min_samples,
     restore,
 )
-from serve_app.engines.nemo.words import fold_words, mean_confidence
-from serve_app.engines.splitting import join_hypotheses, split_at_silences
+from serve_app.engines.pieces import transcribe_pieces
+from serve_app.engines.words import fold_words, mean_confidence
 
 log = logging.getLogger(__name__)
 
@@ -114,29 +114,22 @@ class NemoEngine:
         """
         requests = requests or [DEFAULT_REQUEST] * len(clips)
         words = self._settings.words or any(each.words for each in requests)
-        results: list[Hypothesis | Rejection | None] = [_fault(clip) for clip in clips]
         wanted = [self._writable(each) for each in requests]
-        segments: list[_Segment] = []
-        places: list[tuple[int, float]] = []  # of each segment: index of its clip, start in seconds
-        for index, clip in enumerate(clips):
-            if results[index] is not None:
-                continue
-            limit = self._settings.split_seconds
-            for first, end in split_at_silences(clip, self.sample_rate, limit):
-                segments.append(_Segment(clip[first:end], wanted[index] or ()))
-                places.append((index, first / self.sample_rate))
-        parts: dict[int, list[tuple[float, Hypothesis]]] = {}
-        for (index, start), heard in zip(places, self._run(segments, words=words), strict=True):
-            if isinstance(heard, Rejection):
-                results[index] = heard
-            else:
-                parts.setdefault(index, []).append((start, heard))
-        for index, result in enumerate(results):
-            if result is None:
-                whole, phrases = join_hypotheses(parts[index]), wanted[index]
-                counted = None if phrases is None else len(phrases)
-                results[index] = replace(whole, phrases=counted)
-        return [result for result in results if result is not None]
+        heard = transcribe_pieces(
+            clips,
+            wanted,
+            lambda pieces: self._run(
+                [_Segment(clip, phrases or ()) for clip, phrases in pieces], words=words
+            ),
+            sample_rate=self.sample_rate,
+            max_seconds=self._settings.split_seconds,
+        )
+        return [
+            each
+            if isinstance(each, Rejection)
+            else replace(each, phrases=None if phrases is None else len(phrases))
+            for each, phrases in zip(heard, wanted, strict=True)
+        ]
 
     def warm_up(self) -> None:
         """Run batches of all expected shapes, from the smallest to the largest. Blocks.
@@ -251,19 +244,6 @@ class NemoEngine:
         for each in heard:
             if isinstance(each, Rejection):
                 raise EngineError(f"the model fails on noise: {each.message}")
-
-
-def _fault(clip: Clip) -> Rejection | None:
-    """The rejection of a clip that no model can transcribe; None for a valid clip."""
-    if clip.ndim != 1 or clip.dtype != np.float32:
-        message = f"expected mono float32 samples, got {clip.dtype} {clip.shape}"
-        return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
-    if not len(clip):
-        return Rejection(code=ErrorCode.AUDIO_EMPTY, message="the clip has no samples")
-    if not np.isfinite(clip).all():
-        message = "the clip contains NaN or infinite samples"
-        return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
-    return None
 
 
 def _is_failure(heard: Hypothesis | Rejection) -> bool:

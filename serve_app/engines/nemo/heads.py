@@ -11,7 +11,7 @@ from omegaconf import OmegaConf, open_dict
 
 from schemas.unicode_text import composed
 from serve_app.engines.errors import EngineError
-from serve_app.engines.nemo.words import Tokens
+from serve_app.engines.words import Tokens, merge_runs
 
 #: Score of a token in a phrase, and its growth along the phrase: NeMo's values for greedy search.
 _BOOSTING_TREE = {"context_score": 1.0, "depth_scaling": 2.0}
@@ -183,18 +183,21 @@ class CTCHead:
             logprobs, decoder_lengths=outputs[1], return_hypotheses=True
         )
         best = self._chosen(logprobs, hypotheses).float().cpu().numpy()  # [clips, frames]
-        blank, size = self._decoding.blank_id, logprobs.shape[-1]
         decoded = []
         for hypothesis, row in zip(hypotheses, best, strict=True):
             labels = np.asarray(hypothesis.y_sequence, dtype=np.int64)
             row = row[: len(labels)]
-            decoded.append(
-                Decoded(
-                    hypothesis.text,
-                    self._tokens(labels, row, blank, size) if tokens else None,
-                    bool(np.isfinite(row).all()),
+            merged = None
+            if tokens:
+                merged = merge_runs(
+                    labels,
+                    row,
+                    self.surfaces,
+                    blank=self._decoding.blank_id,
+                    size=logprobs.shape[-1],
+                    confidence=self._confidence,
                 )
-            )
+            decoded.append(Decoded(hypothesis.text, merged, bool(np.isfinite(row).all())))
         return decoded
 
     def _chosen(self, logprobs: torch.Tensor, hypotheses: Sequence[Any]) -> torch.Tensor:
@@ -206,22 +209,6 @@ class CTCHead:
             found = torch.as_tensor(hypothesis.y_sequence)
             row[: len(found)] = found
         return logprobs.gather(-1, labels.to(logprobs.device)[..., None])[..., 0]
-
-    def _tokens(
-        self, labels: np.ndarray[Any, Any], best: np.ndarray[Any, Any], blank: int, size: int
-    ) -> Tokens:
-        """Merge runs of equal labels, as CTC does; a token has the confidence of its best frame."""
-        changes = np.flatnonzero(np.diff(labels)) + 1
-        starts = np.concatenate(([0], changes)) if len(labels) else changes
-        ends = np.append(changes, len(labels)) if len(labels) else changes
-        spoken = labels[starts] != blank
-        peaks = np.maximum.reduceat(best, starts) if len(labels) else best
-        return Tokens(
-            surfaces=[self.surfaces[label] for label in labels[starts][spoken]],
-            starts=starts[spoken].tolist(),
-            ends=ends[spoken].tolist(),
-            confidences=_max_prob(np.exp(peaks[spoken]), size) if self._confidence else None,
-        )
 
 
 class TransducerHead:
@@ -368,9 +355,3 @@ def _surfaces(decoding: Any) -> list[str]:
         size = decoding.tokenizer.tokenizer.vocab_size
     texts = (decoding.decode_ids_to_str([label]) for label in range(size))
     return ["".join(text.split()).removeprefix("##") for text in texts]
-
-
-def _max_prob(probabilities: np.ndarray[Any, Any], size: int) -> list[float]:
-    """NeMo's `max_prob` confidence at alpha 1: 0 for a uniform distribution over `size` labels."""
-    confidences: list[float] = np.clip((probabilities * size - 1) / (size - 1), 0, 1).tolist()
-    return confidences

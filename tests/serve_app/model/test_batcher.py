@@ -14,7 +14,7 @@ from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Rejection
 from serve_app.engines.errors import EngineError
 from serve_app.model.batcher import Batcher, BrokenOverCallError, EngineBrokenError, QueueFullError
-from tests.serve_app.model.fake_engine import FakeEngine, asking, clip, entered, running
+from tests.serve_app.model.fake_engine import RATE, FakeEngine, asking, clip, entered, running
 from tests.waiting import until
 
 
@@ -50,6 +50,14 @@ async def test_batches_keep_to_the_padded_seconds() -> None:
         await batcher.transcribe([clip(seconds) for seconds in (1, 2, 1, 2, 1, 1, 9)])
     assert all(len(batch) * max(batch) <= 4000 or len(batch) == 1 for batch in engine.batches)
     assert len(engine.batches) == 3
+
+
+async def test_clips_of_an_engine_that_pads_them_count_as_padded() -> None:
+    engine = FakeEngine()
+    engine.min_samples = 3 * RATE
+    async with running(engine, batch_seconds=6.0) as batcher:
+        await batcher.transcribe([clip(seconds) for seconds in (1, 2, 1, 3, 5)])
+    assert engine.batches == [[5000], [1000, 2000], [1000, 3000]]
 
 
 async def test_the_engine_lives_on_one_thread_of_its_own() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from schemas.transcript import Word
 
@@ -82,3 +85,41 @@ def mean_confidence(words: Sequence[Word] | None) -> float | None:
     """Confidence of an utterance: the mean of its words' confidences; None if none has any."""
     known = [word.confidence for word in words or () if word.confidence is not None]
     return round(sum(known) / len(known), 4) if known else None
+
+
+def max_prob(probabilities: np.ndarray[Any, Any], size: int) -> list[float]:
+    """NeMo's `max_prob` confidence at alpha 1: 0 for a uniform distribution over `size` labels."""
+    confidences: list[float] = np.clip((probabilities * size - 1) / (size - 1), 0, 1).tolist()
+    return confidences
+
+
+def merge_runs(
+    labels: np.ndarray[Any, Any],
+    best: np.ndarray[Any, Any],
+    surfaces: Sequence[str],
+    *,
+    blank: int,
+    size: int,
+    confidence: bool,
+) -> Tokens:
+    """Merge runs of equal labels, as CTC does; a token has the confidence of its best frame.
+
+    Args:
+        labels: the likeliest label of each frame.
+        best: log probability of each.
+        surfaces: what each label adds to the text.
+        blank: the label that adds nothing.
+        size: number of labels.
+        confidence: whether tokens have confidences.
+    """
+    changes = np.flatnonzero(np.diff(labels)) + 1
+    starts = np.concatenate(([0], changes)) if len(labels) else changes
+    ends = np.append(changes, len(labels)) if len(labels) else changes
+    spoken = labels[starts] != blank
+    peaks = np.maximum.reduceat(best, starts) if len(labels) else best
+    return Tokens(
+        surfaces=[surfaces[label] for label in labels[starts][spoken]],
+        starts=starts[spoken].tolist(),
+        ends=ends[spoken].tolist(),
+        confidences=max_prob(np.exp(peaks[spoken]), size) if confidence else None,
+    )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.transcript import Word
-from serve_app.engines.nemo.words import Tokens, fold_words, mean_confidence
+from serve_app.engines.words import Tokens, fold_words, mean_confidence
 
 
 def tokens(surfaces: list[str], confidences: list[float] | None = None) -> Tokens:
