@@ -10,7 +10,7 @@ import msgspec
 
 from schemas.settings import ModelSettings, RegistrySettings, Settings
 from serve_app.registry.source import VersionSource
-from serve_app.system.files import sha256_of, sha256_of_list
+from serve_app.system.files import sha256_at, sha256_of
 
 #: Settings of a model that say where and how fast it runs, not what it writes.
 _SERVING = (
@@ -30,7 +30,7 @@ _LIMITS = ("max_seconds", "max_bytes", "max_channels", "min_sample_rate", "max_s
 def model_identity(
     model: ModelSettings, registry: RegistrySettings | None = None
 ) -> dict[str, Any]:
-    """The digest of a model's file and all its settings but its path, as JSON-compatible data.
+    """The digest of a model's files and all its settings but its path, as JSON-compatible data.
 
     Of a registered model it is that of the version that it names now.
 
@@ -43,17 +43,9 @@ def model_identity(
     if model.model is not None:
         digest: str | None = VersionSource(model, registry).card().sha256
     else:
-        digest = (model.sha256 or _digest_of(Path(model.path))) if model.path else None
+        digest = (model.sha256 or sha256_at(Path(model.path))) if model.path else None
     options = msgspec.to_builtins(model) | {"path": None, "model": None, "sha256": None}
     return {"model": digest, "options": options}
-
-
-def _digest_of(path: Path) -> str:
-    """The digest of a file, or of all files in a folder."""
-    if not path.is_dir():
-        return sha256_of(path)
-    files = sorted(each for each in path.rglob("*") if each.is_file())
-    return sha256_of_list({each.relative_to(path).as_posix(): sha256_of(each) for each in files})
 
 
 def transcription_digest(settings: Settings) -> str:

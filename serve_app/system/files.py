@@ -54,6 +54,18 @@ def sha256_of_list(digests: Mapping[str, str]) -> str:
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
+def sha256_at(path: Path) -> str:
+    """SHA-256 of a file, or of the files in a folder and below. Reads all of them.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    if not path.is_dir():
+        return sha256_of(path)
+    files = [each for each in path.rglob("*") if each.is_file()]
+    return sha256_of_list({each.relative_to(path).as_posix(): sha256_of(each) for each in files})
+
+
 def atomic_write(
     path: Path, content: bytes | str, *, mode: int | None = None, overwrite: bool = True
 ) -> None:
