@@ -8,7 +8,7 @@ from schemas.settings.digest import settings_digest
 from schemas.settings.http import Access, ApiKey, HttpSettings, is_loopback
 from schemas.settings.kafka import FromEnvironment, KafkaSettings, Topics
 from schemas.settings.loading import key_place, load_settings
-from schemas.settings.models import PRETRAINED, Autoscaling, ModelSettings
+from schemas.settings.models import FOLDER_ENGINES, PRETRAINED, Autoscaling, ModelSettings
 from schemas.settings.plans import Combiner, Plan, Tiers
 from schemas.settings.registry import RegistrySettings
 from schemas.settings.rollout import BlockBy, RolloutSettings, rollout_faults
@@ -38,6 +38,7 @@ from schemas.settings.validation import ValidationSettings
 __all__ = [
     "AUTO",
     "DEFAULT",
+    "FOLDER_ENGINES",
     "MEASURES",
     "NAME_PATTERN",
     "PRETRAINED",

@@ -160,7 +160,8 @@ def _place(path: Path, text: YamlText, key: str) -> str:
 def _make_paths_absolute(settings: Settings, base: Path) -> None:
     for model in settings.models.values():
         if model.path is not None:
-            model.path = str(model_file(base / model.path))
+            path = base / model.path
+            model.path = str(model_file(path) if model.engine == "nemo" else path)
     if (registry := settings.registry) is not None:
         if "://" not in registry.url:
             registry.url = str(base / registry.url)

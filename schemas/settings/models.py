@@ -21,10 +21,12 @@ from schemas.settings.types import (
     under,
 )
 
-#: The engines that are part of Chorus.
-BUILT_IN = frozenset({"nemo", "transformers"})
 #: Stands before the name of a pretrained model where a file could be named as well.
 PRETRAINED = "pretrained:"
+#: Engines that are built in, besides NeMo's; their models are folders.
+FOLDER_ENGINES = ("transformers", "faster-whisper")
+#: The engines that are part of Chorus.
+BUILT_IN = frozenset({"nemo", *FOLDER_ENGINES})
 #: Most phrases of a model. NeMo takes minutes to build a tree of more, and each helps less.
 MAX_MODEL_PHRASES = 5_000
 
@@ -51,15 +53,16 @@ class ModelSettings(Strict):
     """One domain model.
 
     Attributes:
-        engine: "nemo", "transformers" (Whisper, wav2vec 2.0 and Parakeet in the format of Hugging
-            Face Transformers), or "package.module:Class" for an engine of your own (see
-            `serve_app.engines.base.Engine`), found on the Python path and in the folder that the
-            command is run in.
+        engine: "nemo"; "transformers" for Whisper, wav2vec 2.0 and Parakeet in the format of
+            Hugging Face Transformers; "faster-whisper" for Whisper models in CTranslate2's format; or
+            "package.module:Class" for an engine of your own (see `serve_app.engines.base.Engine`),
+            found on the Python path and in the folder that the command is run in.
         required: whether `chorus serve` needs it: otherwise, where it does not load, the others
             start without it, plans use their fallbacks, and records that nothing else can
             transcribe fail with `model_missing`.
         path: local model file (`.nemo`), the folder of a version that `chorus finetune` made, or,
-            for "transformers", the folder with `config.json`; relative to the settings file.
+            for "transformers" and "faster-whisper", the folder of the model; relative to the
+            settings file.
         pretrained: name of a pretrained NeMo model, fetched from its hub. Instead of `path`.
         model: name of a version in the registry: `NAME@ALIAS`, `NAME:VERSION`, or `NAME` for its
             alias `production`. Instead of `path`. Where an alias moves, replicas load the version
@@ -89,8 +92,8 @@ class ModelSettings(Strict):
             model spells them; "nemo" only.
         phrase_weight: how strongly `phrases` are favoured; too high a weight hears them where
             nobody said them.
-        options: those of the engine "transformers" (`docs/transformers.md`); passed unchanged to an
-            engine of your own.
+        options: those of the engine "transformers" (docs/transformers.md) or "faster-whisper"
+            (docs/models.md); passed unchanged to an engine of your own.
     """
 
     engine: str = "nemo"
@@ -151,13 +154,11 @@ def _source_faults(model: ModelSettings, base: Path | None) -> Iterator[Fault]:
             )
         elif base is not None and model.path and not model_file(base / model.path).is_file():
             yield ".path", _no_model(base, model.path)
-    elif model.engine == "transformers":
+    elif model.engine in FOLDER_ENGINES:
         yield from _folder_faults(model, base)
     elif not re.fullmatch(r"[\w.]+:\w+", model.engine):
-        yield (
-            ".engine",
-            f"`{model.engine}` is none of `nemo`, `transformers` and `package.module:Class`",
-        )
+        known = ", ".join(f"`{each}`" for each in ("nemo", *FOLDER_ENGINES))
+        yield ".engine", f"`{model.engine}` is neither {known} nor `package.module:Class`"
 
 
 def _folder_faults(model: ModelSettings, base: Path | None) -> Iterator[Fault]:
@@ -166,11 +167,11 @@ def _folder_faults(model: ModelSettings, base: Path | None) -> Iterator[Fault]:
     elif (model.path is None) == (model.model is None):
         yield "", "give one of `path` (the folder of a model) and `model` (registered)"
     elif base is not None and model.path and not (base / model.path / "config.json").is_file():
-        yield ".path", f"the folder {model.path} has no config.json of a Transformers model"
+        yield ".path", f"the folder {model.path} has no config.json of a model for {model.engine}"
     if model.phrases:
-        yield ".phrases", "the engine `transformers` cannot favour phrases; remove them"
+        yield ".phrases", f"the engine `{model.engine}` cannot favour phrases; remove them"
     if model.head != "auto":
-        yield ".head", "the engine `transformers` has models of one head; leave it out"
+        yield ".head", f"the engine `{model.engine}` has models of one head; leave it out"
 
 
 def model_file(path: Path) -> Path:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from schemas.decoding import nearest
-from schemas.settings.models import BUILT_IN
 from serve_app.engines.errors import EngineError
 from serve_app.engines.nemo.pretrained import pretrained_fault
 from serve_app.system.logs import location_of
@@ -24,21 +23,28 @@ if TYPE_CHECKING:
 Fault = tuple[str, str]
 
 _PROTOCOL = "see serve_app.engines.base.Engine"
+#: Where the engines are that are built in, besides "nemo"; each needs the extra of its name.
+_CLASSES = {"faster-whisper": "serve_app.engines.faster_whisper.engine:FasterWhisperEngine"}
 
 
 def engine_class(name: str) -> Callable[[ModelSettings], Engine]:
-    """Import an engine of one's own. Blocks while its module is imported.
+    """Import an engine other than "nemo". Blocks while its module is imported.
 
     Args:
-        name: ``package.module:Class``.
+        name: ``package.module:Class``, or of one that is built in.
 
     Raises:
         EngineError: there is no such module or class, importing it fails, or it cannot transcribe.
     """
-    module_name, _, class_name = name.partition(":")
+    module_name, _, class_name = _CLASSES.get(name, name).partition(":")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
+        if name in _CLASSES and isinstance(error, ModuleNotFoundError):
+            raise EngineError(
+                f"engine {name!r} needs the package {error.name}, which is not installed: "
+                f"pip install 'chorus-asr[{name}]'"
+            ) from error
         raise EngineError(f"engine {name!r}: {_not_imported(module_name, error)}") from error
     found: Any = getattr(module, class_name, None)
     if not callable(found):
@@ -76,13 +82,21 @@ def check_transcribe(name: str, method: Any, *, itself: int = 0) -> None:
 
 
 def engine_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:
-    """The engines of one's own that cannot be imported. Blocks while the others are imported."""
+    """The engines that cannot be imported, and wrong options of those that are built in.
+
+    Blocks while they are imported; "nemo" is not.
+    """
     for name, model in models.items():
-        if model.engine not in BUILT_IN:
-            try:
-                engine_class(model.engine)
-            except EngineError as error:
-                yield f"models.{name}.engine", str(error)
+        if model.engine in ("nemo", "transformers"):
+            continue
+        key = "engine"
+        try:
+            found = engine_class(model.engine)
+            key = "options"
+            if model.engine in _CLASSES:
+                found.check(model)  # type: ignore[attr-defined]  # each of them has it
+        except EngineError as error:
+            yield f"models.{name}.{key}", str(error)
 
 
 def pretrained_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:

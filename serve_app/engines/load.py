@@ -40,8 +40,8 @@ def load_engine(settings: ModelSettings) -> Engine:
     """Load the engine of one model. Blocks for seconds.
 
     Args:
-        settings: of the model. `settings.engine` is "nemo", "transformers", or
-            ``package.module:Class`` of a custom engine, which is called with `settings`.
+        settings: of the model. `settings.engine` is the name of one that is built in, or
+            ``package.module:Class`` of a custom engine; its class is called with `settings`.
 
     Raises:
         EngineError: the class does not exist, lacks a member of the `Engine` protocol, or cannot

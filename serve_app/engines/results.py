@@ -25,10 +25,10 @@ class ResultError(Exception):
 
 
 def engine_name(engine: Engine) -> str:
-    """Name an engine as the settings do: "nemo", "transformers" or ``package.module:Class``."""
+    """Name an engine as the settings do: "nemo", "faster-whisper" or ``package.module:Class``."""
     kind = type(engine)
-    if kind.__module__.startswith("serve_app.engines."):  # built in: "nemo"
-        return kind.__module__.split(".")[2]
+    if kind.__module__.startswith("serve_app.engines."):  # built in
+        return kind.__module__.split(".")[2].replace("_", "-")
     return f"{kind.__module__}:{kind.__qualname__}"
 
 

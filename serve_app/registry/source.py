@@ -8,7 +8,7 @@ import msgspec
 
 from schemas.model_card import MODEL_FILE, ModelCard
 from schemas.model_reference import parse_reference
-from schemas.settings import ModelSettings, RegistrySettings, Settings
+from schemas.settings import FOLDER_ENGINES, ModelSettings, RegistrySettings, Settings
 from serve_app.registry.errors import RegistryFaultError, UnknownModelError
 from serve_app.registry.holds import Lease
 from serve_app.registry.local_copy import (
@@ -56,7 +56,7 @@ def fixed_version(model: ModelSettings) -> str | None:
     if model.path is None:
         return None
     path = Path(model.path)
-    number = version_number(path if model.engine == "transformers" else path.parent)
+    number = version_number(path if model.engine in FOLDER_ENGINES else path.parent)
     return None if number is None else str(number)
 
 

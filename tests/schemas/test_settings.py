@@ -74,7 +74,7 @@ def test_good_settings_have_absolute_paths(write: Callable[[str], Path], tmp_pat
         ("roots: [speech]", "roots: [nowhere]", "no such folder: nowhere"),
         ("{path: general.nemo}", "{path: missing.nemo}", "no such file: missing.nemo"),
         ("{path: general.nemo}", "{}", "give one of `path`"),
-        ("{path: general.nemo}", "{engine: wrong}", "none of `nemo`, `transformers`"),
+        ("{path: general.nemo}", "{engine: wrong}", "neither `nemo`, `faster-whisper` nor `pack"),
         ("{path: general.nemo}", "{engine: transformers}", "give one of `path` .the folder"),
         ("{path: general.nemo}", "{engine: transformers, path: .}", "has no config.json"),
         ("{path: general.nemo}", "{engine: transformers, pretrained: a}", "names a NeMo model"),
@@ -134,6 +134,15 @@ def test_a_path_may_be_the_folder_of_a_version(
     assert load_settings(write(text)).models["general"].path == str(version / "model.nemo")
     with pytest.raises(SettingsError, match=r"no model\.nemo; it has the versions 2: name"):
         load_settings(write(text.replace("ward/2", "ward")))
+
+
+@pytest.mark.parametrize("engine", ["faster-whisper", "package.module:Class"])
+def test_the_path_of_another_engine_may_be_a_folder(
+    write: Callable[[str], Path], tmp_path: Path, engine: str
+) -> None:
+    (tmp_path / "weights").mkdir()
+    text = GOOD.replace("{path: general.nemo}", f"{{engine: '{engine}', path: weights}}", 1)
+    assert load_settings(write(text)).models["general"].path == str(tmp_path / "weights")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "just text", "models: {}"])

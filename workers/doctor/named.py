@@ -13,7 +13,7 @@ from workers.doctor.finding import Finding, failure, ok
 
 
 def examine_engines(settings: Settings) -> Iterator[Finding]:
-    """Whether the engines of one's own can be imported. Blocks while they are."""
+    """Whether the engines other than NeMo's can be imported. Blocks while they are."""
     found = list(engine_faults(settings.models))
     for key, reason in found:
         yield failure_of(key, reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from schemas.settings import ModelSettings, Settings
+from schemas.settings import FOLDER_ENGINES, ModelSettings, Settings
 from schemas.settings.models import model_file
 from serve_app.registry.errors import RegistryFaultError, UnknownModelError
 from serve_app.registry.source import VersionSource
@@ -20,7 +20,8 @@ def _size(model: ModelSettings, settings: Settings) -> int | None:
         if model.model is not None:
             return VersionSource(model, settings.registry).card().all_bytes
         if model.path is not None:
-            return _bytes(model_file(Path(model.path)))
+            path = Path(model.path)
+            return _bytes(path if model.engine in FOLDER_ENGINES else model_file(path))
     except (UnknownModelError, RegistryFaultError, OSError, ValueError):
         return None  # what is wrong with it, another examination tells
     return None

@@ -11,8 +11,9 @@ import msgspec
 
 from schemas.model_card import CARD_FILE, MODEL_FILE, ModelCard
 from schemas.settings import ModelSettings
-from schemas.settings.models import BUILT_IN
 from serve_app.engines.errors import EngineError
+from serve_app.engines.faster_whisper.folder import WEIGHTS as WHISPER_WEIGHTS
+from serve_app.engines.faster_whisper.folder import model_files
 from serve_app.registry.registry import CLAIM, REMOVED
 from serve_app.registry.versions import read_card
 from workers.models.mlflow_source import MLFLOW, MlflowVersion
@@ -20,6 +21,7 @@ from workers.models.mlflow_source import MLFLOW, MlflowVersion
 #: Begins the name of a model on the Hugging Face hub, ``hf:OWNER/MODEL@REVISION``.
 HUB = "hf:"
 _SUFFIX = ".nemo"
+_WHISPER = "faster-whisper"
 
 
 class FoundModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +53,8 @@ def find_model(
             engine of one's own),
             ``mlflow:/models/NAME/VERSION`` or ``mlflow:/models/NAME@ALIAS``.
         work: folder for what is downloaded; the files of the result may be in it.
-        engine: what is to run it, as in the settings. Only the files of "nemo" and
-            "transformers" are checked; of a folder of the latter, others are left out.
+        engine: what is to run it, as in the settings. The files of one of your own are not checked;
+            of a folder for one that is built in, others than the model's are left out.
         file: of several `.nemo` files there, the one that is meant.
 
     Raises:
@@ -62,7 +64,7 @@ def find_model(
     if source.startswith(MLFLOW):
         return _from_mlflow(source, work, engine, file)
     if source.startswith(HUB):
-        if engine not in BUILT_IN:
+        if engine not in ("nemo", "transformers"):
             raise EngineError(f"{source}: from the hub come models of nemo and transformers only")
         path, uri = _from_hub(source.removeprefix(HUB), file, engine)
         found = _of_transformers(path) if engine == "transformers" else _of_file(path)
@@ -71,6 +73,8 @@ def find_model(
     path = Path(source)
     if engine == "transformers":
         return _of_transformers(path)
+    if engine == _WHISPER:
+        return _of_whisper(path)
     if path.is_dir():
         return _of_folder(path, engine)
     if not path.is_file():
@@ -94,6 +98,13 @@ def _of_folder(folder: Path, engine: str) -> FoundModel:
         raise EngineError(f"{folder}: this folder has no {MODEL_FILE}; name the model's file")
     found = _of_file(files[MODEL_FILE], folder / CARD_FILE)
     return msgspec.structs.replace(found, files=files)
+
+
+def _of_whisper(folder: Path) -> FoundModel:
+    """The files of a folder that are the model's; what else is there stays there."""
+    found = _of_files(model_files(folder), _WHISPER, folder)
+    found.card.model_class = "Whisper"
+    return found
 
 
 def _is_hidden(path: str) -> bool:
@@ -196,6 +207,9 @@ def _from_mlflow(source: str, work: Path, engine: str, file: str | None) -> Foun
         paths = {each: version.download(each, work) for each in names}
         if engine == "transformers":
             found = _of_transformers(work)
+        elif engine == _WHISPER:
+            weights = [path for path in paths.values() if path.name == WHISPER_WEIGHTS]
+            found = _of_whisper(weights[0].parent if len(weights) == 1 else work)
         else:
             found = _of_files(paths, engine, work)
         described = False

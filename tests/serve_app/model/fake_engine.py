@@ -34,6 +34,7 @@ class FakeEngine:
     sample_rate = RATE
     sha256 = "s"
     device = "cpu"
+    min_samples = 0
 
     def __init__(self) -> None:
         self.min_samples = 0

@@ -17,6 +17,8 @@ from tests.versioned import ENGINE, promote, register
         (ModelSettings(path="/models/medical.nemo"), None),
         (ModelSettings(engine="transformers", path="/models/medical/12"), "12"),
         (ModelSettings(engine="transformers", path="/models/12/whisper"), None),
+        (ModelSettings(engine="faster-whisper", path="/models/medical/12"), "12"),
+        (ModelSettings(engine="faster-whisper", path="/models/medical"), None),
         (ModelSettings(pretrained="nvidia/x"), None),
         (ModelSettings(model="medical:12"), "12"),
         (ModelSettings(model="medical:latest"), None),
