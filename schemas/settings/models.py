@@ -55,8 +55,8 @@ class ModelSettings(Strict):
     Attributes:
         engine: "nemo"; "transformers" for Whisper, wav2vec 2.0 and Parakeet in the format of
             Hugging Face Transformers; "faster-whisper" for Whisper models in CTranslate2's format;
-            or "package.module:Class" for an engine of your own (see `serve_app.engines.base.Engine`),
-            found on the Python path and in the folder that the command is run in.
+            or "package.module:Class" for an engine of your own (docs/engines.md), found on the
+            Python path and in the folder that the command is run in.
         required: whether `chorus serve` needs it: otherwise, where it does not load, the others
             start without it, plans use their fallbacks, and records that nothing else can
             transcribe fail with `model_missing`.

@@ -74,7 +74,7 @@ def test_good_settings_have_absolute_paths(write: Callable[[str], Path], tmp_pat
         ("roots: [speech]", "roots: [nowhere]", "no such folder: nowhere"),
         ("{path: general.nemo}", "{path: missing.nemo}", "no such file: missing.nemo"),
         ("{path: general.nemo}", "{}", "give one of `path`"),
-        ("{path: general.nemo}", "{engine: wrong}", "neither `nemo`, `faster-whisper` nor `pack"),
+        ("{path: general.nemo}", "{engine: wrong}", "neither `nemo`, `transformers`, `faster"),
         ("{path: general.nemo}", "{engine: transformers}", "give one of `path` .the folder"),
         ("{path: general.nemo}", "{engine: transformers, path: .}", "has no config.json"),
         ("{path: general.nemo}", "{engine: transformers, pretrained: a}", "names a NeMo model"),
@@ -141,6 +141,7 @@ def test_the_path_of_another_engine_may_be_a_folder(
     write: Callable[[str], Path], tmp_path: Path, engine: str
 ) -> None:
     (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/config.json").write_text("{}")
     text = GOOD.replace("{path: general.nemo}", f"{{engine: '{engine}', path: weights}}", 1)
     assert load_settings(write(text)).models["general"].path == str(tmp_path / "weights")
 
