@@ -166,6 +166,8 @@ def _folder_faults(model: ModelSettings, base: Path | None) -> Iterator[Fault]:
         yield ".pretrained", "names a NeMo model; give the folder of a downloaded one as `path`"
     elif (model.path is None) == (model.model is None):
         yield "", "give one of `path` (the folder of a model) and `model` (registered)"
+    elif base is not None and model.path and not (base / model.path).is_dir():
+        yield ".path", f"no such folder: {model.path}"
     elif base is not None and model.path and not (base / model.path / "config.json").is_file():
         yield ".path", f"the folder {model.path} has no config.json of a model for {model.engine}"
     if model.phrases:

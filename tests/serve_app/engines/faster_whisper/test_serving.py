@@ -46,9 +46,9 @@ def test_the_path_of_a_model_is_its_folder(settings_file: Path) -> None:
     ("old", "new", "said"),
     [
         ("beam_size", "beam_sice", "models.whisper.options: options.beam_sice: no such key"),
-        ("path: tiny, ", "", "models.whisper: give one of `path` (the model's folder) and `model`"),
+        ("path: tiny, ", "", "models.whisper: give one of `path` (the folder of a model)"),
         ("path: tiny", "path: tinny", "models.whisper.path: no such folder: tinny"),
-        ("path: tiny", "path: tiny, pretrained: x", "give one of `path` (the model's folder)"),
+        ("path: tiny", "path: tiny, pretrained: x", "whisper.pretrained: names a NeMo model"),
     ],
 )
 def test_check_names_what_is_wrong(settings_file: Path, old: str, new: str, said: str) -> None:
