@@ -13,6 +13,8 @@ from serve_app.audio.clip import Clip
 from serve_app.engines.conformance.trial import NAMES, Checked, check
 from tests.serve_app.engines.conformance import engines
 
+pytestmark = pytest.mark.slow  # a process for each engine
+
 ENGINES = engines.__name__
 
 

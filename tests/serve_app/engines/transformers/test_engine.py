@@ -21,6 +21,8 @@ from serve_app.engines.load import check_engine, load_engine
 from tests.serve_app.engines.transformers.conftest import EngineOf, FolderOf
 from tests.serve_app.engines.transformers.tiny_models import RATE, speech
 
+pytestmark = pytest.mark.slow  # imports Transformers and runs its models
+
 KINDS = ("whisper", "english", "wav2vec2", "group", "parakeet")
 CLIPS = [speech(seconds, seed) for seed, seconds in enumerate((2, 0.3, 5, 1.3, 7, 3, 3, 11))]
 WORDS = [ClipRequest(words=True)] * len(CLIPS)

@@ -19,6 +19,8 @@ from tests.serve_app.engines.transformers.conftest import EngineOf, FolderOf
 from tests.serve_app.engines.transformers.test_engine import CLIPS, UNGUARDED, hypotheses
 from tests.serve_app.engines.transformers.tiny_models import RATE
 
+pytestmark = pytest.mark.slow  # imports Transformers and runs its models
+
 
 def library(folder_of: FolderOf) -> tuple[Any, Any, Any]:
     folder = folder_of("whisper")
