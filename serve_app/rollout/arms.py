@@ -39,7 +39,7 @@ def block_of(record: ManifestRecord, block_by: BlockBy) -> str:
         name = f"recording {record.audio_filepath}"
     elif block_by == "speaker" and (speaker := record.extra.get("speaker")) is not None:
         name = f"speaker {speaker}"
-    return _digest(name).hex()
+    return digest(name).hex()
 
 
 def arm_of(plan: RolloutPlan, block: str) -> Arm:
@@ -52,7 +52,7 @@ def arm_of(plan: RolloutPlan, block: str) -> Arm:
         block: from `block_of`.
     """
     rules = plan.rules
-    place = int.from_bytes(_digest(f"{plan.id} {block}")) / (1 << 8 * _BYTES)
+    place = int.from_bytes(digest(f"{plan.id} {block}")) / (1 << 8 * _BYTES)
     if place < rules.canary:
         return Arm.CANARY
     if place < rules.canary + rules.shadow:
@@ -62,5 +62,6 @@ def arm_of(plan: RolloutPlan, block: str) -> Arm:
     return Arm.NONE
 
 
-def _digest(text: str) -> bytes:
+def digest(text: str) -> bytes:
+    """Eight bytes that stand for a text, which they do not say."""
     return blake2b(text.encode(errors="surrogatepass"), digest_size=_BYTES).digest()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Literal
 
 import msgspec
 
 from schemas.settings import RolloutSettings
+from serve_app.rollout.arms import digest
 from serve_app.rollout.sequence import ConfidenceSequence
 from serve_app.rollout.verdict import PairedErrors, Verdict
 from serve_app.scoring.wer import count_errors
@@ -144,7 +144,7 @@ class Evidence(msgspec.Struct, kw_only=True):
 
     def add(self, observation: Observation, rules: RolloutSettings) -> None:
         """Add what was observed of a record, unless it has been."""
-        name = blake2b(observation.record.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+        name = digest(observation.record).hex()
         if name in self.seen:
             return
         self.seen[name] = None

@@ -14,6 +14,9 @@ import soundfile
 from schemas.manifest import ManifestRecord
 from schemas.settings import Settings
 from serve_app.audio.clip import Clip
+from serve_app.registry.local_store import LocalStore
+from serve_app.registry.object_store import ObjectStore
+from serve_app.registry.store import Store
 from workers.broker.ports import free_ports
 
 RATE = 16_000
@@ -42,6 +45,14 @@ def stand_in(**options: Any) -> dict[str, Any]:
 
 def rule(model: str) -> dict[str, Any]:
     return {"name": model, "model": model, "all": [{"field": "domain", "equals": model}]}
+
+
+@pytest.fixture(params=["local", "object"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store of a registry, of each kind."""
+    if request.param == "local":
+        return LocalStore(tmp_path / "registry")
+    return ObjectStore("memory:///")
 
 
 @pytest.fixture(scope="session")

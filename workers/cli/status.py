@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from workers import exit_codes
-from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, fail, print_json
+from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, print_json
+from workers.cli.rollout.common import AddressOption, find_cluster
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,14 +28,7 @@ _CONNECT_S = 1.0
 
 def status(
     settings_file: SettingsOption = DEFAULT_SETTINGS,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            envvar="RAY_ADDRESS",
-            help="Address of the Ray cluster. Default: the `chorus serve` of this machine that has "
-            "these settings.",
-        ),
-    ] = None,
+    address: AddressOption = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")
     ] = False,
@@ -45,15 +39,10 @@ def status(
     Exits with 4 if no `chorus serve` with these settings answers, with 1 if a model does not run or
     its version is refused, or a stream worker does not run.
     """
-    from schemas.settings import load_settings, settings_digest
-    from serve_app.cluster.announcements import OtherSettingsError, find
+    from schemas.settings import load_settings
 
     settings = load_settings(settings_file, files=False)
-    try:
-        where = address or settings.serve.address
-        where = where or find(settings.serve.app, settings_digest(settings))
-    except OtherSettingsError as error:
-        fail(str(error), exit_codes.SETTINGS)
+    where = find_cluster(settings, address)
     if watch and not as_json:
         _watch(settings, where)
     view = _look(settings, where)

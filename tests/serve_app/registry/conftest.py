@@ -7,19 +7,10 @@ from pathlib import Path
 import pytest
 
 from schemas.model_card import ModelCard
-from serve_app.registry.local_store import LocalStore
-from serve_app.registry.object_store import ObjectStore
 from serve_app.registry.registry import Registry
 from serve_app.registry.store import Store
 
 Register = Callable[..., ModelCard]
-
-
-@pytest.fixture(params=["local", "object"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return LocalStore(tmp_path / "registry")
-    return ObjectStore("memory:///")
 
 
 @pytest.fixture

@@ -1,24 +1,13 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from serve_app.registry.errors import ConflictError
-from serve_app.registry.local_store import LocalStore
-from serve_app.registry.object_store import ObjectStore
 from serve_app.registry.registry import Registry
 from serve_app.registry.store import Store
 from serve_app.rollout.evidence import Evidence
 from serve_app.rollout.records import Rollouts
 from tests.serve_app.rollout.plans import plan
-
-
-@pytest.fixture(params=["local", "object"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return LocalStore(tmp_path / "registry")
-    return ObjectStore("memory:///")
 
 
 @pytest.fixture

@@ -8,8 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workers.cli.common import DEFAULT_SETTINGS, SettingsOption
-from workers.cli.models.common import ByOption, WhyOption, explained, open_registry
-from workers.cli.rollout.common import ModelArgument, open_rollouts, under_way
+from workers.cli.models.common import ByOption, WhyOption, explained
+from workers.cli.rollout.common import (
+    ModelArgument,
+    open_rollouts,
+    registry_of,
+    registry_settings,
+    under_way,
+)
 from workers.cli.rollout.status import findings_of
 
 if TYPE_CHECKING:
@@ -49,8 +55,7 @@ def promote(
     rollout = under_way(settings, model)
     plan, [(_, found)] = rollout.plan, findings_of(settings, [rollout])
     verdict = f"the verdict was {found.verdict.value.replace('_', ' ')}: {found.reason}"
-    registry = open_registry(settings.registry.url if settings.registry else None, None)
-    registry.promote(
+    registry_of(settings).promote(
         plan.name,
         plan.candidate,
         plan.alias,
@@ -91,7 +96,4 @@ def _add(settings: Settings, plan: RolloutPlan, kind: EventKind, by: str | None,
 
 def _soon(settings: Settings) -> str:
     """When what runs notices."""
-    from schemas.settings import RegistrySettings
-
-    poll_s = (settings.registry or RegistrySettings()).poll_s
-    return f"what runs follows within {poll_s:g} s"
+    return f"what runs follows within {registry_settings(settings).poll_s:g} s"

@@ -11,7 +11,8 @@ from workers.cli.common import fail
 
 if TYPE_CHECKING:
     from schemas.model_reference import ModelReference
-    from schemas.settings import Settings
+    from schemas.settings import RegistrySettings, Settings
+    from serve_app.registry.registry import Registry
     from serve_app.rollout.records import Rollout, Rollouts
 
 ModelArgument = Annotated[
@@ -47,13 +48,26 @@ def followed(settings: Settings, model: str) -> ModelReference:
     return reference
 
 
+def registry_settings(settings: Settings) -> RegistrySettings:
+    """The section `registry`, or its defaults."""
+    from schemas.settings import RegistrySettings
+
+    return settings.registry or RegistrySettings()
+
+
+def registry_of(settings: Settings) -> Registry:
+    """The registry of the settings."""
+    from serve_app.registry.registry import Registry
+    from serve_app.registry.store import open_store
+
+    return Registry(open_store(registry_settings(settings).url))
+
+
 def open_rollouts(settings: Settings) -> Rollouts:
     """The rollouts of the settings' registry."""
-    from schemas.settings import RegistrySettings
-    from serve_app.registry.store import open_store
     from serve_app.rollout.records import Rollouts
 
-    return Rollouts(open_store((settings.registry or RegistrySettings()).url))
+    return Rollouts(registry_of(settings).store)
 
 
 def under_way(settings: Settings, model: str) -> Rollout:

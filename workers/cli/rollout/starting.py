@@ -21,6 +21,7 @@ from workers.cli.rollout.common import (
     find_cluster,
     followed,
     open_rollouts,
+    registry_of,
     under_way,
 )
 
@@ -173,9 +174,9 @@ def _rules(rules: RolloutSettings, given: dict[str, Any]) -> RolloutSettings:
 def _versions(settings: Settings, alias: str, name: str, candidate: str) -> tuple[str, str]:
     """The version that an alias names, and that of the candidate; both exist and differ."""
     from schemas.model_reference import parse_reference
-    from workers.cli.models.common import open_registry, resolved
+    from workers.cli.models.common import resolved
 
-    registry = open_registry(settings.registry.url if settings.registry else None, None)
+    registry = registry_of(settings)
     reference = parse_reference(candidate if ":" in candidate else f"{name}:{candidate}")
     if reference.name != name:
         raise ValueError(f"--candidate {candidate}: {alias} can only name versions of {name}")
