@@ -25,6 +25,7 @@ from deploy.demo import SPEECH
 from deploy.local import ChildDiedError, LocalStack
 from schemas.settings import AudioSettings, HttpSettings
 from serve_app.audio import AudioLoader
+from tests.processes import command_of
 from tests.scenarios.bad_kinds import MAX_SECONDS
 from tests.scenarios.hostile_requests import (
     INJECTED,
@@ -138,7 +139,7 @@ def _processes(stack: LocalStack) -> set[tuple[str, int]]:
     return found | {
         (_PROXY, process.pid)
         for process in stack.processes()
-        if " ".join(process.cmdline()).startswith(f"ray::{_PROXY}")
+        if " ".join(command_of(process)).startswith(f"ray::{_PROXY}")
     }
 
 

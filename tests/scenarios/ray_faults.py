@@ -25,6 +25,7 @@ from kafka.errors import KafkaError
 from rich.console import Console
 
 from deploy.local import ChildDiedError, LocalStack
+from tests.processes import command_of
 from tests.scenarios.audit import Audit, audit, uncommitted
 from tests.scenarios.outcome import exit_code_of
 from tests.scenarios.settings import BASE, EngineName, fault_settings
@@ -171,8 +172,8 @@ class RayFaults:
     def _look_for_left(self, fault: Fault, processes: list[psutil.Process]) -> None:
         _, left = psutil.wait_procs(processes, fault.left_s)
         for process in left:
+            name = " ".join(command_of(process))[:80]
             with contextlib.suppress(psutil.NoSuchProcess):
-                name = " ".join(process.cmdline())[:80]
                 self.left_behind.append(f"{fault.name}: {name}")
                 process.kill()
 
@@ -197,9 +198,7 @@ def _tree(pid: int) -> list[psutil.Process]:
 
 
 def _is(process: psutil.Process, command: str) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return command in " ".join(process.cmdline()[:4])
-    return False
+    return command in " ".join(command_of(process)[:4])
 
 
 def _ends(process: subprocess.Popen[bytes], timeout_s: float) -> bool:

@@ -8,6 +8,7 @@ import random
 import psutil
 
 from deploy.local import LocalStack
+from tests.processes import command_of
 
 ROUTER = "Router"
 #: A replica's command line is this, its application, its deployment and what it is doing.
@@ -22,7 +23,7 @@ def replicas(stack: LocalStack) -> dict[str, list[psutil.Process]]:
     found: dict[str, list[psutil.Process]] = {}
     for process in stack.processes():
         with contextlib.suppress(psutil.NoSuchProcess):
-            title = " ".join(process.cmdline())
+            title = " ".join(command_of(process))
             if title.startswith(_TITLE) and process.status() != psutil.STATUS_ZOMBIE:
                 deployment = title.removeprefix(_TITLE).split(":")[1].split(".")[0].split()[0]
                 found.setdefault(deployment, []).append(process)

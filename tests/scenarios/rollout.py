@@ -31,6 +31,7 @@ from serve_app.registry.local_store import LocalStore
 from serve_app.rollout.arms import Arm, arm_of, block_of
 from serve_app.rollout.judge import app_of
 from serve_app.rollout.records import Rollout, Rollouts
+from tests.processes import command_of
 from tests.scenarios.audit import audit, uncommitted
 from tests.scenarios.outcome import exit_code_of
 from tests.scenarios.settings import BASE
@@ -129,7 +130,7 @@ class Run:
         self.stream_until(lambda: self.stored() > before + 20, "observations after a kill")
 
     def _replicas(self, name: str) -> list[psutil.Process]:
-        return [each for each in self._stack.processes() if name in " ".join(_command(each))]
+        return [each for each in self._stack.processes() if name in " ".join(command_of(each))]
 
     def restart_serve(self) -> None:
         """Kill `chorus serve` with all its processes, and start it again."""
@@ -258,13 +259,6 @@ def _settings_of_better(stack: LocalStack, blocks: int) -> None:
     """Ask for more before the next verdict, so that there is time to break something."""
     text = stack.settings_file.read_text().replace("min_blocks: 50", f"min_blocks: {blocks}")
     stack.settings_file.write_text(text)
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 def _transcripts(stack: LocalStack) -> list[Transcript]:

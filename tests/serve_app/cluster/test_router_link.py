@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from serve_app.cluster.announcements import OtherSettingsError, announced
 from serve_app.cluster.router_link import RouterLink
 from serve_app.router.client import RouterClient
 from serve_app.router.protocol import Probe
+from tests.processes import command_of
 from tests.serve_app.router.test_replica import codes
 from tests.waiting import until
 from workers.broker.ports import free_ports
@@ -46,12 +46,11 @@ def other(settings: Settings) -> Settings:
 
 
 def processes() -> list[psutil.Process]:
-    found = []
-    for process in psutil.Process().children():
-        with contextlib.suppress(psutil.Error):  # one that ends just now
-            if "serve_app.cluster.router_process" in process.cmdline():
-                found.append(process)
-    return found
+    return [
+        process
+        for process in psutil.Process().children()
+        if "serve_app.cluster.router_process" in command_of(process)
+    ]
 
 
 async def test_calls_pass_through(link: RouterLink, make_record: MakeRecord) -> None:

@@ -15,6 +15,7 @@ from schemas.manifest import ManifestRecord
 from schemas.transcript import Transcript
 from serve_app.router.client import RouterClient
 from serve_app.router.results import Result
+from tests.processes import command_of
 from tests.serve_app.conftest import tone
 from tests.standin import Mark, marked_clip, text_of
 
@@ -36,7 +37,8 @@ def codes(results: Sequence[Result]) -> list[str]:
 def replica(name: str) -> psutil.Process:
     """The process of the only replica of the deployment `name`."""
     for process in psutil.Process().children(recursive=True):
-        if process.name().startswith("ray::ServeReplic") and f":{name}" in process.cmdline()[0]:
+        title = "".join(command_of(process)[:1])
+        if title.startswith("ray::ServeReplic") and f":{name}" in title:
             return process
     raise LookupError(name)
 

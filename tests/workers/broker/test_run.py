@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.processes import command_of
 from workers.kafka.topics import ensure_topics
 
 pytestmark = pytest.mark.kafka
@@ -57,14 +58,7 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) 
 def brokers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """The Kafkas that it runs."""
     children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if _is_broker(child)]
-
-
-def _is_broker(process: psutil.Process) -> bool:
-    try:
-        return "kafka.Kafka" in process.cmdline()
-    except psutil.Error:  # it has ended
-        return False
+    return [child for child in children if "kafka.Kafka" in command_of(child)]
 
 
 def test_ctrl_c_stops_it(ready: subprocess.Popen[str], ready_file: Path) -> None:

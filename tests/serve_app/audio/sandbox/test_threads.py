@@ -15,6 +15,7 @@ import pytest
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
 from serve_app.audio import AudioError, AudioLoader
+from tests.processes import command_of
 from tests.serve_app.audio.media_files import encode, film
 from tests.serve_app.audio.sandbox.workers import until
 from tests.serve_app.audio.sounds import sweep
@@ -48,7 +49,7 @@ def workers() -> set[psutil.Process]:
     return {
         each
         for each in psutil.Process().children()
-        if "serve_app.audio.sandbox.child" in each.cmdline()
+        if "serve_app.audio.sandbox.child" in command_of(each)
     }
 
 
