@@ -44,9 +44,9 @@ def produce(
     from schemas.settings import load_settings
     from workers.kafka.clients import make_producer
     from workers.kafka.topic_state import topic_states
-    from workers.manifests.audio_paths import in_archive
     from workers.manifests.files import joined
     from workers.manifests.manifest_file import read_manifest
+    from workers.manifests.shards import with_archive
 
     manifest = joined(manifests)
     settings = load_settings(settings_file, files=False)
@@ -73,7 +73,7 @@ def produce(
         for line in read_manifest(manifest):
             if raw or line.record:
                 key = line.record.id.encode() if line.record else None
-                value = line.data if raw else in_archive(line)
+                value = line.data if raw else with_archive(line)
                 sent.append(producer.send(topic, key=key, value=value))
         producer.flush()
     except KeyboardInterrupt:

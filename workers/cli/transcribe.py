@@ -72,8 +72,9 @@ def transcribe(
     from schemas.settings import load_settings
     from serve_app.registry.identity import transcription_digest
     from workers.manifests.file_job import FileJob
-    from workers.manifests.files import audio_folders, joined
+    from workers.manifests.files import joined
     from workers.manifests.output_file import ResumeError
+    from workers.manifests.shards import audio_folders
 
     settings = load_settings(settings_file)
     manifest = joined(manifests)

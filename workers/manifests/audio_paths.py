@@ -13,37 +13,18 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from schemas.manifest import encode_manifest
 from serve_app.audio import AudioError
 from serve_app.audio.archives import split_archive
 from serve_app.audio.sources import split_scheme
 from workers.manifests.manifest_file import Line
+from workers.manifests.shards import archive_of, shard_of
 
 
 def audio_of(line: Line, roots: Sequence[str] = ()) -> str:
     """The path of the audio of a line; empty if the line is no record. See `locate`."""
     if line.record is None:
         return ""
-    shard = line.record.extra.get("shard_id", line.file.shard)
-    return locate(
-        line.record.audio_filepath,
-        line.file.folder,
-        roots,
-        shard=shard if isinstance(shard, int) else None,
-    )
-
-
-def in_archive(line: Line) -> bytes:
-    """The line as it stands; of a record of a tarred data set, with the archive in its path.
-
-    A topic has no folder, where the archive would be looked up.
-    """
-    path = audio_of(line)
-    if line.record is None or ".tar/" not in path.removesuffix(line.record.audio_filepath):
-        return line.data
-    return encode_manifest(msgspec.structs.replace(line.record, audio_filepath=path))
+    return locate(line.record.audio_filepath, line.file.folder, roots, shard=shard_of(line))
 
 
 def locate(audio: str, folder: Path, roots: Sequence[str] = (), *, shard: int | None = None) -> str:
@@ -66,8 +47,9 @@ def locate(audio: str, folder: Path, roots: Sequence[str] = (), *, shard: int | 
     if scheme != "file":
         return audio
     places = [str(folder)]
-    if shard is not None and not os.path.isabs(path):
-        places += [str(place / f"audio_{shard}.tar") for place in (folder, folder.parent)]
+    archive = archive_of(shard, folder) if shard is not None else None
+    if archive is not None and not os.path.isabs(path):
+        places.append(str(archive))
     for place in (*places, *roots):
         candidate = os.path.join(place, path)  # an absolute path stays as it is
         if _is_something(candidate):

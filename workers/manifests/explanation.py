@@ -15,8 +15,9 @@ from serve_app.audio.clip import SAMPLE_RATE
 from serve_app.audio.measures import measure
 from serve_app.routing.rules import Choice, ConditionResult, Selector
 from workers.manifests.audio_paths import audio_of
-from workers.manifests.files import audio_folders, is_there
+from workers.manifests.files import is_there
 from workers.manifests.manifest_file import Line, ManifestFile, read_line, read_manifest
+from workers.manifests.shards import audio_folders
 from workers.manifests.source import folder_of, manifest_text, name_of
 
 

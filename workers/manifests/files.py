@@ -14,14 +14,12 @@ from pathlib import Path
 from braceexpand import braceexpand
 
 from schemas.manifest_text import ManifestFileError
-from workers.manifests.source import file_sha256, folder_of, is_stream, name_of
+from workers.manifests.source import file_sha256, is_stream, name_of
 
 #: NeMo's words for braces, which a shell would expand itself.
 _BRACES = {"_OP_": "{", "_CL_": "}"}
 _COMMA = re.compile(r",(?![^{]*})")
 _NUMBER = re.compile(r"(\d+)")
-#: The number of a shard in the name of its manifest, as NeMo finds it.
-_SHARD = re.compile(r"manifest.*_(\d+)")
 
 
 def manifest_files(manifest: Path) -> list[Path]:
@@ -86,25 +84,6 @@ def manifest_sha256(manifest: Path) -> str:
     """
     digests = [file_sha256(file) for file in manifest_files(manifest)]
     return digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode()).hexdigest()
-
-
-def shard_of(manifest: Path) -> int | None:
-    """The number of a shard by the name of its manifest, such as 3 of ``manifest_3.json``."""
-    found = _SHARD.match(manifest.name)
-    return int(found[1]) if found else None
-
-
-def audio_folders(manifest: Path) -> list[Path]:
-    """The folders in which the relative paths of a manifest are looked up first.
-
-    Raises:
-        OSError: a file of the manifest is not there.
-    """
-    folders: list[Path] = []
-    for file in manifest_files(manifest):
-        folder = folder_of(file)
-        folders += [folder, folder.parent] if any(folder.parent.glob("audio_*.tar")) else [folder]
-    return list(dict.fromkeys(folders))
 
 
 def is_there(manifest: Path) -> bool:

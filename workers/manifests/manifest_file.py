@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from schemas.manifest import BYTE_ORDER_MARK, ManifestError, ManifestRecord, decode_manifest
-from workers.manifests.files import called, manifest_files, shard_of
+from workers.manifests.files import called, manifest_files
 from workers.manifests.source import folder_of, manifest_text
 
 
@@ -19,12 +19,10 @@ class ManifestFile(NamedTuple):
     Attributes:
         name: what it is called in ids and messages.
         folder: where relative paths of audio are looked up first.
-        shard: its number, if it is a shard of a data set.
     """
 
     name: str
     folder: Path
-    shard: int | None = None
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +63,7 @@ def read_manifest(manifest: Path) -> Iterator[Line]:
     """
     files = manifest_files(manifest)
     for path, name in zip(files, called(files), strict=True):
-        file = ManifestFile(name, folder_of(path), shard_of(path))
+        file = ManifestFile(name, folder_of(path))
         for number, raw in enumerate(manifest_text(path), 1):
             data = raw.removeprefix(BYTE_ORDER_MARK).strip()
             if data:

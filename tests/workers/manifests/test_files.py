@@ -15,15 +15,15 @@ import pytest
 from schemas.manifest import decode_manifest
 from schemas.manifest_text import ManifestFileError
 from tests.serve_app.audio.sounds import sweep, write
-from workers.manifests.audio_paths import audio_of, in_archive
+from workers.manifests.audio_paths import audio_of
 from workers.manifests.files import (
-    audio_folders,
     called,
     joined,
     manifest_files,
     manifest_sha256,
 )
 from workers.manifests.manifest_file import read_manifest
+from workers.manifests.shards import audio_folders, with_archive
 from workers.manifests.speech import check_manifest, read_audio
 
 
@@ -143,7 +143,7 @@ def test_audio_of_a_tarred_data_set_is_found(tarred: Path) -> None:
 
 def test_a_message_names_the_archive(folder: Path, tarred: Path) -> None:
     (folder / "plain.json").write_text(line("audio_0.tar/0_0.wav"))
-    sent = [in_archive(each) for each in read_manifest(joined([tarred, Path("plain.json")]))]
+    sent = [with_archive(each) for each in read_manifest(joined([tarred, Path("plain.json")]))]
     first = decode_manifest(sent[0], default_id="x")
     assert Path(first.audio_filepath).resolve() == folder / "audio_0.tar" / "0_0.wav"
     assert {Path(each).resolve() for each in audio_folders(tarred)} >= {folder}
