@@ -47,11 +47,11 @@ WorkOption = Annotated[
     ),
 ]
 #: `serve_app.scoring.wer.NORMALISER`, which is not imported for every command.
-DEFAULT_NORMALISER = "nfkc-lower-words-v2"
+DEFAULT_NORMALISER = "nfkc-lower-words-v3"
 NormaliserOption = Annotated[
     str,
     typer.Option(
-        help="How texts are made comparable before errors are counted: `nfkc-lower-words-v2` "
+        help="How texts are made comparable before errors are counted: `nfkc-lower-words-v3` "
         "(lower case, no punctuation), or `whisper-english` (also numbers, spellings and "
         "contractions of English, as in published figures of many models)."
     ),

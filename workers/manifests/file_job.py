@@ -69,7 +69,7 @@ class Progress(msgspec.Struct):
             return
         self.failed += 1
         if line.record is not None and line.record.text is not None:
-            words = count_errors(line.record.text, "")
+            words = count_errors(line.record.text, "", lang=line.record.lang)
             self.word_errors += words.errors
             self.reference_words += words.reference
 
