@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from schemas.channels import OneChannel
 from schemas.failures import RecordError
 from schemas.manifest import ManifestRecord, flatten
 
@@ -64,6 +65,8 @@ class Transcript(msgspec.Struct, kw_only=True):
         id, audio_filepath, offset, text, lang, domain, conditions, phrases: as in the manifest
             record.
         duration: seconds of audio that were transcribed (measured, not as claimed).
+        channel: the channel that was asked for, by the record or by `audio.channel` of the
+            settings.
         pred_text: the hypothesis. Those of an ensemble's members are beside it, as
             ``pred_text_NAME``.
         heard_text: the hypothesis before words were suppressed and before the text rules of the
@@ -81,8 +84,8 @@ class Transcript(msgspec.Struct, kw_only=True):
             "requested" if the caller named the plan or model.
         rule_values: the values by which that rule held, by field.
         audio_measures: what was measured of the audio, see `schemas.settings.MEASURES`, under
-            the names without "audio."; and `channel`, the number of the one that was taken, where
-            the channels of the file cancel each other.
+            the names without "audio."; and `channel`, the number of the one that was taken, from
+            0, where it was asked for or the channels of the file cancel each other.
         phrases_used: of a record with `phrases`: how many of them each model listened for; 0
             for a model that cannot.
         plan: name of the plan, where it was not a model alone.
@@ -113,6 +116,7 @@ class Transcript(msgspec.Struct, kw_only=True):
     audio_filepath: str
     offset: float = 0.0
     duration: float
+    channel: OneChannel | None = None
     text: str | None = None
     lang: str | None = None
     domain: str | None = None

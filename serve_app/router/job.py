@@ -9,7 +9,7 @@ from functools import partial
 from time import perf_counter
 
 from schemas.failures import ErrorCode, RecordError
-from schemas.manifest import ManifestRecord
+from schemas.manifest import ManifestRecord, with_channel
 from schemas.requests import CallOptions
 from schemas.settings import REQUESTED
 from schemas.transcript import Suppressed
@@ -45,7 +45,8 @@ class TranscriptionJob:
         options: CallOptions,
     ) -> None:
         self._state = state
-        self._records = records
+        channel = state.settings.audio.channel if clips is None else None
+        self._records = [with_channel(record, channel) for record in records]
         self._clips = clips
         self._options = options
         limit = options.max_no_speech_prob

@@ -122,5 +122,6 @@ class Router:
             record.audio_filepath,
             offset=record.offset,
             duration=record.duration,
+            channel=record.channel,
             sample_rate=SAMPLE_RATE,
         )

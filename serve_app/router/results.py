@@ -93,6 +93,7 @@ class ResultMaker:
             audio_filepath=record.audio_filepath,
             offset=record.offset,
             duration=measures["audio.seconds"],
+            channel=record.channel,
             text=record.text,
             lang=record.lang,
             domain=record.domain,

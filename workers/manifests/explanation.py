@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.failures import ErrorCode
-from schemas.manifest import ManifestError, ManifestRecord, decode_manifest
+from schemas.manifest import ManifestError, ManifestRecord, decode_manifest, with_channel
 from schemas.settings import Settings
 from serve_app.audio import AudioError, AudioLoader
 from serve_app.audio.clip import SAMPLE_RATE
@@ -58,21 +58,26 @@ def explain_file(path: Path, settings: Settings) -> Iterator[Explanation]:
         if line.record is None:
             yield Explanation(id=line.id, error=str(line.error))
             continue
+        record = with_channel(line.record, settings.audio.channel)
         audio = locate(line.record.audio_filepath, folder, roots)
         try:
-            yield _explain(line.record, audio, selector, loader)
+            yield _explain(record, audio, selector, loader)
         except AudioError as error:
             reason = error.message.removeprefix(f"{audio}: ")
             yield Explanation(id=line.id, error=f"{line.record.audio_filepath}: {reason}")
 
 
 def _explain(
-    record: ManifestRecord, audio: str, selector: Selector, loader: AudioLoader
+    record: ManifestRecord,
+    audio: str,
+    selector: Selector,
+    loader: AudioLoader,
 ) -> Explanation:
     recording = loader.read(
         audio,
         offset=record.offset,
         duration=record.duration,
+        channel=record.channel,
         sample_rate=SAMPLE_RATE,
     )
     measures = measure(recording.clip, SAMPLE_RATE, speech=selector.needs_speech)

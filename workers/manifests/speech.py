@@ -11,9 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from schemas.channels import OneChannel
 from schemas.settings import AudioSettings
 from serve_app.audio import AudioError, AudioLoader
-from serve_app.audio.clip import SAMPLE_RATE, Clip
+from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
 from serve_app.scoring.wer import normalise
 from workers.manifests.audio_paths import locate
 from workers.manifests.manifest_file import Line, read_manifest
@@ -40,6 +41,7 @@ class Utterance:
         measures: what was measured of the audio, by name.
         line: of the manifest.
         named: the audio as the manifest names it.
+        channel: of the recording, as in a manifest record.
     """
 
     path: str
@@ -52,6 +54,7 @@ class Utterance:
     measures: Mapping[str, float] = field(default_factory=dict)
     line: int = 0
     named: str = ""
+    channel: OneChannel | None = None
 
     def __repr__(self) -> str:
         return f"Utterance(line={self.line})"  # never the speech or its path
@@ -129,10 +132,15 @@ def read_audio(utterance: Utterance, sample_rate: int = SAMPLE_RATE) -> Clip:
     Raises:
         AudioError: the recording has changed since it was checked.
     """
-    return _loader.load(
+    return _read(utterance, sample_rate).clip
+
+
+def _read(utterance: Utterance, sample_rate: int = SAMPLE_RATE) -> Recording:
+    return _loader.read(
         utterance.path,
         offset=utterance.offset,
         duration=utterance.duration or None,
+        channel=utterance.channel,
         sample_rate=sample_rate,
     )
 
@@ -170,6 +178,7 @@ def _utterance(line: Line, needs_text: bool) -> Utterance | str:
         fields={**record.extra, **{key: value for key, value in known.items() if value}},
         line=line.number,
         named=record.audio_filepath,
+        channel=record.channel,
     )
 
 
@@ -204,13 +213,13 @@ def _check_recording(
     if not os.path.isabs(utterance.path) and "://" not in utterance.path:
         return "no such file, neither in the manifest's folder nor under `audio.roots`"
     try:
-        clip = read_audio(utterance)
+        recording = _read(utterance)
     except AudioError as error:
         return _overstated(utterance) or error.message.removeprefix(f"{utterance.path}: ")
-    seconds = len(clip) / SAMPLE_RATE
+    seconds = len(recording.clip) / SAMPLE_RATE
     if seconds > max_seconds:
         return f"has {seconds:.1f} s, more than {max_seconds:g}; cut it into utterances"
-    measures = measure(clip) if measure else {}
+    measures = {**measure(recording.clip), **recording.measures} if measure else {}
     return replace(utterance, duration=seconds, measures=measures)
 
 

@@ -255,7 +255,8 @@ def _drawn(job: Job) -> list[int]:
 
 
 def _utterance(record: ManifestRecord) -> Utterance:
-    return Utterance(record.audio_filepath, record.offset, record.duration or 0.0, "")
+    seconds = record.duration or 0.0
+    return Utterance(record.audio_filepath, record.offset, seconds, "", channel=record.channel)
 
 
 def _tree_memory() -> float:

@@ -1,0 +1,35 @@
+"""Which channel of a recording is transcribed."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+#: The highest number of a channel; files with as many are refused long before.
+MAX_CHANNEL = 1023
+
+#: One channel, by its number from 0, or the mean of all.
+OneChannel = Annotated[int, msgspec.Meta(ge=0, le=MAX_CHANNEL)] | Literal["mean"]
+
+#: The mean of all channels, whatever they hold.
+MEAN: Literal["mean"] = "mean"
+#: What a channel may be, in a sentence.
+CHANNELS = f"the number of a channel, from 0 to {MAX_CHANNEL}, or `mean` for all mixed"
+#: NeMo's word for `MEAN`, the value of its `channel_selector`.
+_NEMO_MEAN = "average"
+_NUMBER = re.compile(r"\s*\d{1,4}\s*", re.ASCII)
+
+
+def channel_of(value: Any) -> Any:
+    """`value` as the channel that it can only mean; any other value comes back unchanged.
+
+    A number in a text is that number, and `average` the mean.
+    """
+    if isinstance(value, str):
+        if value == _NEMO_MEAN:
+            return MEAN
+        if _NUMBER.fullmatch(value):
+            return int(value)
+    return value
