@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from schemas.channels import CHANNELS, OneChannel
+from schemas.channels import CHANNELS, Channel
 from schemas.decoding import reason_and_key
 from schemas.failures import ErrorCode
 from schemas.manifest_values import unambiguous, unusable
@@ -41,8 +41,9 @@ class ManifestRecord(msgspec.Struct, kw_only=True):
         offset: start of the segment in seconds.
         duration: length of the segment in seconds; None means to the end of the file.
         channel: of a file with several channels, which is transcribed: the one of this number,
-            from 0, or "mean", the mean of all. None means what `audio.channel` of the settings
-            says, else the mean, or one channel of those that cancel each other.
+            from 0; "mean", the mean of all; or "each", every one by itself. None means what
+            `audio.channel` of the settings says, else the mean, or one channel of those that cancel
+            each other.
         text: reference transcript; where given, the result carries a WER.
         lang: BCP 47 language tag, a hint.
         domain: what the speech is about ("medical", "legal", ...), a hint.
@@ -55,7 +56,7 @@ class ManifestRecord(msgspec.Struct, kw_only=True):
     audio_filepath: Path
     offset: Seconds = 0.0
     duration: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
-    channel: OneChannel | None = None
+    channel: Channel | None = None
     text: str | None = None
     lang: str | None = None
     domain: str | None = None
@@ -178,7 +179,7 @@ def _containers(node: dict[str, Any] | list[Any]) -> list[dict[str, Any] | list[
     return [value for value in values if isinstance(value, dict | list)]
 
 
-def with_channel(record: ManifestRecord, default: OneChannel | None) -> ManifestRecord:
+def with_channel(record: ManifestRecord, default: Channel | None) -> ManifestRecord:
     """`record` with the channel `default`, if it does not say one itself."""
     if default is None or record.channel is not None:
         return record

@@ -103,14 +103,14 @@ class Downmix:
         The power that they have in common, as a share of their own: of two channels
         2<a, b> / (|a|^2 + |b|^2), of more the like over all pairs. It is 0 for independent ones,
         and where all but one are silent; below 0 where they cancel each other, -1 at least. With
-        1.0 all are the same: what they differ by is 60 dB below them.
+        1.0 all are the same: what they differ by is 50 dB below them.
         """
         count, power = len(self._powers), sum(self._powers)
         if count < 2:
             return None
         if not power:
             return 1.0
-        return round((count**2 * self._mean_power - power) / ((count - 1) * power), 6)
+        return round((count**2 * self._mean_power - power) / ((count - 1) * power), 5)
 
     @property
     def cancelled(self) -> int | None:

@@ -6,15 +6,13 @@ import math
 import textwrap
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 
 from msgspec.structs import replace
 
 from schemas.transcript import Word
 from schemas.transcription_api import Segment, SubtitleShape
+from serve_app.router.turns import utterances
 
-#: A pause between words of this many seconds ends a segment.
-PAUSE_S = 0.8
 #: Longest segment in seconds.
 MAX_SEGMENT_S = 7.0
 #: Lower confidences are raised to this value, so that their logarithms are finite.
@@ -39,7 +37,7 @@ def make_segments(words: Sequence[Word], shape: SubtitleShape = _DEFAULT) -> lis
         words: with times.
         shape: how much a segment holds. A word that is longer is a segment by itself.
     """
-    groups = [group for said in _utterances(words) for group in _cut(said, shape)]
+    groups = [group for said in utterances(words) for group in _cut(said, shape)]
     return [_segment(number, group) for number, group in enumerate(groups)]
 
 
@@ -83,17 +81,6 @@ def vtt(segments: Iterable[Segment], shape: SubtitleShape = _DEFAULT) -> str:
         for each in segments
     ]
     return "\n".join(["WEBVTT\n", *parts])
-
-
-def _utterances(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
-    """The words between pauses."""
-    first = 0
-    for place, (word, following) in enumerate(pairwise(words), 1):
-        if following.start - word.end >= PAUSE_S:
-            yield words[first:place]
-            first = place
-    if words:
-        yield words[first:]
 
 
 def _cut(words: Sequence[Word], shape: SubtitleShape) -> list[Sequence[Word]]:

@@ -20,7 +20,7 @@ from serve_app.audio.voice_activity import FRAME_S
 from serve_app.engines.splitting import split_at_silences
 from serve_app.http.errors import record_error
 from serve_app.http.retries import PatientRouter, is_outage
-from serve_app.http.written_words import written_words
+from serve_app.routing.written_words import written_words
 
 #: Pieces in one call of the Router, and concurrent calls for one file.
 _PIECES, _CALLS = 8, 4

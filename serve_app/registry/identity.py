@@ -30,6 +30,7 @@ _AUDIO = (
     "max_bytes",
     "max_channels",
     "channel",
+    "max_each_seconds",
     "min_sample_rate",
     "max_sample_rate",
 )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from schemas.channels import one_channel
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
@@ -122,6 +123,6 @@ class Router:
             record.audio_filepath,
             offset=record.offset,
             duration=record.duration,
-            channel=record.channel,
+            channel=one_channel(record.channel),
             sample_rate=SAMPLE_RATE,
         )

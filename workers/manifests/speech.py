@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from schemas.channels import OneChannel
+from schemas.channels import EACH, OneChannel
 from schemas.settings import AudioSettings
 from serve_app.audio import AudioError, AudioLoader
 from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
@@ -167,6 +167,11 @@ def _utterance(line: Line, needs_text: bool) -> Utterance | str:
         return str(line.error)
     if needs_text and not normalise(record.text or ""):
         return "`text`: is missing or has no words; training needs what is said"
+    if record.channel == EACH:
+        return (
+            "`channel`: is `each`, of which a reference says nothing: give a record for each "
+            "channel, with its own `text`"
+        )
     known = {"lang": record.lang, "domain": record.domain, "conditions": record.conditions}
     return Utterance(
         path=record.audio_filepath,

@@ -60,6 +60,7 @@ def test_a_channel_is_read(folder: Path) -> None:
     [
         ({**GOOD, "channel": 1}, "two.wav: has one channel, 0, and `channel` is 1"),
         ({**GOOD, "channel": "left"}, "`channel`: "),
+        ({**GOOD, "channel": "each"}, "`channel`: is `each`, .*give a record for each channel"),
         ({**GOOD, "audio_filepath": "none.wav"}, "none.wav: no such file"),
         ({**GOOD, "audio_filepath": "notes.wav"}, "notes.wav: .*not"),
         ({**GOOD, "duration": 7}, "`duration` says 7 s and there are 2.00 s"),
