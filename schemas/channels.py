@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 #: The highest number of a channel; files with as many are refused long before.
-MAX_CHANNEL = 1023
+MAX_CHANNEL = 999
 
 #: One channel, by its number from 0, or the mean of all.
 OneChannel = Annotated[int, msgspec.Meta(ge=0, le=MAX_CHANNEL)] | Literal["mean"]
@@ -27,7 +27,7 @@ CHANNELS = (
 )
 #: NeMo's word for `MEAN`, the value of its `channel_selector`.
 _NEMO_MEAN = "average"
-_NUMBER = re.compile(r"\s*\d{1,4}\s*", re.ASCII)
+_NUMBER = re.compile(r"\s*\d{1,3}\s*", re.ASCII)
 
 
 def one_channel(channel: Channel | None) -> OneChannel | None:

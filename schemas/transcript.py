@@ -38,7 +38,7 @@ class Suppressed(msgspec.Struct, frozen=True, kw_only=True):
         text: the words.
         start: in seconds from the start of the segment.
         end: in seconds from the start of the segment.
-        channel: as of a word.
+        channel: number of the channel, where each is transcribed by itself.
     """
 
     text: str

@@ -7,10 +7,12 @@ import textwrap
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from schemas.transcript import Word
-from schemas.transcription_api import Segment, SubtitleShape
+from schemas.transcription_api import Segment
+from schemas.transcription_request import SubtitleShape
 from serve_app.router.turns import utterances
 
 #: Longest segment in seconds.
@@ -64,20 +66,20 @@ def shown(segments: Sequence[Segment], shape: SubtitleShape, seconds: float) -> 
 
 
 def srt(segments: Iterable[Segment], shape: SubtitleShape = _DEFAULT) -> str:
-    """Write segments as SubRip subtitles, with the lines of `shape`."""
+    """Write segments as SubRip subtitles, with the lines of `shape`; speakers before words."""
     parts = [
         f"{number}\n{_time(each.start, ',')} --> {_time(each.end, ',')}\n"
-        f"{_lines(each.text, shape)}\n"
+        f"{_lines(_labelled(each), shape)}\n"
         for number, each in enumerate(segments, 1)
     ]
     return "\n".join(parts)
 
 
 def vtt(segments: Iterable[Segment], shape: SubtitleShape = _DEFAULT) -> str:
-    """Write segments as WebVTT subtitles, with the lines of `shape`."""
+    """Write segments as WebVTT subtitles, with the lines of `shape`; speakers as voices."""
     parts = [
         f"{_time(each.start, '.')} --> {_time(each.end, '.')}\n"
-        f"{_escaped(_lines(each.text, shape))}\n"
+        f"{_voice(each)}{_escaped(_lines(each.text, shape))}\n"
         for each in segments
     ]
     return "\n".join(["WEBVTT\n", *parts])
@@ -162,6 +164,14 @@ def _time(seconds: float, point: str) -> str:
 
 def _text(words: Iterable[Word]) -> str:
     return " ".join(word.word for word in words)
+
+
+def _labelled(segment: Segment) -> str:
+    return segment.text if segment.speaker is UNSET else f"{segment.speaker}: {segment.text}"
+
+
+def _voice(segment: Segment) -> str:
+    return "" if segment.speaker is UNSET else f"<v {_escaped(segment.speaker)}>"
 
 
 def _lines(text: str, shape: SubtitleShape) -> str:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.transcript import Word
-from schemas.transcription_api import Segment, SubtitleShape
+from schemas.transcription_api import Segment
+from schemas.transcription_request import SubtitleShape
 from serve_app.http.segments import (
     MAX_SEGMENT_S,
     log_confidence,
