@@ -52,5 +52,5 @@ class Recording(NamedTuple):
 
     @property
     def all_equal(self) -> bool:
-        """Whether the file has several channels and all of them hold the same."""
-        return self.similarity == 1.0
+        """Whether the file has several channels and all hold the same, or two the opposite."""
+        return self.similarity in (1.0, -1.0)

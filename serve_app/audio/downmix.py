@@ -8,6 +8,7 @@ reads once more, one channel, where `cancelled` says so.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
@@ -26,6 +27,8 @@ _WINDOW = 960
 _LEFT = 0.25
 #: Channels are not mixed if this share of their power or more is in such windows.
 _MAX_CANCELLED = 0.25
+#: A channel with less than this share of the power is silent.
+_NOTHING = 1e-6
 #: A channel with more than this share of the loudest one's power is as good.
 _AS_LOUD = 0.8
 
@@ -98,19 +101,22 @@ class Downmix:
 
     @property
     def similarity(self) -> float | None:
-        """How much the channels are the same, up to 1; None where there is only one.
+        """How much the channels are the same, -1 to 1; None where there is only one.
 
-        The power that they have in common, as a share of their own: of two channels
-        2<a, b> / (|a|^2 + |b|^2), of more the like over all pairs. It is 0 for independent ones,
-        and where all but one are silent; below 0 where they cancel each other, -1 at least. With
-        1.0 all are the same: what they differ by is 50 dB below them.
+        Their correlation: of two channels <a, b> / (|a| |b|), of more the sum over all pairs of
+        these products, each. It is 1 where all hold the same, at whatever level, which what they
+        differ by is 50 dB below; 0 where they have nothing in common, or all but one are silent;
+        and below 0 where they cancel each other.
         """
         count, power = len(self._powers), sum(self._powers)
         if count < 2:
             return None
         if not power:
             return 1.0
-        return round((count**2 * self._mean_power - power) / ((count - 1) * power), 5)
+        most = sum(map(math.sqrt, self._powers)) ** 2 - power
+        if most <= power * _NOTHING:
+            return 0.0
+        return round((count**2 * self._mean_power - power) / most, 5)
 
     @property
     def cancelled(self) -> int | None:

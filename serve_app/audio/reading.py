@@ -55,7 +55,7 @@ def portions(records: Sequence[ManifestRecord]) -> Iterator[range]:
 def load_all(
     load: Load,
     records: Sequence[ManifestRecord],
-    clips: Sequence[Clip] | None = None,
+    clips: Sequence[Recording] | None = None,
     *,
     speech: bool = False,
     frames: bool = False,
@@ -73,7 +73,7 @@ def load_all(
     for index, record in enumerate(records):
         started = perf_counter()
         try:
-            recording = load(record) if clips is None else Recording(clips[index])
+            recording = load(record) if clips is None else clips[index]
             clip = recording.clip
             measures = measure(clip, SAMPLE_RATE, speech=speech) | recording.measures
             spoken = speech_probabilities(clip) if frames else None

@@ -97,7 +97,7 @@ async def transcribe(
             _record(request_id, first + number, request, span.recording.channel)
             for number, span in enumerate(part)
         ]
-        clips = [span.recording.clip[span.begin : span.end] for span in part]
+        clips = [span.piece for span in part]
         async with slots:
             found = await _transcribe_all(router, records, options, clips)
         return [
@@ -122,6 +122,11 @@ class _Span(NamedTuple):
     begin: int
     end: int
 
+    @property
+    def piece(self) -> Recording:
+        """The part as a recording, with what is known of the whole."""
+        return self.recording._replace(clip=self.recording.clip[self.begin : self.end])
+
 
 def _record(
     request_id: str, number: int, request: TranscriptionRequest, taken: int | None
@@ -136,7 +141,10 @@ def _record(
 
 
 async def _transcribe_all(
-    router: PatientRouter, records: list[ManifestRecord], options: CallOptions, clips: list[Clip]
+    router: PatientRouter,
+    records: list[ManifestRecord],
+    options: CallOptions,
+    clips: list[Recording],
 ) -> list[Transcript]:
     """Transcribe every record; failures of the service are retried, see `PatientRouter`.
 
@@ -156,7 +164,7 @@ async def _transcribe_all(
 
 
 def _piece(span: _Span, transcript: Transcript, channel: int | None) -> UploadPart:
-    """A piece with its words and the measures that only the decoder of the upload knows."""
+    """A piece with its words as the text has them, at their times in the file."""
     start, end = span.begin / SAMPLE_RATE, span.end / SAMPLE_RATE
     words = transcript.words
     if words is not None:
@@ -166,8 +174,6 @@ def _piece(span: _Span, transcript: Transcript, channel: int | None) -> UploadPa
             replace(word, start=round(word.start + start, 3), end=round(word.end + start, 3))
             for word in words
         ]
-    more = {name.removeprefix("audio."): each for name, each in span.recording.measures.items()}
-    transcript = replace(transcript, audio_measures=transcript.audio_measures | more)
     return UploadPart(round(start, 3), round(end, 3), transcript, words, channel)
 
 

@@ -16,7 +16,7 @@ from schemas.requests import CallOptions
 from schemas.settings import REQUESTED
 from schemas.transcript import Suppressed
 from serve_app.audio import AudioError
-from serve_app.audio.clip import Clip
+from serve_app.audio.clip import Recording
 from serve_app.audio.reading import Loaded, audio_fault, portions
 from serve_app.engines.base import Hypothesis
 from serve_app.router.calls import ModelCalls
@@ -45,7 +45,7 @@ class TranscriptionJob:
         self,
         state: RouterState,
         records: Sequence[ManifestRecord],
-        clips: Sequence[Clip] | None,
+        clips: Sequence[Recording] | None,
         options: CallOptions,
     ) -> None:
         self._state = state

@@ -63,8 +63,9 @@ class Listener:
 
 
 def at(level: int) -> Clip:
-    """The voice at a level that a `Listener` knows."""
-    return voice() * np.float32(level / 10 / np.abs(voice()).max())
+    """The voice at a level that a `Listener` knows, at another moment for each."""
+    later = np.roll(voice(), level * RATE // 40)
+    return later * np.float32(level / 10 / np.abs(later).max())
 
 
 @pytest.fixture
@@ -155,6 +156,21 @@ async def test_each_channel_has_its_own_measures_and_rules(
     assert {each.audio_measures["channels"] for each in channels} == {3}
 
 
+async def test_rules_know_the_channels_of_an_upload() -> None:
+    chosen = settings()
+    test = Condition(field="audio.channel_similarity", below=0.5)
+    chosen.routing.rules = [Rule(name="call", model="medical", all=[test])]
+    chosen.audio.channel = "each"  # plays no part: the API has read the channel
+    clips = [Recording(at(5), 1, 2, 0.1), Recording(at(5), 1, 2, 0.9), Recording(at(5))]
+    records = [ManifestRecord(id=name, audio_filepath="upload") for name in "abc"]
+    found = await router_of(Listener(), chosen).transcribe(records, clips=clips)
+    assert [each.rule for each in found if isinstance(each, Transcript)] == [
+        "call",
+        "default",
+        "default",
+    ]
+
+
 async def test_each_channel_has_a_vote_of_its_own(write: Callable[..., ManifestRecord]) -> None:
     chosen = settings()
     chosen.plans = {"vote": Plan(ensemble=["general", "medical"])}
@@ -200,9 +216,11 @@ async def test_the_same_on_all_channels_is_transcribed_once(
     write: Callable[..., ManifestRecord],
 ) -> None:
     listener = Listener(at_5=[("hello", 0.5)])
-    [result] = await router_of(listener).transcribe([write(at(5), at(5), at(5))])
+    call, louder = write(at(5), at(5), at(5)), write(at(5), -1.4 * at(5), name="louder")
+    [result, opposite] = await router_of(listener).transcribe([call, louder])
+    assert [each.equal for each in spoken(opposite).channels or ()] == [[1]]
     found = spoken(result)
-    assert listener.heard == [5]
+    assert listener.heard == [5, 5]
     assert found.pred_text == "hello"
     [only] = found.channels or []
     assert (only.channel, only.equal) == (0, [1, 2])
