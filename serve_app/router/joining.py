@@ -121,7 +121,9 @@ def _confidence(channels: Sequence[Transcript]) -> float | None:
         if each.confidence is not None and each.pred_text
     ]
     words = sum(count for _, count in sure)
-    return sum(confidence * count for confidence, count in sure) / words if words else None
+    if not words:
+        return None
+    return round(sum(confidence * count for confidence, count in sure) / words, 4)
 
 
 def _fewest(channels: Sequence[Transcript]) -> dict[str, int] | None:
