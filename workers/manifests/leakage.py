@@ -6,10 +6,8 @@ import os
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from schemas.channels import MEAN
-from workers.manifests.source import name_of
 from workers.manifests.speech import Fault, Utterance
 
 #: Seconds that neighbouring segments of a recording may share: cuts are rounded, and padded a bit.
@@ -22,7 +20,7 @@ Interval = tuple[float, float]
 
 
 def shared_faults(
-    manifest: Path, utterances: Iterable[Utterance], training: Iterable[Utterance]
+    utterances: Iterable[Utterance], training: Iterable[Utterance]
 ) -> Iterator[Fault]:
     """The utterances of a validation or test manifest that the training data has too.
 
@@ -31,7 +29,6 @@ def shared_faults(
     that of all of them.
 
     Args:
-        manifest: of the utterances.
         utterances: to validate or test on, with their measured durations.
         training: to train on, likewise.
     """
@@ -53,7 +50,7 @@ def shared_faults(
                 f"{seconds:.2f} of its {each.duration:.2f} s are in the training data too; "
                 "validate and test on other recordings"
             )
-            yield Fault(name_of(manifest), each.line, reason)
+            yield Fault(each.manifest, each.line, reason)
 
 
 def _one_channel(utterance: Utterance) -> int | None:
