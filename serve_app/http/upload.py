@@ -23,6 +23,7 @@ from serve_app.audio.voice_activity import FRAME_S
 from serve_app.engines.splitting import split_at_silences
 from serve_app.http.errors import record_error
 from serve_app.http.retries import PatientRouter, is_outage
+from serve_app.router.channels import of_channel
 from serve_app.routing.written_words import written_words
 
 #: Pieces in one call of the Router, and concurrent calls for one file.
@@ -83,12 +84,12 @@ async def transcribe(
         interactive=True,
         max_no_speech_prob=settings.max_no_speech_prob,
     )
+    each_channel = request.channel == EACH
     spans = [
-        _Span(recording, begin, end)
+        _Span(recording, recording.channel if each_channel else None, begin, end)
         for recording in recordings
         for begin, end in split_at_silences(recording.clip, SAMPLE_RATE, settings.piece_seconds)
     ]
-    each_channel = request.channel == EACH
     slots = asyncio.Semaphore(_CALLS)
 
     async def call(first: int) -> list[UploadPart]:
@@ -97,13 +98,9 @@ async def transcribe(
             _record(request_id, first + number, request, span.recording.channel)
             for number, span in enumerate(part)
         ]
-        clips = [span.piece for span in part]
         async with slots:
-            found = await _transcribe_all(router, records, options, clips)
-        return [
-            _piece(span, each, span.recording.channel if each_channel else None)
-            for span, each in zip(part, found, strict=True)
-        ]
+            found = await _transcribe_all(router, records, options, part)
+        return [_piece(span, each) for span, each in zip(part, found, strict=True)]
 
     calls = [asyncio.create_task(call(first)) for first in range(0, len(spans), _PIECES)]
     try:
@@ -116,9 +113,10 @@ async def transcribe(
 
 
 class _Span(NamedTuple):
-    """A part of a recording, in samples."""
+    """A part of a recording, in samples; `channel` is its number where each is transcribed."""
 
     recording: Recording
+    channel: int | None
     begin: int
     end: int
 
@@ -144,7 +142,7 @@ async def _transcribe_all(
     router: PatientRouter,
     records: list[ManifestRecord],
     options: CallOptions,
-    clips: list[Recording],
+    spans: Sequence[_Span],
 ) -> list[Transcript]:
     """Transcribe every record; failures of the service are retried, see `PatientRouter`.
 
@@ -153,17 +151,19 @@ async def _transcribe_all(
     """
     found = []
     faults = []
-    for result in await router.transcribe(records, options, clips, together=True):
+    clips = [span.piece for span in spans]
+    results = await router.transcribe(records, options, clips, together=True)
+    for span, result in zip(spans, results, strict=True):
         if isinstance(result, Transcript):
             found.append(result)
         else:
-            faults.append(result)
+            faults.append(result if span.channel is None else of_channel(span.channel, result))
     if faults:  # the one at fault, rather than one that was not tried again because of it
         raise record_error(min(faults, key=is_outage))
     return found
 
 
-def _piece(span: _Span, transcript: Transcript, channel: int | None) -> UploadPart:
+def _piece(span: _Span, transcript: Transcript) -> UploadPart:
     """A piece with its words as the text has them, at their times in the file."""
     start, end = span.begin / SAMPLE_RATE, span.end / SAMPLE_RATE
     words = transcript.words
@@ -174,7 +174,7 @@ def _piece(span: _Span, transcript: Transcript, channel: int | None) -> UploadPa
             replace(word, start=round(word.start + start, 3), end=round(word.end + start, 3))
             for word in words
         ]
-    return UploadPart(round(start, 3), round(end, 3), transcript, words, channel)
+    return UploadPart(round(start, 3), round(end, 3), transcript, words, span.channel)
 
 
 def join_texts(pieces: Sequence[UploadPart]) -> str:

@@ -113,7 +113,7 @@ class Parts:
             return results[place]
         channels = [results[each] for each in split.places]
         errors = [
-            _of_channel(number, each)
+            of_channel(number, each)
             for number, each in enumerate(channels)
             if isinstance(each, RecordError)
         ]
@@ -126,8 +126,8 @@ class Parts:
             return internal_error(record, error)
 
 
-def _of_channel(number: int, error: RecordError) -> RecordError:
-    """`error` with its channel, unless the file cannot be read at all."""
+def of_channel(number: int, error: RecordError) -> RecordError:
+    """`error` with the channel that it is about, unless the file cannot be read at all."""
     if number == 0 and error.code.value.startswith("audio_"):
         return error
     return msgspec.structs.replace(error, message=f"channel {number}: {error.message}")

@@ -10,12 +10,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import CallOptions
 from schemas.transcript import Suppressed, Transcript, Word
 from serve_app.audio.clip import Clip
 from serve_app.audio.sandbox import MediaDecoder
 from serve_app.http.api import make_api
+from serve_app.router.results import Result
 from tests.serve_app.http.answers import wrong
 from tests.serve_app.http.conftest import (
     RATE,
@@ -182,6 +184,25 @@ async def test_a_channel_on_which_nobody_speaks(
     found = (await post(client, CALL, channel="each")).json()
     assert [each["text"] for each in found["channels"]] == ["", "hello there fine"]
     assert found["text"] == "hello there fine"
+
+
+async def test_the_channel_that_fails_is_named(client: httpx.AsyncClient, call: FakeRouter) -> None:
+    transcribe = call.transcribe
+
+    async def answers(*args: Any, **options: Any) -> list[Result]:
+        records = args[0]
+        fault = RecordError(id="", code=ErrorCode.MODEL_REJECTED, message="model general: no")
+        return [
+            fault if each.channel == 1 else found
+            for each, found in zip(records, await transcribe(*args, **options), strict=True)
+        ]
+
+    call.transcribe = answers  # type: ignore[method-assign]
+    answer = await post(client, CALL, channel="each")
+    assert (answer.status_code, wrong(answer)["code"]) == (400, "model_rejected")
+    assert wrong(answer)["message"] == "channel 1: model general: no"
+    answer = await post(client, CALL, channel="1")
+    assert wrong(answer)["message"] == "model general: no"
 
 
 @pytest.mark.parametrize(
