@@ -170,10 +170,11 @@ def _utterance(line: Line, needs_text: bool) -> Utterance | str:
         return "`text`: is missing or has no words; training needs what is said"
     if record.channel == EACH:
         return (
-            "`channel`: is `each`, of which a reference says nothing: give a record for each "
-            "channel, with its own `text`"
+            "`channel`: is `each`, and a reference is of one channel: give a record for each, with "
+            "its own `text`"
         )
-    known = {"lang": record.lang, "domain": record.domain, "conditions": record.conditions}
+    known = {name: getattr(record, name) for name in ("lang", "domain", "conditions", "channel")}
+    known = {name: value for name, value in known.items() if value not in (None, "")}
     return Utterance(
         path=record.audio_filepath,
         offset=record.offset,
@@ -181,7 +182,7 @@ def _utterance(line: Line, needs_text: bool) -> Utterance | str:
         text=(record.text or "").strip(),
         has_text=record.text is not None,
         id=line.id,
-        fields={**record.extra, **{key: value for key, value in known.items() if value}},
+        fields={**record.extra, **known},
         manifest=line.file.name,
         line=line.number,
         named=record.audio_filepath,

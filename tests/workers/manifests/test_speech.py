@@ -53,6 +53,7 @@ def test_a_channel_is_read(folder: Path) -> None:
     ):
         np.testing.assert_allclose(read_audio(utterance), expected, atol=1e-7)
     assert utterances[0].measures["audio.channels"] == 2
+    assert [each.fields["channel"] for each in utterances] == [1, 0, "mean"], "slices are by it"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_a_channel_is_read(folder: Path) -> None:
     [
         ({**GOOD, "channel": 1}, "two.wav: has one channel, 0, and `channel` is 1"),
         ({**GOOD, "channel": "left"}, "`channel`: "),
-        ({**GOOD, "channel": "each"}, "`channel`: is `each`, .*give a record for each channel"),
+        ({**GOOD, "channel": "each"}, "`channel`: is `each`, .*give a record for each, with"),
         ({**GOOD, "audio_filepath": "none.wav"}, "none.wav: no such file"),
         ({**GOOD, "audio_filepath": "notes.wav"}, "notes.wav: .*not"),
         ({**GOOD, "duration": 7}, "`duration` says 7 s and there are 2.00 s"),
