@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Literal, NamedTuple
@@ -111,6 +111,27 @@ def spelled_numbers(text: str, language: Language) -> list[Number]:
             alone = group[0].value <= _SMALL and len(words) == 1
             certain.append(Number(words[0].start, words[-1].end, group[0].text, alone))
     return certain
+
+
+def number_runs(words: Sequence[str], language: Language) -> list[tuple[int, int, str]]:
+    """Runs of words that may be read as one number: the first, the end, and the digits.
+
+    What is not certain is among them ("thirty one hundred" as 3100, "thirty second" as 32nd): they
+    are for comparison with what somebody has written in digits.
+
+    Args:
+        words: without punctuation around them.
+        language: of the number words.
+    """
+    tokens = [_Word(match) for match in re.finditer(r"\S+", " ".join(words))]
+    found = text_to_num.find_numbers(tokens, language, 0.0)
+    return [
+        (each.start, each.end, each.text)
+        for each in found
+        # text2num takes "ones" for one; no number word of English ends so
+        if language != "en"
+        or not any(word.lower().endswith("s") for word in words[each.start : each.end])
+    ]
 
 
 class _Word:
@@ -240,7 +261,7 @@ def units(language: Language | None) -> Callable[[str], str]:
             amount = next(spelled, amount)
         if not amount[0].isdigit():
             return match[0]
-        symbol = _symbol(match[2])
+        symbol = unit_symbol(match[2])
         if symbol is None:
             return match[0]
         return f"{amount}{'' if symbol in _NO_SPACE else ' '}{symbol}"
@@ -254,7 +275,7 @@ def _any_number(unit: str) -> str:
     return r"\s+".join([f"{first}s?", *rest])
 
 
-def _symbol(written: str) -> str | None:
+def unit_symbol(written: str) -> str | None:
     """The symbol of a unit, in the singular or the plural.
 
     None for letters that only the pattern takes for those of the unit, such as a dotless i.

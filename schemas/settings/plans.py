@@ -74,6 +74,9 @@ class Plan(Strict):
         ensemble: several models, whose hypotheses are combined.
         combine: how the hypotheses of `ensemble` are combined; unless given, as the calibration
             recommends.
+        spelling: members of `ensemble` whose spelling of a word that was voted for is taken if
+            they say it, the first before the others: those that write capitals, punctuation and
+            digits. Else, and by default, it is that of the most confident who says it.
         patience_s: seconds that an ensemble waits for the others once one member has answered.
         tiers: a cheap model first, then another model or plan, depending on its result.
         fallback: models to ask, one after the other, where the plan has no text: its model
@@ -84,6 +87,7 @@ class Plan(Strict):
     model: str | None = None
     ensemble: list[str] | None = None
     combine: Combiner | None = None
+    spelling: list[str] = []
     patience_s: PositiveFloat = 10.0
     tiers: Tiers | None = None
     fallback: list[str] = []
@@ -134,6 +138,9 @@ def _member_faults(plan: Plan, models: Collection[str]) -> Iterator[Fault]:
 def _ensemble_faults(plan: Plan) -> Iterator[Fault]:
     if plan.ensemble is not None and len(set(plan.ensemble)) < max(2, len(plan.ensemble)):
         yield ".ensemble", "name at least two models, each once"
+    for model in plan.spelling:
+        if model not in (plan.ensemble or []):
+            yield ".spelling", f"`{model}` is no member of `ensemble`"
 
 
 def _tier_faults(

@@ -153,7 +153,7 @@ class Planner:
         if plan.model is not None:
             return self._model(plan.model, limit)
         if plan.ensemble is not None:
-            return self._ensemble(plan, plan.ensemble, limit)
+            return self._ensemble(plan, plan.ensemble, record, limit)
         if plan.tiers is not None:
             return self._tiered(plan.tiers, record, limit)
         raise ValueError("a plan without `model`, `ensemble` or `tiers`")
@@ -178,6 +178,7 @@ class Planner:
         self,
         plan: Plan,
         models: Sequence[str],
+        record: ManifestRecord,
         timeout_s: float | None,
         known: Answers | None = None,
     ) -> PlanRun:
@@ -192,7 +193,9 @@ class Planner:
             first, *others = failures
             return replace(first, others={each.model: each.code.value for each in others})
         members = [self._candidate(m, heard[m]) for m in models if m in heard]
-        found = combine(members, plan.combine or self._combiner)
+        found = combine(
+            members, plan.combine or self._combiner, spelling=plan.spelling, lang=record.lang
+        )
         return Decision(
             text=found.text,
             model=found.model,
@@ -208,7 +211,7 @@ class Planner:
         screened = self._decision(tiers.screen, known[tiers.screen])
         if isinstance(screened, Failure):
             # without a screening result, use the better tier
-            found = yield from self._tier(tiers.high_quality, timeout_s, known)
+            found = yield from self._tier(tiers.high_quality, record, timeout_s, known)
             if isinstance(found, Failure):
                 return replace(found, others={**screened.failed, **found.others})
             failed = {**found.failed, **screened.failed}
@@ -225,21 +228,27 @@ class Planner:
         target = tiers.high_quality if better else tiers.standard
         final: Decision | Failure = screened
         if target is not None and target != tiers.screen:
-            final = yield from self._tier(target, timeout_s, known)
+            final = yield from self._tier(target, record, timeout_s, known)
         if isinstance(final, Failure):
             # the text of the screening is better than none
             final = replace(screened, failed=final.failed)
         keys = {"screening_pred": screened.text, "final_pred": final.text, "processing_tier": tier}
         return _with_keys(final, **keys, screening_wer=wer)
 
-    def _tier(self, target: str, timeout_s: float | None, known: Answers | None = None) -> PlanRun:
+    def _tier(
+        self,
+        target: str,
+        record: ManifestRecord,
+        timeout_s: float | None,
+        known: Answers | None = None,
+    ) -> PlanRun:
         plan = self._plans.get(target)
         if plan is None:
             return self._model(target, timeout_s)
         if plan.model is not None:
             return self._model(plan.model, timeout_s)
         if plan.ensemble is not None:
-            return self._ensemble(plan, plan.ensemble, timeout_s, known)
+            return self._ensemble(plan, plan.ensemble, record, timeout_s, known)
         raise ValueError(f"plan {target!r} is a tier, so it must have `model` or `ensemble`")
 
 

@@ -36,7 +36,8 @@ class Slot:
         arcs: for each hypothesis that was aligned so far, in order, the index of its word; None for
             a NULL.
         words: the distinct words in the order in which they were added; None for a NULL.
-        span: from the earliest start to the latest end of its words; None without times.
+        span: from the earliest start to the latest end of its words that have times; None if none
+            has.
     """
 
     arcs: list[int | None]
@@ -52,13 +53,14 @@ class Slot:
         """
         if word not in self.words:
             self.words.append(word)
-        if span is not None and self.span is not None:
-            self.span = (min(span[0], self.span[0]), max(span[1], self.span[1]))
+        if span is not None:
+            start, end = self.span or span
+            self.span = (min(span[0], start), max(span[1], end))
 
 
 def build_network(
     hypotheses: Sequence[Sequence[str]],
-    spans: Sequence[Sequence[Span]] | None = None,
+    spans: Sequence[Sequence[Span] | None] | None = None,
     max_gap_s: float = 0.0,
 ) -> list[Slot]:
     """Align hypotheses into a network; takes about 0.2 ms each.
@@ -68,17 +70,18 @@ def build_network(
 
     Args:
         hypotheses: the words of each, in the form in which they are compared.
-        spans: the times of each word. With them, words are aligned with each other only if there
-            are at most `max_gap_s` seconds between them.
+        spans: the times of each word; None for a hypothesis without. With them, words are aligned
+            with each other only if there are at most `max_gap_s` seconds between them.
         max_gap_s: used with `spans` only.
     """
     first, *others = hypotheses
+    known = [None] * len(hypotheses) if spans is None else spans
+    begin = known[0]
     slots = [
-        Slot([index], [word], spans[0][index] if spans is not None else None)
+        Slot([index], [word], begin[index] if begin is not None else None)
         for index, word in enumerate(first)
     ]
-    for number, words in enumerate(others, 1):
-        times = spans[number] if spans is not None else None
+    for number, (words, times) in enumerate(zip(others, known[1:], strict=True), 1):
         slots = _merge(slots, words, number, times, max_gap_s)
     return slots
 
@@ -110,7 +113,8 @@ def _apart(
     """Whether a word is too far from a slot to be aligned with it, [slots, words]."""
     if spans is None or not spans or not slots:
         return None
-    of_slots = np.array([slot.span for slot in slots], dtype=float)
+    # no word is too far from a slot without times: comparisons with NaN are false
+    of_slots = np.array([slot.span or (np.nan, np.nan) for slot in slots], dtype=float)
     starts, ends = np.array(spans, dtype=float).T
     gap = np.maximum(starts - of_slots[:, 1:], of_slots[:, :1] - ends)
     return np.asarray(gap > max_gap_s)

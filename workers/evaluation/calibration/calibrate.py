@@ -23,8 +23,9 @@ from schemas.settings import Combiner, ModelSettings
 from serve_app.engines.base import Hypothesis
 from serve_app.routing.calibration import calibrated, logit
 from serve_app.routing.combining.combine import combine
+from serve_app.routing.combining.conventions import units
 from serve_app.routing.combining.hypotheses import Candidate, candidate
-from serve_app.scoring.wer import NORMALISER, ErrorCounts, count_errors, normalise
+from serve_app.scoring.wer import NORMALISER, ErrorCounts, compared_words, count_edits, normalise
 from workers.evaluation.statistics.intervals import Bootstrap
 from workers.evaluation.statistics.scores import UtteranceScore, pool
 from workers.evaluation.systems.naming import SystemLike, as_systems
@@ -52,11 +53,13 @@ class Labelled:
         reference: normalised words of the reference.
         group: the speaker; if unknown, a name of the utterance itself.
         heard: hypotheses by model; models that failed are left out.
+        lang: BCP 47 tag of its language, if known.
     """
 
     reference: tuple[str, ...]
     group: str
     heard: Mapping[str, Hypothesis]
+    lang: str | None = None
 
 
 def calibrate(
@@ -139,6 +142,7 @@ def labelled(
                     for name, row in rows.items()
                     if (found := row.hypothesis) is not None
                 },
+                lang=utterance.lang,
             )
 
 
@@ -217,7 +221,13 @@ def _words(each: Labelled, name: str) -> tuple[Candidate, list[bool]] | None:
     if heard is None:
         return None
     raw = candidate(name, heard)
-    return raw, correct_words(each.reference, raw.keys)
+    spoken, said = units([_reference(each), raw], each.lang)
+    right = correct_words([unit.key for unit in spoken], [unit.key for unit in said])
+    return raw, [correct for unit, correct in zip(said, right, strict=True) for _ in unit.words]
+
+
+def _reference(each: Labelled) -> Candidate:
+    return candidate("", Hypothesis(text=" ".join(each.reference)))
 
 
 def _learn(name: str, speech: Sequence[Labelled]) -> ModelCalibration:
@@ -253,8 +263,15 @@ def _candidates(each: Labelled, learned: Mapping[str, ModelCalibration]) -> list
 
 
 def _errors(each: Labelled, candidates: Sequence[Candidate], combiner: Combiner) -> ErrorCounts:
-    text = combine(candidates, combiner).text if candidates else ""
-    return count_errors(" ".join(each.reference), text)
+    text = combine(candidates, combiner, lang=each.lang).text if candidates else ""
+    return _count(each, text)
+
+
+def _count(each: Labelled, text: str) -> ErrorCounts:
+    """The errors of a text, where what differs from the reference by convention is none."""
+    both = units([_reference(each), candidate("", Hypothesis(text=text))], each.lang)
+    spoken, heard = ([part for unit in one for part in compared_words(unit.key)] for one in both)
+    return count_edits(spoken, heard)
 
 
 def _figures(speech: Sequence[Labelled]) -> dict[str, float]:
@@ -304,9 +321,7 @@ def _best_single(speech: Sequence[Labelled]) -> dict[int, ErrorCounts]:
     """The errors, by utterance, of the model with the fewest errors."""
     by_model = [
         {
-            index: count_errors(
-                " ".join(each.reference), each.heard[name].text if name in each.heard else ""
-            )
+            index: _count(each, each.heard[name].text if name in each.heard else "")
             for index, each in enumerate(speech)
         }
         for name in _names(speech)

@@ -127,7 +127,7 @@ class PlanEngine:
         self, clips: Sequence[Clip], requests: Sequence[ClipRequest]
     ) -> list[Hypothesis | Rejection]:
         """Run the plans of all clips in rounds; in each, a model gets all its clips together."""
-        runs = [self._run(clip) for clip in clips]
+        runs = [self._run(clip, each.language) for clip, each in zip(clips, requests, strict=True)]
         ended: dict[int, Decision | Failure] = {}
         queries = {index: next(run) for index, run in enumerate(runs)}
         while queries:
@@ -140,14 +140,15 @@ class PlanEngine:
                     ended[index] = stop.value
         return [self._result(ended[index], each.words) for index, each in enumerate(requests)]
 
-    def _run(self, clip: Clip) -> PlanRun:
+    def _run(self, clip: Clip, lang: str | None) -> PlanRun:
         record = ManifestRecord(id="clip", audio_filepath="clip")
         target = self._target
         if target is None:
             speech = self._selector.needs_speech
             measures = measure(clip, self.sample_rate, speech=speech)
             target = self._selector.choose(record, measures).target
-        return self._planner.run(target, record)
+        # not known to the rules, but to a vote, which reads numbers
+        return self._planner.run(target, msgspec.structs.replace(record, lang=lang))
 
     def _answers(
         self,
