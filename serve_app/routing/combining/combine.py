@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,9 +10,10 @@ from msgspec.structs import replace
 
 from schemas.settings import Combiner
 from schemas.transcript import Word
-from serve_app.routing.combining.conventions import Unit, units
+from serve_app.routing.combining.conventions import Spoken, spoken
 from serve_app.routing.combining.hypotheses import Candidate
 from serve_app.routing.combining.network import Span, build_network
+from serve_app.routing.combining.spelling import timed_part, written
 from serve_app.routing.combining.vote import vote
 from serve_app.scoring.wer import count_edits
 
@@ -52,20 +54,20 @@ def combine(
         combiner: the method and its parameters.
         spelling: members whose spelling of a word that was voted for is taken if they say it, the
             first before the others; else, that of the most confident who says it.
-        lang: BCP 47 tag of the language, see `conventions.units`.
+        lang: BCP 47 tag of the language, see `conventions.spoken`.
     """
     ranked = sorted(candidates, key=lambda each: -each.confidence)
     match combiner.method:
         case "weighted":
             # a member without words wins only if none has any
-            spoken = [each for each in ranked if each.keys] or ranked
-            return _whole(max(spoken, key=lambda each: combiner.weights.get(each.model, 1.0)))
+            speaking = [each for each in ranked if each.keys] or ranked
+            return _whole(max(speaking, key=lambda each: combiner.weights.get(each.model, 1.0)))
         case "confidence":
             return _whole(ranked[0])
         case "mbr":
-            return _whole(_least_risk(ranked, units(ranked, lang), combiner.power))
+            return _whole(_least_risk(ranked, spoken(ranked, lang), combiner.power))
         case "rover":
-            return _vote(ranked, units(ranked, lang), combiner, spelling)
+            return _vote(ranked, spoken(ranked, lang), combiner, spelling)
 
 
 def _whole(winner: Candidate) -> Combined:
@@ -84,9 +86,7 @@ def _weights(candidates: Sequence[Candidate], power: float) -> list[float]:
     return [(each / max(sure)) ** power for each in sure]
 
 
-def _least_risk(
-    ranked: Sequence[Candidate], spoken: Sequence[Sequence[Unit]], power: float
-) -> Candidate:
+def _least_risk(ranked: Sequence[Candidate], heard: Sequence[Spoken], power: float) -> Candidate:
     """The candidate with the fewest expected errors, if any candidate may be the truth.
 
     Minimum Bayes risk (Goel and Byrne, 2000), with posteriors proportional to the confidences
@@ -94,12 +94,10 @@ def _least_risk(
     """
     weights = _weights(ranked, power)
 
-    keys = [[unit.key for unit in each] for each in spoken]
-
     def risk(one: int) -> float:
         return sum(
-            weight * count_edits(other, keys[one]).errors
-            for weight, other in zip(weights, keys, strict=True)
+            weight * count_edits(other.keys, heard[one].keys).errors
+            for weight, other in zip(weights, heard, strict=True)
         )
 
     return ranked[min(range(len(ranked)), key=risk)]
@@ -107,25 +105,20 @@ def _least_risk(
 
 def _vote(
     ranked: Sequence[Candidate],
-    spoken: Sequence[Sequence[Unit]],
+    heard: Sequence[Spoken],
     combiner: Combiner,
     spelling: Sequence[str],
 ) -> Combined:
     """ROVER; the most confident candidate is the base of the alignment and wins ties."""
-    keys = [[unit.key for unit in each] for each in spoken]
-    # a run of words is as sure as the least sure of them
+    keys = [each.keys for each in heard]
     sure_of = [
-        [min(one.confidences[place] for place in unit.words) for unit in each]
-        for one, each in zip(ranked, spoken, strict=True)
+        [one.confidences[place] for place in each.places]
+        for one, each in zip(ranked, heard, strict=True)
     ]
     gap = combiner.max_gap_s
-    network = (
-        build_network(keys)
-        if gap is None
-        else build_network(keys, list(map(_spans, ranked, spoken)), gap)
-    )
+    spans = None if gap is None else list(map(_spans, ranked, heard))
     winners = vote(
-        network,
+        build_network(keys, spans, gap or 0.0),
         keys,
         sure_of,
         alpha=combiner.alpha,
@@ -133,48 +126,15 @@ def _vote(
         method=combiner.vote_confidence,
         weights=_weights(ranked, combiner.power),
     )
-    first = {model: number for number, model in enumerate(spelling)}
-    words: list[Word] = []
-    lead = [0] * len(ranked)
-    for each in winners:
-        runs = [_run(ranked[voter], spoken[voter][place]) for voter, place in each.places]
-        ranks = [first.get(ranked[voter].model, len(first)) for voter, _ in each.places]
-        said = runs[ranks.index(min(ranks))]
-        if not _have_times(said):
-            said = _timed_as(said, next((run for run in runs if _have_times(run)), said))
-        sure = round(max(sure_of[voter][place] for voter, place in each.places), 4)
-        words += [replace(word, confidence=sure) for word in said]
-        for voter, _ in each.places:
-            lead[voter] += 1
+    lead = Counter(voter for each in winners for voter, _ in each.places)
+    words = written(ranked, heard, winners, sure_of, spelling)
     sure = sum(word.confidence or 0.0 for word in words) / len(words) if words else 0.0
     return Combined(
         text=" ".join(word.word for word in words),
-        model=ranked[lead.index(max(lead))].model,
+        model=ranked[max(range(len(ranked)), key=lead.__getitem__)].model,
         confidence=sure,
         words=_one_after_another(words) if _have_times(words) else None,
     )
-
-
-def _run(one: Candidate, unit: Unit) -> Sequence[Word]:
-    return one.words[unit.words.start : unit.words.stop]
-
-
-def _spans(one: Candidate, spoken: Sequence[Unit]) -> list[Span] | None:
-    """The times of the units; None if the candidate has none."""
-    if not _have_times(one.words):
-        return None
-    runs = [_run(one, unit) for unit in spoken]
-    return [(run[0].start, run[-1].end) for run in runs]
-
-
-def _timed_as(said: Sequence[Word], timed: Sequence[Word]) -> list[Word]:
-    """`said` with the times of the same words as another member has them, in equal parts."""
-    start, end = timed[0].start, timed[-1].end
-    step = (end - start) / len(said)
-    return [
-        replace(word, start=round(start + n * step, 3), end=round(start + (n + 1) * step, 3))
-        for n, word in enumerate(said)
-    ]
 
 
 def _one_after_another(words: Sequence[Word]) -> list[Word]:
@@ -189,6 +149,14 @@ def _one_after_another(words: Sequence[Word]) -> list[Word]:
             word = replace(word, start=border, end=max(border, word.end))
         found.append(word)
     return found
+
+
+def _spans(one: Candidate, heard: Spoken) -> list[Span] | None:
+    """The times of the keys; None if the candidate has none."""
+    if not _have_times(one.words):
+        return None
+    words = [timed_part(one, heard, at) for at in range(len(heard.keys))]
+    return [(word.start, word.end) for word in words]
 
 
 def _have_times(words: Sequence[Word]) -> bool:

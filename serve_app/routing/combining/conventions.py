@@ -1,14 +1,16 @@
-"""Words that models write by different conventions, as the same units of a vote.
+"""Words that models write by different conventions, made comparable for a vote.
 
 One model writes "It's 8:30, follow-up in 25 weeks." and another "it's eight thirty follow up in
-twenty five weeks". What one model writes as one word is compared with runs of words of all: they
-are one unit, with the same key, if they are made of the same pieces once spelled numbers are
-digits. Nothing is made alike that no model has written as one word with digits or with a mark
-inside, so models of the same convention vote word by word, as ever.
+twenty five weeks". A word with digits or with a mark inside has the keys of the words that another
+model has for it, if these are made of the same pieces once their spelled numbers are digits. So
+votes are counted word by word, as the model with the most words has them. What no model has written
+as such a word keeps its own key, so models of the same convention vote as ever.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,18 +30,26 @@ _THOUSANDS = regex.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _PIECE = regex.compile(r"\p{Sc}?\d+(?:[.,]\d+)*\p{Sc}?|%|[\p{L}\p{M}]+(?:'[\p{L}\p{M}]+)*")
 _DIGIT = regex.compile(r"\d")
 
+Keys = tuple[str, ...]
+
 
 @dataclass(frozen=True)
-class Unit:
-    """What is voted on: a word, or a run of words that another model writes as one.
+class Spoken:
+    """A hypothesis as its words are compared.
 
     Attributes:
-        key: by which units are compared.
-        words: places of its words in the hypothesis.
+        keys: what was said, word by word.
+        places: of each key, the place of the word that it is of: several have the same if others
+            have several words for one.
     """
 
-    key: str
-    words: range
+    keys: tuple[str, ...]
+    places: tuple[int, ...]
+
+    def keys_of(self, at: int) -> range:
+        """The keys of the same word as the key `at`."""
+        place = self.places[at]
+        return range(bisect_left(self.places, place), bisect_right(self.places, place))
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class _Segment:
     Attributes:
         words: their places.
         pieces: what it is made of: words, numbers in digits, symbols of units.
-        written: whether others may write it as more words, or as other ones.
+        written: whether it is one word for which others may have several, or another.
     """
 
     words: range
@@ -64,32 +74,30 @@ class _Form:
     letters: str
     borders: frozenset[int]
 
-    @property
-    def key(self) -> str:
-        ends = [0, *sorted(self.borders), len(self.letters)]
-        return ":".join(self.letters[start:end] for start, end in pairwise(ends))
+
+#: By the letters of forms: the runs of plain words that have the form, and how often.
+_Known = Mapping[str, Mapping[_Form, Counter[Keys]]]
 
 
-def units(candidates: Sequence[Candidate], lang: str | None = None) -> list[list[Unit]]:
-    """The units of each candidate, in order.
+def spoken(candidates: Sequence[Candidate], lang: str | None = None) -> list[Spoken]:
+    """How the words of each candidate are compared.
 
     Args:
         candidates: hypotheses of the same speech.
         lang: BCP 47 tag of its language, for number words; English without one. Those of a language
-            that text2num does not know stay words.
+            that text2num does not know are only compared as words.
     """
     if not any(" " in key or _DIGIT.search(key) for each in candidates for key in each.keys):
-        return [[Unit(key, _one(place)) for place, key in enumerate(c.keys)] for c in candidates]
+        return [Spoken(each.keys, tuple(range(len(each.keys)))) for each in candidates]
     language = next((each for each in _LANGUAGES if each == (lang or "en")[:2].lower()), None)
     segments = [list(_segments(each, language)) for each in candidates]
-    known: dict[str, set[_Form]] = {}
+    known: dict[str, dict[_Form, Counter[Keys]]] = {}
     for segment in (segment for each in segments for segment in each if segment.written):
         form = _form(segment.pieces)
-        known.setdefault(form.letters, set()).add(form)
-    return [
-        list(_grouped(each.keys, of_one, known))
-        for each, of_one in zip(candidates, segments, strict=True)
-    ]
+        known.setdefault(form.letters, {})[form] = Counter()
+    for one, of_one in zip(candidates, segments, strict=True):
+        _count_runs(one.keys, of_one, known)
+    return [_compared(*each, known) for each in zip(candidates, segments, strict=True)]
 
 
 def _one(place: int) -> range:
@@ -97,8 +105,8 @@ def _one(place: int) -> range:
 
 
 def _segments(one: Candidate, language: Language | None) -> Iterator[_Segment]:
-    written = [simplified(word.word) for word in one.words]
-    bare = [regex.sub(r"^\W+|\W+$", "", word) for word in written]
+    plain = [simplified(word.word) for word in one.words]
+    bare = [regex.sub(r"^\W+|\W+$", "", word) for word in plain]
     spelled = {
         start: (end, digits)
         for start, end, digits in (number_runs(bare, language) if language is not None else ())
@@ -108,10 +116,9 @@ def _segments(one: Candidate, language: Language | None) -> Iterator[_Segment]:
     while place < len(bare):
         if place in spelled:
             end, digits = spelled[place]
-            marked = any(" " in key for key in one.keys[place:end])  # "twenty-five"
-            segment = _Segment(range(place, end), (digits,), written=marked)
+            segment = _Segment(range(place, end), (digits,), written=False)
         else:
-            segment = _segment(place, written[place], one.keys[place], last)
+            segment = _segment(place, plain[place], one.keys[place], last)
         yield segment
         place, last = segment.words.stop, segment.pieces[-1]
 
@@ -140,28 +147,45 @@ def _form(pieces: Sequence[str]) -> _Form:
     return _Form("".join(pieces), frozenset(borders))
 
 
-def _grouped(
-    keys: Sequence[str], segments: Sequence[_Segment], known: Mapping[str, set[_Form]]
-) -> Iterator[Unit]:
+def _count_runs(keys: Keys, segments: Sequence[_Segment], known: _Known) -> None:
+    """Count the runs of plain words that are made of the same pieces as a written word."""
     longest = max(map(len, known), default=0)
-    first = 0
-    while first < len(segments):
+    for first in range(len(segments)):
         pieces: list[str] = []
-        found: Unit | None = None
-        end = first
-        for number, segment in enumerate(segments[first:], first + 1):
+        for segment in segments[first:]:
             pieces += segment.pieces
             form = _form(pieces)
-            if len(form.letters) > longest:
+            if segment.written or len(form.letters) > longest:
                 break
-            fitting = [e for e in known.get(form.letters, ()) if e.borders <= form.borders]
-            if fitting:
-                key = max(fitting, key=lambda each: len(each.borders)).key
-                found = Unit(key, range(segments[first].words.start, segment.words.stop))
-                end = number
-        if found is not None:
-            yield found
-            first = end
-        else:
-            yield from (Unit(keys[place], _one(place)) for place in segments[first].words)
-            first += 1
+            run = _plain(keys[segments[first].words.start : segment.words.stop])
+            for other, runs in known.get(form.letters, {}).items():
+                if other.borders <= form.borders:
+                    runs[run] += 1
+
+
+def _compared(one: Candidate, segments: Sequence[_Segment], known: _Known) -> Spoken:
+    keys: list[str] = []
+    places: list[int] = []
+    for segment in segments:
+        for place in segment.words:
+            run = _said(segment, one.keys[place], known)
+            keys += run
+            places += [place] * len(run)
+    return Spoken(tuple(keys), tuple(places))
+
+
+def _said(segment: _Segment, key: str, known: _Known) -> Keys:
+    """The keys of one word of a segment."""
+    if not segment.written:
+        return _plain([key])
+    form = _form(segment.pieces)
+    runs = known[form.letters][form]
+    # "u s" rather than "us" for "U.S."; of numbers, as most models have it
+    return max(
+        runs, key=lambda each: (len(each) == len(segment.pieces), runs[each]), default=(key,)
+    )
+
+
+def _plain(keys: Sequence[str]) -> Keys:
+    """Keys of number words, of which some may be joined: "twenty-five"."""
+    return tuple(part for key in keys for part in key.split())

@@ -23,7 +23,7 @@ from schemas.settings import Combiner, ModelSettings
 from serve_app.engines.base import Hypothesis
 from serve_app.routing.calibration import calibrated, logit
 from serve_app.routing.combining.combine import combine
-from serve_app.routing.combining.conventions import units
+from serve_app.routing.combining.conventions import spoken
 from serve_app.routing.combining.hypotheses import Candidate, candidate
 from serve_app.scoring.wer import NORMALISER, ErrorCounts, compared_words, count_edits, normalise
 from workers.evaluation.statistics.intervals import Bootstrap
@@ -221,9 +221,11 @@ def _words(each: Labelled, name: str) -> tuple[Candidate, list[bool]] | None:
     if heard is None:
         return None
     raw = candidate(name, heard)
-    spoken, said = units([_reference(each), raw], each.lang)
-    right = correct_words([unit.key for unit in spoken], [unit.key for unit in said])
-    return raw, [correct for unit, correct in zip(said, right, strict=True) for _ in unit.words]
+    reference, said = spoken([_reference(each), raw], each.lang)
+    right = [True] * len(raw.words)
+    for place, correct in zip(said.places, correct_words(reference.keys, said.keys), strict=True):
+        right[place] &= correct
+    return raw, right
 
 
 def _reference(each: Labelled) -> Candidate:
@@ -269,9 +271,9 @@ def _errors(each: Labelled, candidates: Sequence[Candidate], combiner: Combiner)
 
 def _count(each: Labelled, text: str) -> ErrorCounts:
     """The errors of a text, where what differs from the reference by convention is none."""
-    both = units([_reference(each), candidate("", Hypothesis(text=text))], each.lang)
-    spoken, heard = ([part for unit in one for part in compared_words(unit.key)] for one in both)
-    return count_edits(spoken, heard)
+    both = spoken([_reference(each), candidate("", Hypothesis(text=text))], each.lang)
+    said, heard = ([part for key in one.keys for part in compared_words(key)] for one in both)
+    return count_edits(said, heard)
 
 
 def _figures(speech: Sequence[Labelled]) -> dict[str, float]:
