@@ -227,6 +227,11 @@ def test_plans_name_models_and_rules_name_plans(write: Callable[[str], Path]) ->
         ("[general, medical]", "[general]", "name at least two models, each once"),
         ("[general, medical]", "[general, general]", "name at least two models, each once"),
         ("[general, medical]", "[]", "name at least two models, each once"),
+        (
+            "ensemble: [general, medical]",
+            "ensemble: [general, medical]\n    spelling: [x]",
+            "plans.both.spelling: `x` is no member of `ensemble`",
+        ),
         ("weights: {medical", "weights: {x", "plans.both.combine.weights: no model `x`"),
         ("method: weighted", "method: majority", "combine.method: .*majority"),
         ("method: weighted", "method: rover, alpha: 2", "plans.both.combine.alpha: .*<= 1"),

@@ -23,9 +23,9 @@ from schemas.settings import (
     Tiers,
 )
 from schemas.text_rules import TextRule, TextRules
-from schemas.transcript import Transcript
+from schemas.transcript import Transcript, Word
 from serve_app.audio.clip import Recording
-from serve_app.engines.base import Rejection
+from serve_app.engines.base import Hypothesis, Rejection
 from serve_app.model.protocol import ModelError, Outcome, Reply
 from serve_app.router.transcriber import Transcriber
 from serve_app.routing.plans import PlanRun, Query
@@ -209,3 +209,45 @@ async def test_a_caller_may_name_the_plan_and_bring_the_audio() -> None:
     assert models["medical"].requests == [ClipRequest(words=True, interactive=True)]
     assert models["general"].calls == []
     assert router.memory.held_bytes == 0
+
+
+FAMILIES = Plan(ensemble=["whisper", "ctc", "other"], spelling=["whisper"])
+
+
+def _says(model: FakeModel, text: str, sure: float, start: float | None = None) -> None:
+    """Let `model` hear `text`, with words of 0.4 s from `start` if it has times."""
+    words = None
+    if start is not None:
+        words = [
+            Word(word, start + place / 2, start + place / 2 + 0.4, sure)
+            for place, word in enumerate(text.split())
+        ]
+    heard = Hypothesis(text=text, confidence=sure, words=words)
+    model._outcome = lambda clip, phrases: Outcome(heard, 1, 2)  # type: ignore[method-assign]
+
+
+async def test_models_of_two_families_vote_on_what_was_said() -> None:
+    router, models = planned(FAMILIES, ("whisper", "ctc", "other"))
+    _says(models["whisper"], "Return in 25 weeks, at 8.", 0.6)
+    _says(models["ctc"], "return in twenty five weeks at eight", 0.8, start=0.3)
+    _says(models["other"], "return on twenty five weeks at hate", 0.7, start=0.6)
+    [result] = await router.transcribe([record(0, lang="en")], options=CallOptions(words=True))
+    assert isinstance(result, Transcript)
+    assert result.pred_text == result.ensemble_pred_text == "Return in 25 weeks, at 8."
+    assert (result.ensemble_model_count, result.failed_models) == (3, None)
+    assert result.extra["pred_text_ctc"] == "return in twenty five weeks at eight"
+    assert result.words is not None
+    assert (result.words[2].word, result.words[2].start, result.words[2].end) == ("25", 1.3, 2.2)
+
+
+async def test_a_whisper_model_that_repeats_itself_leaves_the_vote_to_the_others() -> None:
+    router, models = planned(FAMILIES, ("whisper", "ctc", "other"))
+    loops = Rejection(code=ErrorCode.MODEL_REPEATS, message="the model only repeats itself")
+    models["whisper"]._outcome = lambda clip, phrases: Outcome(loops, 1, 2)  # type: ignore[method-assign]
+    _says(models["ctc"], "in twenty five weeks", 0.8, start=0.0)
+    _says(models["other"], "in twenty nine weeks", 0.7, start=0.0)
+    [result] = await router.transcribe([record(0)])
+    assert isinstance(result, Transcript)
+    assert (result.pred_text, result.selected_model) == ("in twenty five weeks", "ctc")
+    assert result.ensemble_model_count == 2
+    assert result.failed_models == {"whisper": "model_repeats"}
