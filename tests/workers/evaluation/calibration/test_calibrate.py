@@ -64,6 +64,16 @@ def speech(count: int, bias: float, seed: int = 1) -> list[Labelled]:
     return made
 
 
+def test_digits_are_right_for_a_number_that_is_spelled_in_the_reference() -> None:
+    reference = ("in", "twenty", "five", "weeks")
+    right = hypothesis(["In", "25", "weeks."], [0.9] * 3)
+    wrong = hypothesis(["Inn", "26", "weaks."], [0.3] * 3)
+    made = [Labelled(reference, f"s{n}", {"w": (right, wrong)[n % 2]}) for n in range(40)]
+    learned = learn(made)["w"]
+    assert calibrated([0.9] * 3, learned)[0] > 0.95  # two thirds, were "25" wrong
+    assert calibrated([0.3] * 3, learned)[0] < 0.05
+
+
 def noise(rng: np.random.Generator, reference: Sequence[str]) -> list[str]:
     return [word if rng.random() < 0.1 else f"n{rng.integers(50)}" for word in reference]
 
