@@ -29,6 +29,7 @@ _THOUSANDS = regex.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 #: An amount of money is one piece: its sign is spoken behind the number.
 _PIECE = regex.compile(r"\p{Sc}?\d+(?:[.,]\d+)*\p{Sc}?|%|[\p{L}\p{M}]+(?:'[\p{L}\p{M}]+)*")
 _DIGIT = regex.compile(r"\d")
+_AROUND = regex.compile(r"^\W+|\W+$")
 
 Keys = tuple[str, ...]
 
@@ -106,7 +107,7 @@ def _one(place: int) -> range:
 
 def _segments(one: Candidate, language: Language | None) -> Iterator[_Segment]:
     plain = [simplified(word.word) for word in one.words]
-    bare = [regex.sub(r"^\W+|\W+$", "", word) for word in plain]
+    bare = [_AROUND.sub("", word) for word in plain]
     spelled = {
         start: (end, digits)
         for start, end, digits in (number_runs(bare, language) if language is not None else ())
@@ -149,17 +150,17 @@ def _form(pieces: Sequence[str]) -> _Form:
 
 def _count_runs(keys: Keys, segments: Sequence[_Segment], known: _Known) -> None:
     """Count the runs of plain words that are made of the same pieces as a written word."""
-    longest = max(map(len, known), default=0)
     for first in range(len(segments)):
         pieces: list[str] = []
+        letters = ""
         for segment in segments[first:]:
             pieces += segment.pieces
-            form = _form(pieces)
-            if segment.written or len(form.letters) > longest:
+            letters += "".join(segment.pieces)
+            if segment.written or not any(each.startswith(letters) for each in known):
                 break
             run = _plain(keys[segments[first].words.start : segment.words.stop])
-            for other, runs in known.get(form.letters, {}).items():
-                if other.borders <= form.borders:
+            for form, runs in known.get(letters, {}).items():
+                if form.borders <= _form(pieces).borders:
                     runs[run] += 1
 
 
