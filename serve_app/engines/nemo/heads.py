@@ -95,6 +95,8 @@ def make_head(model: Any, name: str, *, confidence: bool, boost: PhraseBoost = N
         )
     if not all(phrase.strip() for phrase in boost.phrases):
         raise EngineError("phrases: one of the phrases is empty")
+    if name == "aed":
+        raise EngineError("an attention encoder-decoder cannot be served yet")
     head: CTCHead | TransducerHead
     if name == "rnnt":
         head = TransducerHead(model, confidence=confidence, boost=boost)

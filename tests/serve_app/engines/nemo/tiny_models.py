@@ -23,7 +23,7 @@ LETTERS = list(" abcdefghijklmnopqrstuvwxyz'")
 
 _MODELS = "nemo.collections.asr.models"
 _MODULES = "nemo.collections.asr.modules"
-_PREPROCESSOR = {
+PREPROCESSOR = {
     "_target_": f"{_MODULES}.AudioToMelSpectrogramPreprocessor",
     "sample_rate": SAMPLE_RATE,
     "window_size": 0.025,
@@ -34,7 +34,7 @@ _PREPROCESSOR = {
     "dither": 1e-5,
     "pad_to": 16,
 }
-_CONFORMER = {
+CONFORMER = {
     "_target_": f"{_MODULES}.ConformerEncoder",
     "feat_in": 32,
     "n_layers": 1,
@@ -120,8 +120,8 @@ def config_of(kind: str, tokenizer: Path) -> tuple[str, dict[str, Any]]:
     """
     config: dict[str, Any] = {
         "sample_rate": SAMPLE_RATE,
-        "preprocessor": _PREPROCESSOR,
-        "encoder": _CONFORMER,
+        "preprocessor": PREPROCESSOR,
+        "encoder": CONFORMER,
         # transcribe() reads this section
         "validation_ds": {"manifest_filepath": None, "sample_rate": SAMPLE_RATE, "shuffle": False},
     }
@@ -179,17 +179,17 @@ def build(kind: str, tokenizer: Path, path: Path, *, seed: int = 0) -> Path:
     with torch.inference_mode(False), torch.no_grad():
         if hasattr(model, "joint"):
             extra = model.joint.num_extra_outputs
-            _centre(model, model.joint.enc, spread=2.0)
-            _centre(model, model.joint.joint_net[-1], blank=-1 - extra)
+            centre(model, model.joint.enc, spread=2.0)
+            centre(model, model.joint.joint_net[-1], blank=-1 - extra)
         if "hybrid" in kind:
-            _centre(model, model.ctc_decoder.decoder_layers[0], blank=-1)
+            centre(model, model.ctc_decoder.decoder_layers[0], blank=-1)
         if "ctc" in kind:
-            _centre(model, model.decoder.decoder_layers[0], blank=-1)
+            centre(model, model.decoder.decoder_layers[0], blank=-1)
     model.save_to(str(path))
     return path
 
 
-def _centre(model: Any, layer: Any, *, spread: float = 3.0, blank: int | None = None) -> None:
+def centre(model: Any, layer: Any, *, spread: float = 3.0, blank: int | None = None) -> None:
     """Scale and shift `layer` so that each of its outputs has mean 0 and `spread` on some babble.
 
     Untrained networks say the same on every frame; without that constant part, what is left
