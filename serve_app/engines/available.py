@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.decoding import nearest
 from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo.options import options_of
 from serve_app.engines.nemo.pretrained import pretrained_fault
 from serve_app.system.logs import location_of
 
@@ -84,13 +85,18 @@ def check_transcribe(name: str, method: Any, *, itself: int = 0) -> None:
 def engine_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:
     """The engines that cannot be imported, and wrong options of those that are built in.
 
-    Blocks while they are imported; "nemo" is not.
+    Blocks while they are imported; "nemo" is not, and whether its model has these options is known
+    only when it is loaded.
     """
     for name, model in models.items():
-        if model.engine in ("nemo", "transformers"):
+        if model.engine == "transformers":
             continue
         key = "engine"
         try:
+            if model.engine == "nemo":
+                key = "options"
+                options_of(model)
+                continue
             found = engine_class(model.engine)
             key = "options"
             if model.engine in _CLASSES:

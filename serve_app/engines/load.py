@@ -107,7 +107,7 @@ def check_engine(engine: Engine) -> None:
         raise
     except Exception as error:
         raise EngineError(f"the engine {engine_name(engine)} fails: {cause_of(error)}") from error
-    if isinstance(result, Rejection):
+    if isinstance(result, Rejection) and not result.guarded:
         raise EngineError(
             f"the engine {engine_name(engine)} rejects a second of noise: {result.message}"
         )

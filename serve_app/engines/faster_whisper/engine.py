@@ -256,6 +256,7 @@ class FasterWhisperEngine:
             return Rejection(
                 code=ErrorCode.MODEL_REJECTED,
                 message="the model only repeats itself on this clip, at each temperature",
+                guarded=True,
             )
         confidence = attempt.confidence if self._settings.confidence else None
         return Hypothesis(text=attempt.text, confidence=confidence, words=words)

@@ -23,6 +23,8 @@ HEADS: dict[str, tuple[str, ...]] = {
     "EncDecHybridRNNTCTCBPEModel": ("rnnt", "ctc"),
     MULTITASK: ("aed",),
 }
+#: Those of models that are told the language of each clip.
+TOLD_CLASSES = frozenset({MULTITASK})
 #: The class of the second model in the archive of a multitask one, which times its words.
 TIMES_CLASS = "EncDecCTCModelBPE"
 #: Their package; a file names them by it or by a module in it.

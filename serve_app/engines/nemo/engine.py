@@ -1,4 +1,4 @@
-"""The NeMo engine for CTC, RNN-T, TDT and hybrid models."""
+"""The NeMo engine for CTC, RNN-T, TDT, hybrid and multitask models."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from schemas.transcript import Word
 from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Rejection
 from serve_app.engines.batch_plan import plan_batches
-from serve_app.engines.errors import EngineError
+from serve_app.engines.errors import EngineError, shown
 from serve_app.engines.isolation import run_isolated
-from serve_app.engines.nemo.heads import Decoded, PhraseBoost, alphabet_of, make_head, writable
+from serve_app.engines.nemo.decoding import Decoded, PhraseBoost, Wish
+from serve_app.engines.nemo.heads import alphabet_of, make_head, writable
 from serve_app.engines.nemo.loading import (
     choose_head,
     find_model,
     frame_seconds,
     min_samples,
     restore,
+    restore_timer,
 )
+from serve_app.engines.nemo.options import options_of, refuse_options
 from serve_app.engines.pieces import transcribe_pieces
 from serve_app.engines.words import fold_words, mean_confidence
 
@@ -34,10 +37,10 @@ log = logging.getLogger(__name__)
 
 
 class _Segment(NamedTuple):
-    """A clip, or a part of one that fits the model, with the phrases to bias it towards."""
+    """A clip, or a part of one that fits the model, and how it is decoded."""
 
     clip: Clip
-    phrases: tuple[str, ...] = ()
+    wish: Wish
 
 
 class NemoEngine:
@@ -59,7 +62,7 @@ class NemoEngine:
         device: "cpu" or "cuda".
         model_class: name of NeMo's class.
         parameters: how many the model has.
-        head: "ctc" or "rnnt" (which is also TDT).
+        head: "ctc", "rnnt" (which is also TDT) or "aed" (of a multitask model).
         takes_phrases: whether it supports phrases for single clips; otherwise it ignores them.
         frame_seconds: length of one frame of the model's output.
         min_samples: shortest clip that the model takes; a shorter one is padded with silence.
@@ -71,8 +74,10 @@ class NemoEngine:
         """Load the model. Blocks for seconds, most of them NeMo's import.
 
         Raises:
-            EngineError: the model file is refused or cannot be loaded, or has no such head.
+            EngineError: the model file is refused or cannot be loaded, or has no such head; or an
+                option is wrong.
         """
+        options = options_of(settings)
         torch.set_num_threads(settings.threads or max(1, int(settings.num_cpus)))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         if self.device == "cuda" and settings.gpu_fraction < 1:
@@ -81,15 +86,24 @@ class NemoEngine:
         with find_model(settings) as archive:
             self.sha256, self.model_class = archive.sha256, archive.model_class
             self.head = choose_head(archive, settings.head)
+            refuse_options(settings, archive.model_class)
             model = restore(archive, device=self.device, dtype=settings.dtype)
+            timer = restore_timer(archive, model, options, device=self.device, dtype=settings.dtype)
         self.parameters = sum(each.numel() for each in model.parameters())
         self.sample_rate = int(model.cfg.sample_rate)
         self.frame_seconds = frame_seconds(model)
-        self.min_samples = min_samples(model)
+        self.min_samples = max(min_samples(model), timer.min_samples if timer else 0)
         self.batch_seconds = settings.batch_seconds
         self._settings = settings
         boost = PhraseBoost(settings.phrases, settings.phrase_weight)
-        self._head = make_head(model, self.head, confidence=settings.confidence, boost=boost)
+        self._head = make_head(
+            model,
+            self.head,
+            confidence=settings.confidence,
+            boost=boost,
+            options=options,
+            timer=timer,
+        )
         self.takes_phrases = self._head.takes_phrases
         self._alphabet = alphabet_of(self._head.surfaces)
 
@@ -104,31 +118,27 @@ class NemoEngine:
 
         Args:
             clips: mono, float32, at `sample_rate`.
-            requests: one per clip; empty for the defaults. All hypotheses carry words with times
-                if one request or the settings ask for them. Phrases that the model cannot write are
+            requests: one per clip; empty for the defaults. Phrases that the model cannot write are
                 left out; only a transducer with subword tokens can use the others, see
-                `takes_phrases`.
+                `takes_phrases`. A model that is told the language rejects a clip in one that it
+                does not know.
 
         Raises:
             EngineError: the model fails on any audio.
         """
-        requests = requests or [DEFAULT_REQUEST] * len(clips)
-        words = self._settings.words or any(each.words for each in requests)
-        wanted = [self._writable(each) for each in requests]
-        heard = transcribe_pieces(
-            clips,
-            wanted,
-            lambda pieces: self._run(
-                [_Segment(clip, phrases or ()) for clip, phrases in pieces], words=words
-            ),
+        wishes = [self._wish(each) for each in requests or [DEFAULT_REQUEST] * len(clips)]
+        taken = [index for index, wish in enumerate(wishes) if isinstance(wish, Wish)]
+        found = transcribe_pieces(
+            [clips[index] for index in taken],
+            [wish for wish in wishes if isinstance(wish, Wish)],
+            lambda pieces: self._run([_Segment(*each) for each in pieces]),
             sample_rate=self.sample_rate,
             max_seconds=self._settings.split_seconds,
         )
+        heard = dict(zip(taken, found, strict=True))
         return [
-            each
-            if isinstance(each, Rejection)
-            else replace(each, phrases=None if phrases is None else len(phrases))
-            for each, phrases in zip(heard, wanted, strict=True)
+            _with_phrases(heard[index], wish) if isinstance(wish, Wish) else wish
+            for index, wish in enumerate(wishes)
         ]
 
     def warm_up(self) -> None:
@@ -147,13 +157,22 @@ class NemoEngine:
                 seconds = longest / 2**power
                 self._probe(int(self.batch_seconds / seconds), seconds)
 
-    def _writable(self, request: ClipRequest) -> tuple[str, ...] | None:
-        """The phrases that the model can use; None without phrases or support for them."""
-        if not request.phrases or not self.takes_phrases:
-            return None
-        return writable(request.phrases, self._alphabet)
+    def _wish(self, request: ClipRequest) -> Wish | Rejection:
+        """What the head is asked for a clip; its rejection where the language is unknown."""
+        phrases = language = None
+        if request.phrases and self.takes_phrases:
+            phrases = writable(request.phrases, self._alphabet)
+        if (languages := self._head.languages) is not None:
+            language = languages.find(request.language)
+            if language is None:
+                message = (
+                    f"the model does not know the language {shown(request.language)} (`lang`); "
+                    f"it knows: {', '.join(languages.known)}"
+                )
+                return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+        return Wish(phrases, language, self._settings.words or request.words)
 
-    def _run(self, segments: Sequence[_Segment], *, words: bool) -> list[Hypothesis | Rejection]:
+    def _run(self, segments: Sequence[_Segment]) -> list[Hypothesis | Rejection]:
         """Transcribe segments that each fit the model, batch by batch."""
         lengths = [max(len(each.clip), self.min_samples) / self.sample_rate for each in segments]
         heard: dict[int, Hypothesis | Rejection] = {}
@@ -162,7 +181,7 @@ class NemoEngine:
             plan = plan_batches([lengths[index] for index in waiting], self.batch_seconds)
             batch = [waiting[place] for place in plan[0]]
             results = run_isolated(
-                lambda some: self._forward(some, words=words),
+                self._forward,
                 [segments[index] for index in batch],
                 on_out_of_memory=self._lower_limit,
             )
@@ -173,35 +192,36 @@ class NemoEngine:
             self._probe(1, 1.0)
         return [heard[index] for index in range(len(segments))]
 
-    def _forward(
-        self, segments: Sequence[_Segment], *, words: bool
-    ) -> list[Hypothesis | Rejection]:
+    def _forward(self, segments: Sequence[_Segment]) -> list[Hypothesis | Rejection]:
         """Run one batch through the network and the decoder."""
         lengths = [max(len(each.clip), self.min_samples) for each in segments]
         signal = np.zeros((len(segments), max(lengths)), dtype=np.float32)
         for row, each in zip(signal, segments, strict=True):
             row[: len(each.clip)] = each.clip
+        wishes = [each.wish for each in segments]
         try:
             with torch.inference_mode():
                 decoded = self._head.decode(
                     torch.from_numpy(signal).to(self.device),
                     torch.tensor(lengths, device=self.device),
-                    tokens=words or self._settings.confidence,
-                    phrases=[each.phrases for each in segments],
+                    tokens=self._settings.confidence or any(each.words for each in wishes),
+                    wishes=wishes,
                 )
         except torch.AcceleratorError as error:  # the CUDA context is lost, regardless of the clips
             raise EngineError(f"the GPU failed: {error}") from error
         return [
-            self._hypothesis(found, len(each.clip) / self.sample_rate, words=words)
-            for found, each in zip(decoded, segments, strict=True)
+            self._hypothesis(*each, len(each[1].clip) / self.sample_rate)
+            for each in zip(decoded, segments, strict=True)
         ]
 
     def _hypothesis(
-        self, decoded: Decoded, duration: float, *, words: bool
+        self, decoded: Decoded, segment: _Segment, duration: float
     ) -> Hypothesis | Rejection:
         if not decoded.finite:
             message = "the model's output for this clip is not finite"
             return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+        if decoded.fault is not None:
+            return Rejection(code=ErrorCode.MODEL_REJECTED, message=decoded.fault, guarded=True)
         folded: list[Word] | None = None
         if decoded.tokens is not None:
             folded = fold_words(
@@ -210,10 +230,11 @@ class NemoEngine:
                 frame_seconds=self.frame_seconds,
                 duration=duration,
             )
+        words = folded if self._head.has_frames else _timed(folded, decoded, duration)
         return Hypothesis(
             text=decoded.text,
             confidence=mean_confidence(folded),
-            words=folded if words else None,
+            words=words if segment.wish.words else None,
         )
 
     def _lower_limit(self, segments: Sequence[_Segment]) -> None:
@@ -237,14 +258,35 @@ class NemoEngine:
         rng = np.random.default_rng(0)
         noise = rng.normal(0, 0.05, int(seconds * self.sample_rate)).astype(np.float32)
         try:
-            heard = self._forward([_Segment(noise)] * clips, words=True)
+            heard = self._forward([_Segment(noise, Wish(words=True))] * clips)
         except Exception as error:
             size = f"{clips} x {seconds:.1f} s"
             raise EngineError(f"the model fails on {size} of noise: {error}") from error
         for each in heard:
-            if isinstance(each, Rejection):
+            if isinstance(each, Rejection) and not each.guarded:
                 raise EngineError(f"the model fails on noise: {each.message}")
 
 
 def _is_failure(heard: Hypothesis | Rejection) -> bool:
-    return isinstance(heard, Rejection) and heard.code is not ErrorCode.MODEL_OUT_OF_MEMORY
+    """Whether it may be the model that is at fault, not the clip."""
+    if isinstance(heard, Hypothesis):
+        return False
+    return not heard.guarded and heard.code is not ErrorCode.MODEL_OUT_OF_MEMORY
+
+
+def _with_phrases(heard: Hypothesis | Rejection, wish: Wish) -> Hypothesis | Rejection:
+    if isinstance(heard, Rejection) or wish.phrases is None:
+        return heard
+    return replace(heard, phrases=len(wish.phrases))
+
+
+def _timed(words: list[Word] | None, decoded: Decoded, duration: float) -> list[Word] | None:
+    """`words` with times that do not follow from the tokens; None where they are not known."""
+    if not words:
+        return words
+    if decoded.times is None:
+        return None
+    return [
+        replace(word, start=round(min(start, duration), 3), end=round(min(end, duration), 3))
+        for word, (start, end) in zip(words, decoded.times, strict=True)
+    ]

@@ -12,15 +12,12 @@ from schemas.failures import ErrorCode
 from schemas.transcript import Word
 from serve_app.engines.base import Hypothesis, Rejection
 from serve_app.engines.errors import EngineError
+from serve_app.engines.repetition import compression_ratio
 from serve_app.engines.transformers.alignment import token_frames
 from serve_app.engines.transformers.heads import Piece
 from serve_app.engines.transformers.loading import Loaded
 from serve_app.engines.transformers.options import WhisperOptions
-from serve_app.engines.transformers.whisper_decoding import (
-    WhisperDecoder,
-    Written,
-    compression_ratio,
-)
+from serve_app.engines.transformers.whisper_decoding import WhisperDecoder, Written
 from serve_app.engines.transformers.whisper_tokens import Units, read_tokens, units_of
 from serve_app.engines.words import Tokens, fold_words, mean_confidence
 
@@ -140,7 +137,7 @@ class WhisperHead:
             [written] = self._decoder.write(heard.states, [heard.prompt], temperature=temperature)
         if loops:
             message = f"the model repeats itself (its text compresses by a factor of {ratio:.1f})"
-            return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+            return Rejection(code=ErrorCode.MODEL_REJECTED, message=message, guarded=True)
         return self._hypothesis(piece, heard, written, text)
 
     def _text(self, written: Written) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -119,9 +118,3 @@ class WhisperDecoder:
             return Written(tokens, logprobs)
         end = tokens.index(self._tokens.end)
         return Written(tokens[:end], logprobs[: end + 1])
-
-
-def compression_ratio(text: str) -> float:
-    """How much shorter zlib makes a text: above 2.4 it repeats itself."""
-    data = text.encode()
-    return len(data) / len(zlib.compress(data))

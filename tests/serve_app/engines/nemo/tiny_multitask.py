@@ -39,7 +39,7 @@ _TOKENIZERS = "nemo.collections.common.tokenizers.canary_tokenizer"
 CANARY_BPE = {"_target_": f"{_TOKENIZERS}.CanaryBPETokenizer"}
 _WIDTH = 32
 #: Share of the steps on which a model ends its text.
-_ENDS = 0.15
+_ENDS = 0.3
 
 
 def special_tokenizer(folder: Path) -> Path:

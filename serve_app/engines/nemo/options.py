@@ -1,0 +1,125 @@
+"""What `models.NAME.options` may hold for the engine "nemo". Importing this module is cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated
+
+import msgspec
+
+from schemas.decoding import nearest, reason_and_key, with_known
+from schemas.settings import ModelSettings
+from serve_app.engines.errors import EngineError
+from serve_app.engines.languages import find_language
+from serve_app.engines.nemo.allow_list import MULTITASK
+
+#: Keys by which other programs ask for a translation.
+_TRANSLATION = ("task", "target_lang", "target_language")
+
+
+class NemoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Options of a model that is told the language; others have none.
+
+    Attributes:
+        language: of clips whose record has no `lang`; None for the model's own default.
+        languages: those that records may have; None for all that the model's file names.
+        pnc: whether texts have punctuation marks and capital letters.
+        compression_ratio: a text that zlib makes shorter by a larger factor repeats itself, and is
+            rejected; None takes any.
+        word_times: whether the second model in the file is loaded, which times words; without it
+            words have no times.
+    """
+
+    language: str | None = None
+    languages: tuple[str, ...] | None = None
+    pnc: bool = True
+    compression_ratio: Annotated[float, msgspec.Meta(ge=1)] | None = 2.4
+    word_times: bool = True
+
+
+#: The options of a model whose settings have none.
+NO_OPTIONS = NemoOptions()
+
+
+def options_of(settings: ModelSettings) -> NemoOptions:
+    """The options in the settings of a model.
+
+    Raises:
+        EngineError: one does not exist, or its value cannot be.
+    """
+    for key in _TRANSLATION:
+        if key in settings.options:
+            raise EngineError(
+                f"options.{key}: translations are not supported: they would be scored, and voted "
+                "on, as transcripts; remove it"
+            )
+    try:
+        return msgspec.convert(settings.options, NemoOptions)
+    except msgspec.ValidationError as error:
+        reason, key = with_known(*reason_and_key(error), NemoOptions)
+        raise EngineError(f"options.{key}: {reason}") from error
+
+
+def refuse_options(settings: ModelSettings, model_class: str) -> None:
+    """Refuse the options that a model of a class does not have.
+
+    Raises:
+        EngineError: the settings have one of them.
+    """
+    taken = NemoOptions.__struct_fields__ if model_class == MULTITASK else ()
+    for key in settings.options:
+        if key not in taken:
+            raise EngineError(
+                f"options.{key}: a model of class {model_class} has no such option; remove it"
+            )
+
+
+class Languages:
+    """The languages that a model can be told.
+
+    Args:
+        known: all that its file names.
+        options: of the settings.
+        default: what it is told without options; the first that it knows counts.
+
+    Attributes:
+        known: those that records may have.
+        default: of clips whose record has none.
+
+    Raises:
+        EngineError: the options name a language that the model does not have, or there is no
+            default.
+    """
+
+    def __init__(
+        self, known: Collection[str], options: NemoOptions, default: Collection[str | None]
+    ) -> None:
+        def find(key: str, tag: str) -> str:
+            if (found := find_language(tag, known)) is not None:
+                return found
+            hint = nearest(tag, sorted(known))
+            raise EngineError(f"options.{key}: the model has no language {tag!r}; {hint}")
+
+        if options.languages is not None:
+            known = tuple(find("languages", each) for each in options.languages)
+        self.known = tuple(known)
+        if options.language is not None:
+            self.default = find("language", options.language)
+            return
+        usual = next((each for each in default if each in self.known), None)
+        if usual is None and len(self.known) == 1:
+            [usual] = self.known
+        if usual is None:
+            raise EngineError(
+                "options.language: say which language clips are in whose record has no `lang`: "
+                f"{nearest('', sorted(self.known))}"
+            )
+        self.default = usual
+
+    def find(self, tag: str | None) -> str | None:
+        """The language of a record by the model's name, or the default; None for an unknown one.
+
+        Args:
+            tag: the record's `lang`; None or empty without one.
+        """
+        return find_language(tag, self.known) if tag else self.default
