@@ -13,6 +13,8 @@ from typing import Any
 
 #: The class of an attention encoder-decoder: Canary.
 MULTITASK = "EncDecMultiTaskModel"
+#: Those of transducers, and of hybrid models, that are told the language of each clip.
+PROMPTED = ("EncDecRNNTBPEModelWithPrompt", "EncDecHybridRNNTCTCBPEModelWithPrompt")
 #: Model classes that the NeMo engine can serve, with their heads, the default first.
 HEADS: dict[str, tuple[str, ...]] = {
     "EncDecCTCModel": ("ctc",),
@@ -21,10 +23,12 @@ HEADS: dict[str, tuple[str, ...]] = {
     "EncDecRNNTBPEModel": ("rnnt",),
     "EncDecHybridRNNTCTCModel": ("rnnt", "ctc"),
     "EncDecHybridRNNTCTCBPEModel": ("rnnt", "ctc"),
+    PROMPTED[0]: ("rnnt",),
+    PROMPTED[1]: ("rnnt", "ctc"),
     MULTITASK: ("aed",),
 }
-#: Those of models that are told the language of each clip.
-TOLD_CLASSES = frozenset({MULTITASK})
+#: Those of all models that are told the language of each clip.
+TOLD_CLASSES = frozenset({MULTITASK, *PROMPTED})
 #: The class of the second model in the archive of a multitask one, which times its words.
 TIMES_CLASS = "EncDecCTCModelBPE"
 #: Their package; a file names them by it or by a module in it.

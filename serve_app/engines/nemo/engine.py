@@ -1,4 +1,4 @@
-"""The NeMo engine for CTC, RNN-T, TDT, hybrid and multitask models."""
+"""The NeMo engine for CTC, RNN-T, TDT, hybrid, prompted and multitask models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
+from schemas.decoding import nearest
 from schemas.failures import ErrorCode
 from schemas.requests import DEFAULT_REQUEST, ClipRequest
 from schemas.settings import ModelSettings
@@ -167,7 +168,7 @@ class NemoEngine:
             if language is None:
                 message = (
                     f"the model does not know the language {shown(request.language)} (`lang`); "
-                    f"it knows: {', '.join(languages.known)}"
+                    f"{nearest(request.language or '', languages.known)}"
                 )
                 return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
         return Wish(phrases, language, self._settings.words or request.words)

@@ -21,6 +21,7 @@ from serve_app.engines.nemo.decoding import (
 )
 from serve_app.engines.nemo.multitask import MultitaskHead
 from serve_app.engines.nemo.options import NO_OPTIONS, NemoOptions
+from serve_app.engines.nemo.prompted import LanguagePrompts, is_prompted
 from serve_app.engines.nemo.word_times import WordTimer
 from serve_app.engines.words import Tokens, merge_runs
 
@@ -55,11 +56,13 @@ def make_head(
     head: Head
     if name == "aed":
         head = MultitaskHead(model, options, timer, confidence=confidence)
-    elif name == "rnnt":
-        head = TransducerHead(model, confidence=confidence, boost=boost)
     else:
-        hybrid = hasattr(model, "ctc_decoder")
-        head = CTCHead(model, hybrid=hybrid, confidence=confidence, boost=boost)
+        encode = Encoder(model, LanguagePrompts(model, options) if is_prompted(model) else None)
+        if name == "rnnt":
+            head = TransducerHead(model, encode, confidence=confidence, boost=boost)
+        else:
+            hybrid = hasattr(model, "ctc_decoder")
+            head = CTCHead(model, encode, hybrid=hybrid, confidence=confidence, boost=boost)
     _check_phrases(boost, head.surfaces)
     model.eval()  # the new strategy has new modules
     return head
@@ -107,11 +110,36 @@ def alphabet_of(surfaces: Sequence[str]) -> frozenset[str]:
     return frozenset({" ", *"".join(surfaces)})
 
 
+class Encoder:
+    """Runs the encoder of a model.
+
+    Args:
+        model: NeMo's model.
+        prompts: what it is told of each clip; None for a model that is told nothing.
+
+    Attributes:
+        languages: that it can be told; None if it is not told any.
+    """
+
+    def __init__(self, model: Any, prompts: LanguagePrompts | None) -> None:
+        self._model, self._prompts = model, prompts
+        self.languages = None if prompts is None else prompts.languages
+
+    def __call__(self, signal: torch.Tensor, lengths: torch.Tensor, wishes: Sequence[Wish]) -> Any:
+        """The outputs of NeMo's `forward` for a batch, see `Head.decode`."""
+        told = {}
+        if self._prompts is not None:
+            indices = self._prompts.indices(wishes or [Wish()] * len(signal))
+            told["prompt_indices"] = indices.to(signal.device)
+        return self._model.forward(input_signal=signal, input_signal_length=lengths, **told)
+
+
 class CTCHead:
     """The CTC head of a CTC model or of a hybrid one; implements `Head`.
 
     Args:
         model: NeMo's model.
+        encode: runs its encoder.
         hybrid: whether it also has an RNN-T or TDT head.
         confidence: whether tokens have confidences.
         boost: phrases for every clip.
@@ -119,9 +147,10 @@ class CTCHead:
 
     takes_phrases = False  # NeMo supports it for transducers only
     has_frames = True
-    languages = None
 
-    def __init__(self, model: Any, *, hybrid: bool, confidence: bool, boost: PhraseBoost) -> None:
+    def __init__(
+        self, model: Any, encode: Encoder, *, hybrid: bool, confidence: bool, boost: PhraseBoost
+    ) -> None:
         config = model.cfg.aux_ctc.decoding if hybrid else model.cfg.decoding
         # confidences are computed from the log probabilities: NeMo's own need its timestamps, which
         # it computes in Python, frame by frame
@@ -130,7 +159,8 @@ class CTCHead:
             model.change_decoding_strategy(config, decoder_type="ctc", verbose=False)
         else:
             model.change_decoding_strategy(config, verbose=False)
-        self._model = model
+        self._model, self._encode = model, encode
+        self.languages = encode.languages
         self._hybrid = hybrid
         self._decoding = model.ctc_decoding if hybrid else model.decoding
         self.surfaces = _surfaces(self._decoding)
@@ -146,7 +176,7 @@ class CTCHead:
         wishes: Sequence[Wish] = (),
     ) -> list[Decoded]:
         """Transcribe a batch; see `Head.decode`."""
-        outputs = self._model.forward(input_signal=signal, input_signal_length=lengths)
+        outputs = self._encode(signal, lengths, wishes)
         if self._hybrid:
             logprobs = self._model.ctc_decoder(encoder_output=outputs[0])
         else:
@@ -188,17 +218,20 @@ class TransducerHead:
 
     Args:
         model: NeMo's model.
+        encode: runs its encoder.
         confidence: whether tokens have confidences.
         boost: phrases for every clip.
     """
 
     has_frames = True
-    languages = None
 
-    def __init__(self, model: Any, *, confidence: bool, boost: PhraseBoost) -> None:
+    def __init__(
+        self, model: Any, encode: Encoder, *, confidence: bool, boost: PhraseBoost
+    ) -> None:
         config = _greedy(model.cfg.decoding, confidence=confidence, boost=boost)
         model.change_decoding_strategy(config, verbose=False)
-        self._model = model
+        self._model, self._encode = model, encode
+        self.languages = encode.languages
         self._decoding = model.decoding
         self.surfaces = _surfaces(model.decoding)
         self.takes_phrases = getattr(model, "tokenizer", None) is not None
@@ -216,9 +249,7 @@ class TransducerHead:
         wishes: Sequence[Wish] = (),
     ) -> list[Decoded]:
         """Transcribe a batch; see `Head.decode`."""
-        encoded, encoded_lengths = self._model.forward(
-            input_signal=signal, input_signal_length=lengths
-        )
+        encoded, encoded_lengths = self._encode(signal, lengths, wishes)
         phrases = [each.phrases or () for each in wishes]
         if any(phrases):
             if self._biased_decoder is None:

@@ -11,14 +11,14 @@ from schemas.decoding import nearest, reason_and_key, with_known
 from schemas.settings import ModelSettings
 from serve_app.engines.errors import EngineError
 from serve_app.engines.languages import find_language
-from serve_app.engines.nemo.allow_list import MULTITASK
+from serve_app.engines.nemo.allow_list import MULTITASK, PROMPTED
 
 #: Keys by which other programs ask for a translation.
 _TRANSLATION = ("task", "target_lang", "target_language")
 
 
 class NemoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Options of a model that is told the language; others have none.
+    """Options of a model that is told the language; all but the first two of a multitask one only.
 
     Attributes:
         language: of clips whose record has no `lang`; None for the model's own default.
@@ -37,6 +37,11 @@ class NemoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     word_times: bool = True
 
 
+#: The options that models of a class have; others have none.
+_TAKEN: dict[str, tuple[str, ...]] = {
+    MULTITASK: NemoOptions.__struct_fields__,
+    **dict.fromkeys(PROMPTED, ("language", "languages")),
+}
 #: The options of a model whose settings have none.
 NO_OPTIONS = NemoOptions()
 
@@ -66,7 +71,7 @@ def refuse_options(settings: ModelSettings, model_class: str) -> None:
     Raises:
         EngineError: the settings have one of them.
     """
-    taken = NemoOptions.__struct_fields__ if model_class == MULTITASK else ()
+    taken = _TAKEN.get(model_class, ())
     for key in settings.options:
         if key not in taken:
             raise EngineError(

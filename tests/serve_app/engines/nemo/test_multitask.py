@@ -178,7 +178,7 @@ class TestLanguage:
         assert codes(results)[1::2] == [ErrorCode.MODEL_REJECTED] * 2
         assert isinstance(results[1], Rejection)
         assert results[1].message == (
-            "the model does not know the language 'it' (`lang`); it knows: en, de"
+            "the model does not know the language 'it' (`lang`); there are: en, de"
         )
         assert [results[0], results[2]] == engine.transcribe(CLIPS[:3:2], requests[:3:2])
         assert codes(engine.transcribe(CLIPS[:1], requests[1:2])) == [ErrorCode.MODEL_REJECTED]

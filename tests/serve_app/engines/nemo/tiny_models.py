@@ -50,6 +50,8 @@ CONFORMER = {
     "dropout_emb": 0.0,
     "dropout_att": 0.0,
 }
+#: What prompted models are told, and the number of each prompt.
+PROMPTS = {"en-US": 0, "en": 0, "en-GB": 1, "de-DE": 2, "no": 3, "auto": 7}
 _TDT_DURATIONS = [0, 1, 2, 3, 4]
 
 
@@ -112,11 +114,16 @@ def _transducer(*, tdt: bool) -> dict[str, Any]:
     return config
 
 
+def _aux_ctc() -> dict[str, Any]:
+    ctc = {"decoder": _ctc_decoder(-1, []), "decoding": {"strategy": "greedy"}}
+    return {"aux_ctc": ctc | {"ctc_loss_weight": 0.3}}
+
+
 def config_of(kind: str, tokenizer: Path) -> tuple[str, dict[str, Any]]:
     """Class name and configuration of a model of one kind.
 
-    The kinds are "ctc_char", "ctc_bpe", "ctc_conv", "rnnt", "tdt", "rnnt_char", "hybrid_rnnt" and
-    "hybrid_tdt".
+    The kinds are "ctc_char", "ctc_bpe", "ctc_conv", "rnnt", "tdt", "rnnt_char", "hybrid_rnnt",
+    "hybrid_tdt", "prompted_rnnt" and "prompted_hybrid".
     """
     config: dict[str, Any] = {
         "sample_rate": SAMPLE_RATE,
@@ -159,11 +166,18 @@ def config_of(kind: str, tokenizer: Path) -> tuple[str, dict[str, Any]]:
         case "rnnt" | "tdt":
             return "EncDecRNNTBPEModel", config | bpe | _transducer(tdt=kind == "tdt")
         case "hybrid_rnnt" | "hybrid_tdt":
-            ctc = {"decoder": _ctc_decoder(-1, []), "decoding": {"strategy": "greedy"}}
-            aux = {"aux_ctc": ctc | {"ctc_loss_weight": 0.3}}
-            return "EncDecHybridRNNTCTCBPEModel", (
-                config | bpe | _transducer(tdt=kind == "hybrid_tdt") | aux
-            )
+            transducer = _transducer(tdt=kind == "hybrid_tdt")
+            return "EncDecHybridRNNTCTCBPEModel", config | bpe | transducer | _aux_ctc()
+        case "prompted_rnnt" | "prompted_hybrid":
+            transducer = _transducer(tdt=False)
+            transducer["model_defaults"] |= {
+                "initialize_prompt_feature": True,
+                "num_prompts": 8,
+                "prompt_dictionary": PROMPTS,
+            }
+            if kind == "prompted_rnnt":
+                return "EncDecRNNTBPEModelWithPrompt", config | bpe | transducer
+            return "EncDecHybridRNNTCTCBPEModelWithPrompt", config | bpe | transducer | _aux_ctc()
     raise ValueError(kind)
 
 
@@ -201,8 +215,9 @@ def centre(model: Any, layer: Any, *, spread: float = 3.0, blank: int | None = N
     outputs: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     signal = torch.from_numpy(np.stack([babble(4.0, seed) for seed in range(100, 104)]))
+    told = {"prompt_indices": torch.arange(len(signal))} if hasattr(model, "prompt_kernel") else {}
     encoded, lengths = model.forward(
-        input_signal=signal, input_signal_length=torch.full([len(signal)], signal.shape[1])
+        input_signal=signal, input_signal_length=torch.full([len(signal)], signal.shape[1]), **told
     )[:2]
     if hasattr(model, "ctc_decoder"):
         model.ctc_decoder(encoder_output=encoded)

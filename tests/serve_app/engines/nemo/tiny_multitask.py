@@ -176,11 +176,15 @@ def build(
     """Write a model of random weights, which writes random text, as a `.nemo` file."""
     from nemo.collections.asr.models.aed_multitask_models import EncDecMultiTaskModel
     from nemo.core.classes.common import typecheck
-    from omegaconf import OmegaConf
+    from omegaconf import OmegaConf, open_dict
 
     torch.manual_seed(seed)
     config = multitask_config(tokenizer, prompt_format)
+    # else NeMo looks for a second model in what was restored last
+    config["restore_timestamps_model"] = False
     model = EncDecMultiTaskModel(cfg=OmegaConf.create(config))
+    with open_dict(model.cfg):
+        del model.cfg.restore_timestamps_model
     model.eval()
     with torch.inference_mode(False), torch.no_grad(), typecheck.disable_checks():
         _make_talkative(model)
