@@ -40,7 +40,7 @@ class ManifestRecord(msgspec.Struct, kw_only=True):
         offset: start of the segment in seconds.
         duration: length of the segment in seconds; None means to the end of the file.
         text: reference transcript; where given, the result carries a WER.
-        lang: BCP 47 language tag, a hint.
+        lang: BCP 47 language tag: a hint, and what a model is told that does not hear it itself.
         domain: what the speech is about ("medical", "legal", ...), a hint.
         conditions: how it was recorded ("telephony", "noisy", ...), a hint.
         phrases: words and phrases to listen for, names and terms, where a model can.
