@@ -43,6 +43,8 @@ class ErrorCode(StrEnum):
     AUDIO_TOO_LARGE = "audio_too_large"
     # poison: the model refused this one clip, and would again
     MODEL_REJECTED = "model_rejected"
+    # poison: the model only repeated itself on this clip, which some do where nobody speaks
+    MODEL_REPEATS = "model_repeats"
     # poison: the only model for it is not required, and did not load; replay it when it is there
     MODEL_MISSING = "model_missing"
     # poison: a bug of Chorus that this one record triggers each time

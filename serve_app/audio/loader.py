@@ -38,7 +38,10 @@ class AudioLoader:
         self._limits = settings
         self._lock = threading.Lock()
         self._apart: ThreadDecoder | None = None
-        self._sources: dict[str, Source] = {"file": FileSource(settings.roots), **(sources or {})}
+        self._sources: dict[str, Source] = {
+            "file": FileSource(settings.roots, settings.max_bytes),
+            **(sources or {}),
+        }
 
     def load(
         self,

@@ -16,6 +16,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from schemas.failures import ErrorCode
+from serve_app.audio.archives import Archives, split_archive
 from serve_app.audio.errors import AudioError, from_os_error
 
 #: ``file:/path`` is a URL as well: Java's libraries write it.
@@ -63,9 +64,17 @@ class FileSource:
     device. The kernel is asked where that handle really is and what it is; only then the same
     handle, not the path, is opened for reading. So links and `..` cannot lead outside a root, a
     FIFO cannot block, and nothing can be swapped between the check and the use.
+
+    A file in a tar archive is named as if the archive were a folder, ``audio_3.tar/clip.wav``.
+
+    Args:
+        roots: the allowed folders.
+        max_bytes: largest file in an archive.
     """
 
-    def __init__(self, roots: Sequence[str]) -> None:
+    def __init__(self, roots: Sequence[str], max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._archives = Archives()
         self._roots = [os.path.abspath(root) for root in roots]
         resolved = [os.path.realpath(root) for root in roots]
         self._inside = tuple(_as_prefix(root) for root in resolved)
@@ -73,7 +82,7 @@ class FileSource:
 
     def open(self, location: str) -> int:
         """As `Source.open`. A relative `location` is looked up under each root in order."""
-        handle = self._find(location)
+        handle, member = self._find(location)
         try:
             by_handle = f"/proc/self/fd/{handle}"
             if not _as_prefix(os.readlink(by_handle)).startswith(self._inside):
@@ -83,19 +92,28 @@ class FileSource:
                 raise AudioError(
                     ErrorCode.AUDIO_UNREADABLE, f"is {_kind(mode)}, not a file; name an audio file"
                 )
-            return os.open(by_handle, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+            file = os.open(by_handle, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         finally:
             os.close(handle)
+        if member is None:
+            return file
+        try:
+            return self._archives.open(file, member, self._max_bytes)
+        finally:
+            os.close(file)
 
-    def _find(self, location: str) -> int:
-        """A descriptor (`O_PATH`) of the first match under the roots."""
+    def _find(self, location: str) -> tuple[int, str | None]:
+        """A descriptor (`O_PATH`) of the first match under the roots.
+
+        If that is an archive, the second is the name of the file in it.
+        """
         if os.path.isabs(location):
             candidates = [location]
         else:
             candidates = [os.path.join(root, location) for root in self._roots]
         for candidate in candidates:
             try:
-                return os.open(candidate, os.O_PATH)
+                return _open_path(candidate)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except ValueError:  # a NUL, or a character that no file name can hold
@@ -118,6 +136,17 @@ class FileSource:
         return AudioError(
             ErrorCode.AUDIO_MISSING, "no such file under `audio.roots`; check `audio_filepath`"
         )
+
+
+def _open_path(path: str) -> tuple[int, str | None]:
+    try:
+        return os.open(path, os.O_PATH), None
+    except NotADirectoryError:  # a file is used as a folder, which an archive may be
+        inside = split_archive(path)
+        if inside is None:
+            raise
+        archive, member = inside
+        return os.open(archive, os.O_PATH), member
 
 
 def _as_prefix(folder: str) -> str:

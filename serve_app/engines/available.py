@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schemas.decoding import nearest
 from serve_app.engines.errors import EngineError
@@ -24,12 +24,36 @@ if TYPE_CHECKING:
 Fault = tuple[str, str]
 
 _PROTOCOL = "see serve_app.engines.base.Engine"
-#: Where the engines are that are built in, besides "nemo"; each needs the extra of its name.
-_CLASSES = {"faster-whisper": "serve_app.engines.faster_whisper.engine:FasterWhisperEngine"}
+
+
+class _BuiltIn(NamedTuple):
+    """An engine that is part of Chorus.
+
+    Attributes:
+        where: its class.
+        extra: what it needs of the package's extras.
+        checks_options: whether its class can `check` settings without the model's files; importing
+            the others takes seconds, and their options depend on the model.
+    """
+
+    where: str
+    extra: str
+    checks_options: bool = False
+
+
+_ENGINES = {
+    "nemo": _BuiltIn("serve_app.engines.nemo.engine:NemoEngine", "serve"),
+    "transformers": _BuiltIn("serve_app.engines.transformers.engine:TransformersEngine", "serve"),
+    "faster-whisper": _BuiltIn(
+        "serve_app.engines.faster_whisper.engine:FasterWhisperEngine",
+        "faster-whisper",
+        checks_options=True,
+    ),
+}
 
 
 def engine_class(name: str) -> Callable[[ModelSettings], Engine]:
-    """Import an engine other than "nemo". Blocks while its module is imported.
+    """Import an engine. Blocks while its module is imported.
 
     Args:
         name: ``package.module:Class``, or of one that is built in.
@@ -37,14 +61,15 @@ def engine_class(name: str) -> Callable[[ModelSettings], Engine]:
     Raises:
         EngineError: there is no such module or class, importing it fails, or it cannot transcribe.
     """
-    module_name, _, class_name = _CLASSES.get(name, name).partition(":")
+    built_in = _ENGINES.get(name)
+    module_name, _, class_name = (built_in.where if built_in else name).partition(":")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        if name in _CLASSES and isinstance(error, ModuleNotFoundError):
+        if built_in and isinstance(error, ModuleNotFoundError):
             raise EngineError(
                 f"engine {name!r} needs the package {error.name}, which is not installed: "
-                f"pip install 'chorus-asr[{name}]'"
+                f"pip install 'chorus-asr[{built_in.extra}]'"
             ) from error
         raise EngineError(f"engine {name!r}: {_not_imported(module_name, error)}") from error
     found: Any = getattr(module, class_name, None)
@@ -85,21 +110,21 @@ def check_transcribe(name: str, method: Any, *, itself: int = 0) -> None:
 def engine_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:
     """The engines that cannot be imported, and wrong options of those that are built in.
 
-    Blocks while they are imported; "nemo" is not, and whether its model has these options is known
-    only when it is loaded.
+    Blocks while they are imported; those that take seconds are not. Which of the options of "nemo"
+    a model has is known only when it is loaded.
     """
     for name, model in models.items():
-        if model.engine == "transformers":
-            continue
-        key = "engine"
+        built_in = _ENGINES.get(model.engine)
+        key = "options"
         try:
             if model.engine == "nemo":
-                key = "options"
                 options_of(model)
+            if built_in and not built_in.checks_options:
                 continue
+            key = "engine"
             found = engine_class(model.engine)
             key = "options"
-            if model.engine in _CLASSES:
+            if built_in:
                 found.check(model)  # type: ignore[attr-defined]  # each of them has it
         except EngineError as error:
             yield f"models.{name}.{key}", str(error)

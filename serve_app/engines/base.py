@@ -38,13 +38,10 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         code: the error code of the record.
         message: the reason, for people.
-        guarded: whether the engine works, and held its text back (it repeats itself). It may do so
-            with noise, too, where any other rejection is a failed health check.
     """
 
     code: ErrorCode
     message: str
-    guarded: bool = False
 
 
 class Engine(Protocol):

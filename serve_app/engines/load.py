@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 
 from schemas.requests import ClipRequest
 from schemas.settings import ModelSettings
+from schemas.settings.models import BUILT_IN
 from serve_app.engines.available import check_transcribe, engine_class
 from serve_app.engines.base import Engine, Rejection
+from serve_app.engines.batches import is_failure
 from serve_app.engines.errors import EngineError, cause_of
 from serve_app.engines.results import checked_results, engine_name
 
@@ -23,17 +23,13 @@ def import_engine(settings: ModelSettings) -> None:
     """Import the libraries of an engine, which `load_engine` does too. Blocks for seconds.
 
     Raises:
-        EngineError: there is no such engine.
-        ImportError: NeMo or Transformers is not installed.
+        EngineError: there is no such engine, or it is not installed.
     """
-    if settings.engine == "nemo":
+    engine_class(settings.engine)
+    if settings.engine == "nemo":  # its module defers this until a model is loaded
         from serve_app.engines.nemo.imports import import_nemo
 
         import_nemo()
-    elif settings.engine == "transformers":
-        importlib.import_module("serve_app.engines.transformers.engine")
-    else:
-        engine_class(settings.engine)
 
 
 def load_engine(settings: ModelSettings) -> Engine:
@@ -61,21 +57,16 @@ def make_engine(settings: ModelSettings) -> Engine:
 
     Raises:
         EngineError: the class does not exist, or cannot load its model.
+        OSError: a file of the model cannot be read, by an engine that is built in.
     """
-    if settings.engine == "nemo":
-        from serve_app.engines.nemo.engine import NemoEngine
-
-        return NemoEngine(settings)
-    if settings.engine == "transformers":
-        from serve_app.engines.transformers.engine import TransformersEngine
-
-        return TransformersEngine(settings)
     make = engine_class(settings.engine)
     try:
         return make(settings)
     except EngineError:
         raise
     except Exception as error:
+        if settings.engine in BUILT_IN:
+            raise
         raise EngineError(f"engine {settings.engine!r}: {cause_of(error)}") from error
 
 
@@ -107,7 +98,7 @@ def check_engine(engine: Engine) -> None:
         raise
     except Exception as error:
         raise EngineError(f"the engine {engine_name(engine)} fails: {cause_of(error)}") from error
-    if isinstance(result, Rejection) and not result.guarded:
+    if isinstance(result, Rejection) and is_failure(result):
         raise EngineError(
             f"the engine {engine_name(engine)} rejects a second of noise: {result.message}"
         )

@@ -6,6 +6,6 @@ import zlib
 
 
 def compression_ratio(text: str) -> float:
-    """How much shorter zlib makes a text: above 2.4 it repeats itself."""
+    """How much shorter zlib makes a text, as a factor: above 2.4 it repeats itself."""
     data = text.encode()
     return len(data) / len(zlib.compress(data))

@@ -63,11 +63,7 @@ def _checked(result: object) -> Hypothesis | Rejection:
     if isinstance(result, Rejection):
         if not isinstance(result.code, ErrorCode):
             raise ResultError("`code` is no error code of `schemas.failures.ErrorCode`")
-        if not isinstance(result.guarded, bool):
-            raise ResultError(f"`guarded` is {_kind(result.guarded)}, not a truth value")
-        return Rejection(
-            code=result.code, message=_text(result.message, "message"), guarded=result.guarded
-        )
+        return Rejection(code=result.code, message=_text(result.message, "message"))
     raise ResultError(f"it gave {_kind(result)} for a clip, neither a Hypothesis nor a Rejection")
 
 

@@ -80,7 +80,12 @@ OptionalSettings = Annotated[
     ),
 ]
 ManifestArgument = Annotated[
-    Path, typer.Argument(help="NeMo manifest, one JSON object per line; - for standard input.")
+    list[Path],
+    typer.Argument(
+        metavar="MANIFEST...",
+        help="NeMo manifests, one JSON object per line; - for standard input. Shards are named as "
+        "NeMo does, manifest__OP_0..7_CL_.json.",
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print only JSON, for scripts, instead of text.")

@@ -145,10 +145,19 @@ def check_outputs(outputs: Iterable[Path | None], manifests: Iterable[str]) -> N
     """
     from workers.evaluation.systems.naming import split_name
 
-    sets = [path for _, name in map(split_name, manifests) if (path := Path(name)).exists()]
+    sets = [file for _, name in map(split_name, manifests) for file in _files(Path(name))]
     for output in outputs:
         if output is not None and output.exists() and any(map(output.samefile, sets)):
             raise ValueError(f"{output}: is a test set; name another file for the results")
+
+
+def _files(manifest: Path) -> list[Path]:
+    from workers.manifests.files import manifest_files
+
+    try:
+        return [file for file in manifest_files(manifest) if file.exists()]
+    except (OSError, ValueError):  # what reads it says why
+        return []
 
 
 def interruption(work: Path | None) -> str:

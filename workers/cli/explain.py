@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workers import exit_codes
-from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, fail, print_json
+from workers.cli.common import (
+    DEFAULT_SETTINGS,
+    JsonOption,
+    SettingsOption,
+    fail,
+    fault_of,
+    print_json,
+)
 from workers.cli.tables import RuleSummary, people_console
 
 if TYPE_CHECKING:
@@ -21,10 +28,10 @@ if TYPE_CHECKING:
 
 def explain(
     records: Annotated[
-        Path,
+        list[Path],
         typer.Argument(
-            metavar="RECORDS",
-            help="File with one record as JSON, or a manifest; - for standard input.",
+            metavar="RECORDS...",
+            help="Manifests, or a file with one record as JSON; - for standard input.",
         ),
     ],
     settings_file: SettingsOption = DEFAULT_SETTINGS,
@@ -37,12 +44,13 @@ def explain(
     """
     from schemas.settings import load_settings
     from workers.manifests.explanation import explain_file
+    from workers.manifests.files import joined
 
     settings = load_settings(settings_file)
     faulty = False
     console, summary = people_console(), RuleSummary()
     try:
-        for each in explain_file(records, settings):
+        for each in explain_file(joined(records), settings):
             faulty |= each.error is not None
             if as_json:
                 print_json(_figures(each))
@@ -55,7 +63,7 @@ def explain(
     except BrokenPipeError:
         raise
     except OSError as error:
-        fail(f"{records}: {error.strerror}", exit_codes.SETTINGS)
+        fail(fault_of(error), exit_codes.SETTINGS)
     if not as_json:
         console.print(summary.table(settings, console))
     if faulty:

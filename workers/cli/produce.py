@@ -14,6 +14,7 @@ from workers.cli.common import (
     ManifestArgument,
     SettingsOption,
     fail,
+    fault_of,
     print_json,
 )
 
@@ -22,7 +23,7 @@ MAX_LISTED = 20
 
 
 def produce(
-    manifest: ManifestArgument,
+    manifests: ManifestArgument,
     settings_file: SettingsOption = DEFAULT_SETTINGS,
     topic: Annotated[
         str | None, typer.Option(help="Topic to send to. Default: the manifest topic.")
@@ -37,21 +38,25 @@ def produce(
 ) -> None:
     """Send the records of a manifest to the manifest topic, keyed by record id.
 
-    If a line is invalid, nothing is sent and the faults are listed.
+    If a line is invalid, nothing is sent and the faults are listed. Lines are sent as they are, but
+    for those of a tarred data set, which name their archive then.
     """
     from schemas.settings import load_settings
     from workers.kafka.clients import make_producer
     from workers.kafka.topic_state import topic_states
+    from workers.manifests.files import joined
     from workers.manifests.manifest_file import read_manifest
+    from workers.manifests.shards import with_archive
 
+    manifest = joined(manifests)
     settings = load_settings(settings_file, files=False)
     topic = topic or settings.kafka.topics.manifests
     try:
         faults = [] if raw else [line for line in read_manifest(manifest) if line.error]
     except OSError as error:
-        fail(f"{manifest}: {error.strerror}", exit_codes.SETTINGS)
+        fail(fault_of(error), exit_codes.SETTINGS)
     if faults and not skip_invalid:
-        listed = [f"{manifest}:{line.number}: {line.error}" for line in faults[:MAX_LISTED]]
+        listed = [f"{line.file.name}:{line.number}: {line.error}" for line in faults[:MAX_LISTED]]
         if len(faults) > MAX_LISTED:
             listed.append(f"... and {len(faults) - MAX_LISTED} more")
         hint = "nothing was sent; correct these lines, or leave them out with --skip-invalid"
@@ -68,7 +73,8 @@ def produce(
         for line in read_manifest(manifest):
             if raw or line.record:
                 key = line.record.id.encode() if line.record else None
-                sent.append(producer.send(topic, key=key, value=line.data))
+                value = line.data if raw else with_archive(line)
+                sent.append(producer.send(topic, key=key, value=value))
         producer.flush()
     except KeyboardInterrupt:
         there = sum(future.succeeded() for future in sent)

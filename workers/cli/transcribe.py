@@ -24,7 +24,7 @@ from workers.cli.common import (
     interruptible,
 )
 from workers.cli.starting import StartProgress, refuse_absent_engines, say_missing
-from workers.manifests.source import folder_of, is_output_stream, is_standard_output
+from workers.manifests.source import is_output_stream, is_standard_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ _BEGINS_ANEW = "interrupted; the output is no file, so the same command begins f
 
 
 def transcribe(
-    manifest: ManifestArgument,
+    manifests: ManifestArgument,
     output: Annotated[
         Path,
         typer.Option(
@@ -72,9 +72,12 @@ def transcribe(
     from schemas.settings import load_settings
     from serve_app.registry.identity import transcription_digest
     from workers.manifests.file_job import FileJob
+    from workers.manifests.files import joined
     from workers.manifests.output_file import ResumeError
+    from workers.manifests.shards import audio_folders
 
     settings = load_settings(settings_file)
+    manifest = joined(manifests)
     with ExitStack() as stack:
         try:
             anew = is_output_stream(output)
@@ -88,7 +91,7 @@ def transcribe(
         if job.dropped:
             print(f"{job.dropped} transcripts left out: not in the manifest", file=sys.stderr)
         router = stack.enter_context(
-            _router(settings, settings_file, address, folder_of(manifest), needed=job.left > 0)
+            _router(settings, settings_file, address, audio_folders(manifest), needed=job.left > 0)
         )
         report = stack.enter_context(_progress_bar(job.total))
         begin = time.monotonic()
@@ -107,7 +110,12 @@ def transcribe(
 
 @contextmanager
 def _router(
-    settings: Settings, settings_file: Path, address: str | None, folder: Path, *, needed: bool
+    settings: Settings,
+    settings_file: Path,
+    address: str | None,
+    folders: list[Path],
+    *,
+    needed: bool,
 ) -> Iterator[Backend]:
     """The Router of a running application with these settings, or one that is started here.
 
@@ -115,7 +123,7 @@ def _router(
         settings: as read from `settings_file`.
         settings_file: named where it is at fault.
         address: of a Ray cluster; None for one that is found, or started.
-        folder: of the manifest.
+        folders: of the manifest.
         needed: whether there is anything to transcribe: otherwise, nothing is started or
             connected to.
     """
@@ -127,7 +135,7 @@ def _router(
     if not needed:
         yield RouterClient(app, settings.stream.call_timeout_s)
         return
-    address = address or settings.serve.address or _announced(settings, folder)
+    address = address or settings.serve.address or _announced(settings, folders)
     if address is not None:
         ray_cluster.connect(address)
         router = RouterClient(app, settings.stream.call_timeout_s, digest)
@@ -143,7 +151,7 @@ def _router(
     refuse_absent_engines(settings, settings_file)
     progress = StartProgress()
     progress.say(f"starting Ray with the Router and {len(settings.models)} models")
-    settings.audio.roots.append(str(folder))
+    settings.audio.roots += map(str, folders)
     try:
         running = application.start(settings, on_progress=progress.deployment)
     except readiness.StartError as error:
@@ -155,12 +163,13 @@ def _router(
         application.stop(running)
 
 
-def _announced(settings: Settings, folder: Path) -> str | None:
-    """The address of an application with these settings on this machine that may read `folder`."""
+def _announced(settings: Settings, folders: list[Path]) -> str | None:
+    """The address of an application with these settings on this machine that may read `folders`."""
     from schemas.settings import settings_digest
     from serve_app.cluster.announcements import OtherSettingsError, find
 
-    if not any(Path(root).resolve() == folder.resolve() for root in settings.audio.roots):
+    roots = {Path(root).resolve() for root in settings.audio.roots}
+    if not roots.issuperset(folder.resolve() for folder in folders):
         return None
     try:
         return find(settings.serve.app, settings_digest(settings))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from serve_app.audio.clip import SAMPLE_RATE
 from serve_app.audio.measures import measure
-from workers.manifests.source import manifest_sha256, name_of
+from workers.manifests.files import manifest_sha256
+from workers.manifests.source import name_of
 from workers.manifests.speech import Fault, ManifestFaultsError, Utterance, check_manifest
 
 #: Longest utterance, in seconds. Engines split clips that are longer than they can process.
@@ -96,7 +97,7 @@ def read_test_set(
     for each in utterances:
         if each.id in first:
             reason = f"has the same id as line {first[each.id].line}; ids must be unique"
-            faults.append(Fault(name_of(path), each.line, reason))
+            faults.append(Fault(each.manifest, each.line, reason))
         else:
             first[each.id] = each
     if faults and not (skip_faults and first):

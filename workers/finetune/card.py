@@ -15,7 +15,8 @@ from workers.finetune.callbacks import Fitted
 from workers.finetune.plan import Speech
 from workers.finetune.recipe import Recipe
 from workers.finetune.record import hyperparameters_of
-from workers.manifests.source import manifest_sha256, name_of
+from workers.manifests.files import manifest_sha256
+from workers.manifests.source import name_of
 from workers.manifests.speech import Utterance
 
 _LIBRARIES = ("chorus-asr", "nemo_toolkit", "torch", "lightning")

@@ -11,8 +11,8 @@ from workers.finetune.batches import Source, batch_stream
 from workers.finetune.budget import Budget
 from workers.finetune.recipe import Recipe
 from workers.finetune.vocabulary import Vocabulary
+from workers.manifests.files import any_stream
 from workers.manifests.leakage import shared_faults
-from workers.manifests.source import is_stream, name_of
 from workers.manifests.speech import Fault, ManifestFaultsError, Utterance, check_manifest
 
 
@@ -40,7 +40,7 @@ def read_speech(recipe: Recipe, vocabulary: Vocabulary | None) -> Speech:
         if recipe.plain_texts:
             utterances = [replace(u, text=" ".join(normalise(u.text))) for u in utterances]
         if learn and vocabulary is not None:
-            found += _foreign(manifest, utterances, vocabulary)
+            found += _foreign(utterances, vocabulary)
         faults.extend(sorted(found, key=lambda fault: fault.line))
         return utterances
 
@@ -49,8 +49,8 @@ def read_speech(recipe: Recipe, vocabulary: Vocabulary | None) -> Speech:
     validation = read(recipe.validation, learn=False)
     tests = [read(manifest, learn=False) for manifest in recipe.test]
     training = [each for part in (*main, *(part for _, part in others)) for each in part]
-    for manifest, part in zip((recipe.validation, *recipe.test), (validation, *tests), strict=True):
-        faults += shared_faults(manifest, part, training)
+    for part in (validation, *tests):
+        faults += shared_faults(part, training)
     if faults:
         raise ManifestFaultsError(faults)
     share = 1.0 - sum(mix.share for mix in recipe.mix)
@@ -66,13 +66,11 @@ def _check_streams(recipe: Recipe) -> None:
     """Each of several processes reads the manifests, and a pipe can be read by one of them."""
     manifests = [*recipe.train, recipe.validation, *recipe.test, *recipe.vocabulary]
     manifests += [mix.manifest for mix in recipe.mix]
-    if recipe.devices > 1 and any(map(is_stream, manifests)):
+    if recipe.devices > 1 and any_stream(manifests):
         raise ValueError("with several devices, manifests must be files, not pipes")
 
 
-def _foreign(
-    manifest: Path, utterances: Sequence[Utterance], vocabulary: Vocabulary
-) -> list[Fault]:
+def _foreign(utterances: Sequence[Utterance], vocabulary: Vocabulary) -> list[Fault]:
     """The utterances whose text the model cannot write."""
     faults = []
     for each in utterances:
@@ -83,7 +81,7 @@ def _foreign(
                 "text, learn plain texts (--plain-texts), or ask for a new vocabulary "
                 "(--new-vocabulary)"
             )
-            faults.append(Fault(name_of(manifest), each.line, reason))
+            faults.append(Fault(each.manifest, each.line, reason))
     return faults
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from serve_app.system.files import sha256_of
 from workers.finetune.recipe import BUDGET, Augmentation, Recipe
-from workers.manifests.source import manifest_sha256
+from workers.manifests.files import manifest_sha256
 
 #: Keys of how to train, in their order, with the fields that they stand for.
 _TRAINING = {

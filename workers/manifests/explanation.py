@@ -8,14 +8,16 @@ from pathlib import Path
 import msgspec
 
 from schemas.failures import ErrorCode
-from schemas.manifest import ManifestError, ManifestRecord, decode_manifest
+from schemas.manifest import ManifestRecord
 from schemas.settings import Settings
 from serve_app.audio import AudioError, AudioLoader
 from serve_app.audio.clip import SAMPLE_RATE
 from serve_app.audio.measures import measure
 from serve_app.routing.rules import Choice, ConditionResult, Selector
-from workers.manifests.audio_paths import locate
-from workers.manifests.manifest_file import Line, read_manifest
+from workers.manifests.audio_paths import audio_of
+from workers.manifests.files import is_there
+from workers.manifests.manifest_file import Line, ManifestFile, read_line, read_manifest
+from workers.manifests.shards import audio_folders
 from workers.manifests.source import folder_of, manifest_text, name_of
 
 
@@ -51,14 +53,14 @@ def explain_file(path: Path, settings: Settings) -> Iterator[Explanation]:
         OSError: the file cannot be read.
     """
     selector = Selector(settings.routing)
-    folder = folder_of(path)
     roots = settings.audio.roots
-    loader = AudioLoader(msgspec.structs.replace(settings.audio, roots=[*roots, str(folder)]))
+    folders = map(str, audio_folders(path))
+    loader = AudioLoader(msgspec.structs.replace(settings.audio, roots=[*roots, *folders]))
     for line in _records(path):
         if line.record is None:
             yield Explanation(id=line.id, error=str(line.error))
             continue
-        audio = locate(line.record.audio_filepath, folder, roots)
+        audio = audio_of(line, roots)
         try:
             yield _explain(line.record, audio, selector, loader)
         except AudioError as error:
@@ -90,12 +92,10 @@ def _explain(
 
 def _records(path: Path) -> Iterator[Line]:
     """The lines of a manifest, or the one record that the whole file is."""
+    if not is_there(path):
+        return read_manifest(path)
     whole = b"".join(manifest_text(path))
-    line_id = f"{name_of(path)}:1"
-    try:
-        record = decode_manifest(whole, default_id=line_id)
-    except ManifestError as error:
-        if error.code is ErrorCode.RECORD_JSON:  # several records, or wrong: each line says what
-            return read_manifest(path)
-        return iter([Line(number=1, id=line_id, data=whole, error=error)])
-    return iter([Line(number=1, id=record.id, data=whole, record=record)])
+    line = read_line(whole, ManifestFile(name_of(path), folder_of(path)))
+    if line.error is not None and line.error.code is ErrorCode.RECORD_JSON:
+        return read_manifest(path)  # several records, or wrong: each line says what
+    return iter([line])

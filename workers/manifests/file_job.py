@@ -23,11 +23,12 @@ from schemas.settings import StreamSettings
 from schemas.transcript import Transcript, encode_failure, encode_transcript
 from serve_app.router.protocol import Backend
 from serve_app.scoring.wer import count_errors
-from workers.manifests.audio_paths import locate
+from workers.manifests.audio_paths import audio_of
+from workers.manifests.files import manifest_files
 from workers.manifests.manifest_file import Line, read_manifest
 from workers.manifests.output_file import LineKeys, OutputFile, ResumeError
 from workers.manifests.output_stream import OutputStream
-from workers.manifests.source import folder_of, is_output_stream, is_stream
+from workers.manifests.source import is_output_stream, is_stream
 from workers.stream.dispatcher import Dispatcher
 from workers.stream.pending_record import PendingRecord
 
@@ -113,7 +114,6 @@ class FileJob(AbstractContextManager["FileJob"]):
 
     def __init__(self, manifest: Path, output: Path, settings_digest: str) -> None:
         self._manifest = manifest
-        self._folder = folder_of(manifest)
         self._keys: LineKeys | None = None
         self._output: OutputFile | OutputStream
         if is_output_stream(output):
@@ -240,7 +240,7 @@ class FileJob(AbstractContextManager["FileJob"]):
         return encode_transcript(found)
 
     def _audio(self, line: Line) -> str:
-        return "" if line.record is None else locate(line.record.audio_filepath, self._folder)
+        return audio_of(line)
 
     def _digest(self, line: Line) -> str:
         """Of a line as it stands and the place of its audio, which its path may not say."""
@@ -249,7 +249,9 @@ class FileJob(AbstractContextManager["FileJob"]):
 
 
 def _check_apart(manifest: Path, output: Path) -> None:
-    if output.exists() and not is_stream(manifest) and output.samefile(manifest):
+    if output.exists() and any(
+        output.samefile(file) for file in manifest_files(manifest) if not is_stream(file)
+    ):
         raise ResumeError(f"{output}: is the manifest itself; name another output file")
 
 

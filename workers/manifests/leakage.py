@@ -6,9 +6,7 @@ import os
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
-from workers.manifests.source import name_of
 from workers.manifests.speech import Fault, Utterance
 
 #: Seconds that neighbouring segments of a recording may share: cuts are rounded, and padded a bit.
@@ -19,7 +17,7 @@ Interval = tuple[float, float]
 
 
 def shared_faults(
-    manifest: Path, utterances: Iterable[Utterance], training: Iterable[Utterance]
+    utterances: Iterable[Utterance], training: Iterable[Utterance]
 ) -> Iterator[Fault]:
     """The utterances of a validation or test manifest that the training data has too.
 
@@ -27,7 +25,6 @@ def shared_faults(
     segments of one by their times.
 
     Args:
-        manifest: of the utterances.
         utterances: to validate or test on, with their measured durations.
         training: to train on, likewise.
     """
@@ -43,7 +40,7 @@ def shared_faults(
                 f"{seconds:.2f} of its {each.duration:.2f} s are in the training data too; "
                 "validate and test on other recordings"
             )
-            yield Fault(name_of(manifest), each.line, reason)
+            yield Fault(each.manifest, each.line, reason)
 
 
 def _recording(utterance: Utterance) -> object:

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from schemas.manifest import BYTE_ORDER_MARK, ManifestError, ManifestRecord, decode_manifest
-from workers.manifests.source import manifest_text, name_of
+from workers.manifests.files import called, manifest_files
+from workers.manifests.source import folder_of, manifest_text
+
+
+class ManifestFile(NamedTuple):
+    """One file of a manifest.
+
+    Attributes:
+        name: what it is called in ids and messages.
+        folder: where relative paths of audio are looked up first.
+    """
+
+    name: str
+    folder: Path
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One non-blank line of a manifest: either its record or what is wrong with it.
 
     Attributes:
-        number: counted from 1, blank lines included.
+        number: counted from 1 in its file, blank lines included.
         id: the record's id, or ``name-of-file:number`` where it has none or cannot be read.
         data: the line as it stands, as UTF-8, without its end.
+        file: that it is in.
     """
 
     number: int
     id: str
     data: bytes
+    file: ManifestFile
     record: ManifestRecord | None = None
     error: ManifestError | None = None
 
@@ -35,26 +50,32 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         return self.error.keys if self.error is not None else {}
 
 
-def read_manifest(path: Path) -> Iterator[Line]:
+def read_manifest(manifest: Path) -> Iterator[Line]:
     """The lines of a manifest, one at a time; blank ones are left out.
 
     Args:
-        path: of a file or a pipe, compressed or not, see `workers.manifests.source`; ``-`` is
-            standard input.
+        manifest: a file or a pipe, compressed or not, see `workers.manifests.source`; ``-`` is
+            standard input. Or several, see `workers.manifests.files`.
 
     Raises:
         ManifestFileError: the file as a whole is no manifest.
         OSError: it cannot be read.
     """
-    name = name_of(path)
-    for number, raw in enumerate(manifest_text(path), 1):
-        data = raw.removeprefix(BYTE_ORDER_MARK).strip()
-        if not data:
-            continue
-        line_id = f"{name}:{number}"
-        try:
-            record = decode_manifest(data, default_id=line_id)
-        except ManifestError as error:
-            yield Line(number=number, id=error.id or line_id, data=data, error=error)
-        else:
-            yield Line(number=number, id=record.id, data=data, record=record)
+    files = manifest_files(manifest)
+    for path, name in zip(files, called(files), strict=True):
+        file = ManifestFile(name, folder_of(path))
+        for number, raw in enumerate(manifest_text(path), 1):
+            data = raw.removeprefix(BYTE_ORDER_MARK).strip()
+            if data:
+                yield read_line(data, file, number)
+
+
+def read_line(data: bytes, file: ManifestFile, number: int = 1) -> Line:
+    """Decode a line, without its end."""
+    line_id = f"{file.name}:{number}"
+    try:
+        record = decode_manifest(data, default_id=line_id)
+    except ManifestError as error:
+        line_id = error.id or line_id
+        return Line(number=number, id=line_id, data=data, file=file, error=error)
+    return Line(number=number, id=record.id, data=data, file=file, record=record)

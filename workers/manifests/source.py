@@ -68,8 +68,8 @@ def folder_of(path: Path) -> Path:
     return Path.cwd() if is_stream(path) else path.absolute().parent
 
 
-def manifest_sha256(path: Path) -> str:
-    """SHA-256 digest of a manifest as it is stored or sent, lower-case hexadecimal.
+def file_sha256(path: Path) -> str:
+    """SHA-256 digest of a manifest file as it is stored or sent, lower-case hexadecimal.
 
     Raises:
         OSError: it cannot be read.

@@ -15,9 +15,9 @@ from schemas.settings import AudioSettings
 from serve_app.audio import AudioError, AudioLoader
 from serve_app.audio.clip import SAMPLE_RATE, Clip
 from serve_app.scoring.wer import normalise
-from workers.manifests.audio_paths import locate
+from workers.manifests.audio_paths import audio_of
 from workers.manifests.manifest_file import Line, read_manifest
-from workers.manifests.source import folder_of, name_of
+from workers.manifests.source import name_of
 
 #: Keys under which manifests say who speaks, the first one that is there counts.
 SPEAKER_KEYS = ("speaker", "speaker_id", "spk", "voice")
@@ -38,7 +38,8 @@ class Utterance:
         id: the record's, or ``name-of-file:line``.
         fields: what else the manifest says, by its keys: domain, conditions, voice, ...
         measures: what was measured of the audio, by name.
-        line: of the manifest.
+        manifest: what the file is called that it is from.
+        line: of that.
         named: the audio as the manifest names it.
     """
 
@@ -50,6 +51,7 @@ class Utterance:
     id: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
     measures: Mapping[str, float] = field(default_factory=dict)
+    manifest: str = ""
     line: int = 0
     named: str = ""
 
@@ -116,11 +118,11 @@ def check_manifest(
     """
     utterances, faults = _parse(manifest, limit, needs_text, roots)
     if audio:
-        utterances, found = _check_recordings(manifest, utterances, max_seconds, measure)
+        utterances, found = _check_recordings(utterances, max_seconds, measure)
         faults += found
     if not utterances and not faults:
         faults = [Fault(name_of(manifest), 1, "the manifest is empty")]
-    return utterances, sorted(faults, key=lambda fault: fault.line)
+    return utterances, sorted(faults, key=lambda fault: (fault.manifest, fault.line))
 
 
 def read_audio(utterance: Utterance, sample_rate: int = SAMPLE_RATE) -> Clip:
@@ -142,13 +144,12 @@ def _parse(
 ) -> tuple[list[Utterance], list[Fault]]:
     utterances: list[Utterance] = []
     faults: list[Fault] = []
-    folder = folder_of(manifest)
     for line in islice(read_manifest(manifest), limit):
         found = _utterance(line, needs_text)
         if isinstance(found, Utterance):
-            utterances.append(replace(found, path=locate(found.named, folder, roots)))
+            utterances.append(replace(found, path=audio_of(line, roots)))
         else:
-            faults.append(Fault(name_of(manifest), line.number, found))
+            faults.append(Fault(line.file.name, line.number, found))
     return utterances, faults
 
 
@@ -168,13 +169,13 @@ def _utterance(line: Line, needs_text: bool) -> Utterance | str:
         has_text=record.text is not None,
         id=line.id,
         fields={**record.extra, **{key: value for key, value in known.items() if value}},
+        manifest=line.file.name,
         line=line.number,
         named=record.audio_filepath,
     )
 
 
 def _check_recordings(
-    manifest: Path,
     utterances: Sequence[Utterance],
     max_seconds: float,
     measure: Callable[[Clip], Mapping[str, float]] | None,
@@ -191,7 +192,7 @@ def _check_recordings(
                 good.append(found)
             else:
                 reason = f"{utterance.named}: {found}"
-                faults.append(Fault(name_of(manifest), utterance.line, reason))
+                faults.append(Fault(utterance.manifest, utterance.line, reason))
     return good, faults
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,10 +71,8 @@ def find_model(
         found.card.source = uri
         return found
     path = Path(source)
-    if engine == "transformers":
-        return _of_transformers(path)
-    if engine == _WHISPER:
-        return _of_whisper(path)
+    if engine in _FOLDERS:
+        return _FOLDERS[engine](path)
     if path.is_dir():
         return _of_folder(path, engine)
     if not path.is_file():
@@ -141,6 +139,19 @@ def _of_transformers(folder: Path) -> FoundModel:
     return FoundModel(files=checked.files, card=card, path=folder)
 
 
+#: Finds the model in a folder, by the engine that is built in.
+_FOLDERS: Mapping[str, Callable[[Path], FoundModel]] = {
+    "transformers": _of_transformers,
+    _WHISPER: _of_whisper,
+}
+
+
+def _folder_of_model(engine: str, paths: Mapping[str, Path], work: Path) -> Path:
+    """The folder among downloaded files that has the weights of CTranslate2, if one has."""
+    weights = [path for path in paths.values() if path.name == WHISPER_WEIGHTS]
+    return weights[0].parent if engine == _WHISPER and len(weights) == 1 else work
+
+
 def _known(path: Path, card_file: Path) -> ModelCard:
     """The card beside a model, or an empty one."""
     try:
@@ -205,11 +216,8 @@ def _from_mlflow(source: str, work: Path, engine: str, file: str | None) -> Foun
         described = card in paths
     else:
         paths = {each: version.download(each, work) for each in names}
-        if engine == "transformers":
-            found = _of_transformers(work)
-        elif engine == _WHISPER:
-            weights = [path for path in paths.values() if path.name == WHISPER_WEIGHTS]
-            found = _of_whisper(weights[0].parent if len(weights) == 1 else work)
+        if engine in _FOLDERS:
+            found = _FOLDERS[engine](_folder_of_model(engine, paths, work))
         else:
             found = _of_files(paths, engine, work)
         described = False

@@ -14,7 +14,7 @@ import ctranslate2
 import msgspec
 import numpy as np
 from faster_whisper.tokenizer import Tokenizer
-from faster_whisper.transcribe import get_compression_ratio, get_suppressed_tokens
+from faster_whisper.transcribe import get_suppressed_tokens
 
 from serve_app.engines.faster_whisper.options import FasterWhisperOptions
 
@@ -54,7 +54,6 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         text: without white space around it; empty where nobody speaks.
         avg_logprob: mean log-probability of the tokens and of the end.
         no_speech_prob: probability that nobody speaks.
-        compression_ratio: bytes of the text per byte that it compresses to.
         repeats: whether the text repeats itself, so that it must not be published.
     """
 
@@ -62,7 +61,6 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     avg_logprob: float
     no_speech_prob: float
-    compression_ratio: float
     repeats: bool = False
 
     @property
@@ -144,26 +142,20 @@ class Decoder:
         return [_attempt(each, tokenizer) for each in results]
 
     def _is_bad(self, attempt: Attempt) -> bool:
-        options = self._options
-        improbable = attempt.avg_logprob < options.log_prob_threshold
-        return improbable or attempt.compression_ratio > options.compression_ratio_threshold
+        return self._options.doubts(attempt.avg_logprob) or self._options.sees_loop(attempt.text)
 
     def _is_silence(self, attempt: Attempt) -> bool:
-        options = self._options
-        return (
-            attempt.no_speech_prob > options.no_speech_threshold
-            and attempt.avg_logprob < options.log_prob_threshold
-        )
+        return self._options.hears_silence(attempt.no_speech_prob, attempt.avg_logprob)
 
     def _chosen(self, attempts: list[Attempt], *, failed: bool) -> Attempt:
         """The last attempt, or the most probable one if none was good enough."""
-        best, limit = attempts[-1], self._options.compression_ratio_threshold
+        best = attempts[-1]
         if failed:
-            some = [each for each in attempts if each.compression_ratio <= limit] or attempts
-            best = max(some, key=lambda each: each.avg_logprob)
+            some = [each for each in attempts if not self._options.sees_loop(each.text)]
+            best = max(some or attempts, key=lambda each: each.avg_logprob)
         if self._is_silence(best):
             return msgspec.structs.replace(best, tokens=[], text="")
-        return msgspec.structs.replace(best, repeats=best.compression_ratio > limit)
+        return msgspec.structs.replace(best, repeats=self._options.sees_loop(best.text))
 
 
 def _attempt(result: Any, tokenizer: Tokenizer) -> Attempt:
@@ -174,5 +166,4 @@ def _attempt(result: Any, tokenizer: Tokenizer) -> Attempt:
         text=text,
         avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
         no_speech_prob=result.no_speech_prob,
-        compression_ratio=get_compression_ratio(text),
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ctranslate2
 import msgspec
@@ -21,21 +20,21 @@ from schemas.settings import ModelSettings
 from schemas.transcript import Word
 from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.engines.batches import BatchRunner
 from serve_app.engines.errors import EngineError, cause_of
 from serve_app.engines.faster_whisper.decoding import Attempt, Decoder, Encoded
 from serve_app.engines.faster_whisper.folder import TOKENIZER, digest_of, model_files
 from serve_app.engines.faster_whisper.options import compute_type, options_of
 from serve_app.engines.faster_whisper.prompts import Prompts
 from serve_app.engines.faster_whisper.times import timed_words
-from serve_app.engines.isolation import is_out_of_memory
 from serve_app.engines.pieces import transcribe_pieces
-
-log = logging.getLogger(__name__)
 
 #: Whisper hears so many seconds at once; shorter clips are padded to them.
 WINDOW_S = 30.0
 #: Shorter clips are padded with silence: the times of words need a few frames.
 _SHORTEST_S = 0.1
+#: What a clip of the engine's own check asks for.
+_EVERYTHING = ClipRequest(words=True)
 
 
 class _Wish(msgspec.Struct):
@@ -54,7 +53,11 @@ class _Wish(msgspec.Struct):
     language: str | None
 
 
-_Piece = tuple[Clip, _Wish]
+class _Piece(NamedTuple):
+    """At most 30 s of a clip."""
+
+    clip: Clip
+    wish: _Wish
 
 
 class FasterWhisperEngine:
@@ -72,7 +75,6 @@ class FasterWhisperEngine:
         device: "cpu" or "cuda".
         model_class: "Whisper".
         min_samples: what shorter clips are padded to.
-        batch_pieces: most pieces in a batch; reduced when a batch does not fit the memory.
     """
 
     sample_rate = 16_000
@@ -115,7 +117,19 @@ class FasterWhisperEngine:
         self._extract = FeatureExtractor(feature_size=self._model.n_mels)
         self._decoder = Decoder(self._model, options)
         self._settings = settings
-        self.batch_pieces = max(1, int(settings.batch_seconds // WINDOW_S))
+        self._batches = BatchRunner(
+            self._forward,
+            piece_of=lambda clip: _Piece(clip, self._wish(_EVERYTHING)),
+            clip_of=lambda piece: piece.clip,
+            sample_rate=self.sample_rate,
+            min_samples=self.min_samples,
+            batch_seconds=settings.batch_seconds,
+        )
+
+    @property
+    def batch_seconds(self) -> float:
+        """Padded seconds in a batch; reduced when a batch does not fit the memory."""
+        return self._batches.batch_seconds
 
     @staticmethod
     def check(settings: ModelSettings) -> None:
@@ -132,7 +146,7 @@ class FasterWhisperEngine:
         """One hypothesis or rejection per clip, in order. Blocks while the model runs.
 
         Clips longer than 30 s, or than `split_seconds`, are split at silences. Pieces of all clips
-        share batches; one that does not fit the memory is halved.
+        share batches.
 
         Args:
             clips: mono, float32, at `sample_rate`.
@@ -143,7 +157,7 @@ class FasterWhisperEngine:
         heard = transcribe_pieces(
             clips,
             wishes,
-            self._run,
+            lambda pieces: self._run([_Piece(*each) for each in pieces]),
             sample_rate=self.sample_rate,
             max_seconds=min(WINDOW_S, self._settings.split_seconds),
         )
@@ -163,24 +177,9 @@ class FasterWhisperEngine:
 
     def _run(self, pieces: Sequence[_Piece]) -> list[Hypothesis | Rejection]:
         """Transcribe pieces of at most 30 s, batch by batch, those with alike prompts together."""
-        waiting = sorted(range(len(pieces)), key=lambda index: _kind(pieces[index][1]))
-        heard: dict[int, Hypothesis | Rejection] = {}
-        while waiting:
-            batch = waiting[: self.batch_pieces]
-            try:
-                results = self._forward([pieces[index] for index in batch])
-            except Exception as error:
-                if len(batch) == 1 or not is_out_of_memory(error):
-                    raise
-                self.batch_pieces = len(batch) // 2
-                log.warning(
-                    "out of memory on a batch of %d pieces; the new limit is %d",
-                    len(batch),
-                    self.batch_pieces,
-                )
-                continue
-            heard.update(zip(batch, results, strict=True))
-            waiting = waiting[len(batch) :]
+        order = sorted(range(len(pieces)), key=lambda index: _kind(pieces[index].wish))
+        results = self._batches.run([pieces[index] for index in order])
+        heard = dict(zip(order, results, strict=True))
         return [heard[index] for index in range(len(pieces))]
 
     def _forward(self, pieces: Sequence[_Piece]) -> list[Hypothesis | Rejection]:
@@ -194,7 +193,7 @@ class FasterWhisperEngine:
         results: dict[int, Hypothesis | Rejection] = {}
         for (language, _), rows in groups.items():
             tokenizer = self._prompts.of_language(language)
-            prompts = [self._prompts.prompt(pieces[row][1].phrases, language) for row in rows]
+            prompts = [self._prompts.prompt(pieces[row].wish.phrases, language) for row in rows]
             attempts = self._decoder.decode(encoded, rows, prompts, tokenizer)
             found = dict(zip(rows, attempts, strict=True))
             words = self._words(encoded, pieces, frames, found, tokenizer)
@@ -228,7 +227,7 @@ class FasterWhisperEngine:
         tokenizer: Any,
     ) -> dict[int, list[Word] | None]:
         """The words of those rows that want them."""
-        wanted = [row for row in attempts if pieces[row][1].words]
+        wanted = [row for row in attempts if pieces[row].wish.words]
         rows = [row for row in wanted if attempts[row].text]
         words: dict[int, list[Word] | None] = dict.fromkeys(wanted)
         words.update({row: [] for row in wanted if not attempts[row].text})
@@ -246,7 +245,7 @@ class FasterWhisperEngine:
                 attempts[row].tokens,
                 alignment,
                 tokenizer,
-                duration=len(pieces[row][0]) / self.sample_rate,
+                duration=len(pieces[row].clip) / self.sample_rate,
                 confidence=self._settings.confidence,
             )
         return words
@@ -254,9 +253,8 @@ class FasterWhisperEngine:
     def _result(self, attempt: Attempt, words: list[Word] | None) -> Hypothesis | Rejection:
         if attempt.repeats:
             return Rejection(
-                code=ErrorCode.MODEL_REJECTED,
+                code=ErrorCode.MODEL_REPEATS,
                 message="the model only repeats itself on this clip, at each temperature",
-                guarded=True,
             )
         confidence = attempt.confidence if self._settings.confidence else None
         return Hypothesis(text=attempt.text, confidence=confidence, words=words)

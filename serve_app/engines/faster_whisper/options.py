@@ -6,30 +6,19 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from schemas.decoding import reason_and_key, with_known
 from schemas.settings import ModelSettings
 from serve_app.engines.errors import EngineError
+from serve_app.engines.options import read_options
+from serve_app.engines.whisper_options import SharedWhisperOptions
 
-_Temperature = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
-
-class FasterWhisperOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FasterWhisperOptions(SharedWhisperOptions, frozen=True, kw_only=True):
     """What `options` of a model with the engine `faster-whisper` may have.
-
-    The thresholds are those of the reference implementation, with its values.
 
     Attributes:
         compute_type: number format that the model computes in; "auto" is the model's `dtype`, or
             int8 on a CPU and float16 on a GPU.
         beam_size: hypotheses that are followed at a time; 1 is the fastest.
-        language: code of the language of clips that do not say it; None finds it out for each clip.
-        task: "translate" writes English whatever is spoken.
-        temperatures: of the attempts after a first one, at 0, whose text is not good enough.
-        compression_ratio_threshold: a text that compresses better than that repeats itself.
-        log_prob_threshold: a text whose tokens have a lower mean log-probability is not good
-            enough.
-        no_speech_threshold: a clip in which nobody speaks with a higher probability has no text,
-            if its tokens are not above `log_prob_threshold`.
     """
 
     compute_type: Literal[
@@ -44,12 +33,6 @@ class FasterWhisperOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         "float32",
     ] = "auto"
     beam_size: Annotated[int, msgspec.Meta(ge=1, le=32)] = 5
-    language: str | None = None
-    task: Literal["transcribe", "translate"] = "transcribe"
-    temperatures: tuple[_Temperature, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
-    compression_ratio_threshold: Annotated[float, msgspec.Meta(gt=0)] = 2.4
-    log_prob_threshold: Annotated[float, msgspec.Meta(le=0)] = -1.0
-    no_speech_threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.6
 
 
 def options_of(settings: ModelSettings) -> FasterWhisperOptions:
@@ -61,11 +44,7 @@ def options_of(settings: ModelSettings) -> FasterWhisperOptions:
     """
     if settings.head != "auto":
         raise EngineError("`head` is for hybrid models of NeMo")
-    try:
-        return msgspec.convert(settings.options, FasterWhisperOptions)
-    except msgspec.ValidationError as error:
-        reason, key = with_known(*reason_and_key(error), FasterWhisperOptions)
-        raise EngineError(f"options.{key}: {reason}".replace(".:", ":")) from error
+    return read_options(settings.options, FasterWhisperOptions)
 
 
 def compute_type(options: FasterWhisperOptions, settings: ModelSettings, device: str) -> str:

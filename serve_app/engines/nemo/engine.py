@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,9 +16,8 @@ from schemas.settings import ModelSettings
 from schemas.transcript import Word
 from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Rejection
-from serve_app.engines.batch_plan import plan_batches
+from serve_app.engines.batches import BatchRunner
 from serve_app.engines.errors import EngineError, shown
-from serve_app.engines.isolation import run_isolated
 from serve_app.engines.nemo.decoding import Decoded, PhraseBoost, Wish
 from serve_app.engines.nemo.heads import alphabet_of, make_head, writable
 from serve_app.engines.nemo.loading import (
@@ -34,14 +32,17 @@ from serve_app.engines.nemo.options import options_of, refuse_options
 from serve_app.engines.pieces import transcribe_pieces
 from serve_app.engines.words import fold_words, mean_confidence
 
-log = logging.getLogger(__name__)
-
 
 class _Segment(NamedTuple):
-    """A clip, or a part of one that fits the model, and how it is decoded."""
+    """A clip, or a part of one that fits the model, and how it is decoded.
+
+    Attributes:
+        clip: mono float32 samples, at least one.
+        wish: how it is decoded.
+    """
 
     clip: Clip
-    wish: Wish
+    wish: Wish = Wish(words=True)
 
 
 class NemoEngine:
@@ -67,8 +68,6 @@ class NemoEngine:
         takes_phrases: whether it supports phrases for single clips; otherwise it ignores them.
         frame_seconds: length of one frame of the model's output.
         min_samples: shortest clip that the model takes; a shorter one is padded with silence.
-        batch_seconds: padded seconds in a batch; reduced below the settings when a batch does not
-            fit the memory.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -94,7 +93,14 @@ class NemoEngine:
         self.sample_rate = int(model.cfg.sample_rate)
         self.frame_seconds = frame_seconds(model)
         self.min_samples = max(min_samples(model), timer.min_samples if timer else 0)
-        self.batch_seconds = settings.batch_seconds
+        self._batches = BatchRunner(
+            self._forward,
+            piece_of=_Segment,
+            clip_of=lambda segment: segment.clip,
+            sample_rate=self.sample_rate,
+            min_samples=self.min_samples,
+            batch_seconds=settings.batch_seconds,
+        )
         self._settings = settings
         boost = PhraseBoost(settings.phrases, settings.phrase_weight)
         self._head = make_head(
@@ -132,7 +138,7 @@ class NemoEngine:
         found = transcribe_pieces(
             [clips[index] for index in taken],
             [wish for wish in wishes if isinstance(wish, Wish)],
-            lambda pieces: self._run([_Segment(*each) for each in pieces]),
+            lambda pieces: self._batches.run([_Segment(*each) for each in pieces]),
             sample_rate=self.sample_rate,
             max_seconds=self._settings.split_seconds,
         )
@@ -151,12 +157,17 @@ class NemoEngine:
         Raises:
             EngineError: the model fails on noise, or the largest batch does not fit the memory.
         """
-        self._probe(1, 1.0)
+        self._batches.probe(1, 1.0)
         if self.device == "cuda":
             longest = min(self._settings.split_seconds, self.batch_seconds)
             for power in range(5, -1, -1):
                 seconds = longest / 2**power
-                self._probe(int(self.batch_seconds / seconds), seconds)
+                self._batches.probe(int(self.batch_seconds / seconds), seconds)
+
+    @property
+    def batch_seconds(self) -> float:
+        """Padded seconds in a batch; reduced when a batch does not fit the memory."""
+        return self._batches.batch_seconds
 
     def _wish(self, request: ClipRequest) -> Wish | Rejection:
         """What the head is asked for a clip; its rejection where the language is unknown."""
@@ -172,26 +183,6 @@ class NemoEngine:
                 )
                 return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
         return Wish(phrases, language, self._settings.words or request.words)
-
-    def _run(self, segments: Sequence[_Segment]) -> list[Hypothesis | Rejection]:
-        """Transcribe segments that each fit the model, batch by batch."""
-        lengths = [max(len(each.clip), self.min_samples) / self.sample_rate for each in segments]
-        heard: dict[int, Hypothesis | Rejection] = {}
-        waiting = list(range(len(segments)))
-        while waiting:  # planned again after each batch: `batch_seconds` may have been reduced
-            plan = plan_batches([lengths[index] for index in waiting], self.batch_seconds)
-            batch = [waiting[place] for place in plan[0]]
-            results = run_isolated(
-                self._forward,
-                [segments[index] for index in batch],
-                on_out_of_memory=self._lower_limit,
-            )
-            heard.update(zip(batch, results, strict=True))
-            waiting = [index for index in waiting if index not in heard]
-        if any(_is_failure(each) for each in heard.values()):
-            # over one clip, or over any
-            self._probe(1, 1.0)
-        return [heard[index] for index in range(len(segments))]
 
     def _forward(self, segments: Sequence[_Segment]) -> list[Hypothesis | Rejection]:
         """Run one batch through the network and the decoder."""
@@ -222,7 +213,7 @@ class NemoEngine:
             message = "the model's output for this clip is not finite"
             return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
         if decoded.fault is not None:
-            return Rejection(code=ErrorCode.MODEL_REJECTED, message=decoded.fault, guarded=True)
+            return Rejection(code=ErrorCode.MODEL_REPEATS, message=decoded.fault)
         folded: list[Word] | None = None
         if decoded.tokens is not None:
             folded = fold_words(
@@ -237,42 +228,6 @@ class NemoEngine:
             confidence=mean_confidence(folded),
             words=words if segment.wish.words else None,
         )
-
-    def _lower_limit(self, segments: Sequence[_Segment]) -> None:
-        """Plan smaller batches from now on, because `segments` did not fit the memory together."""
-        if len(segments) > 1:
-            padded = len(segments) * max(len(each.clip) for each in segments) / self.sample_rate
-            self.batch_seconds = min(self.batch_seconds, padded / 2)
-            log.warning(
-                "out of memory on a batch of %d clips, %.0f padded seconds; the new limit is %.0f",
-                len(segments),
-                padded,
-                self.batch_seconds,
-            )
-
-    def _probe(self, clips: int, seconds: float) -> None:
-        """Transcribe noise.
-
-        Raises:
-            EngineError: the model fails on it.
-        """
-        rng = np.random.default_rng(0)
-        noise = rng.normal(0, 0.05, int(seconds * self.sample_rate)).astype(np.float32)
-        try:
-            heard = self._forward([_Segment(noise, Wish(words=True))] * clips)
-        except Exception as error:
-            size = f"{clips} x {seconds:.1f} s"
-            raise EngineError(f"the model fails on {size} of noise: {error}") from error
-        for each in heard:
-            if isinstance(each, Rejection) and not each.guarded:
-                raise EngineError(f"the model fails on noise: {each.message}")
-
-
-def _is_failure(heard: Hypothesis | Rejection) -> bool:
-    """Whether it may be the model that is at fault, not the clip."""
-    if isinstance(heard, Hypothesis):
-        return False
-    return not heard.guarded and heard.code is not ErrorCode.MODEL_OUT_OF_MEMORY
 
 
 def _with_phrases(heard: Hypothesis | Rejection, wish: Wish) -> Hypothesis | Rejection:

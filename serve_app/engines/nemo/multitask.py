@@ -59,7 +59,7 @@ class MultitaskHead:
         model.change_decoding_strategy(config)
         self._model, self._timer = model, timer
         self._confidence = confidence
-        self._most_ratio = options.compression_ratio
+        self._most_ratio = options.compression_ratio_threshold
         self.surfaces = _surfaces(model)
         self._special = [bool(_SPECIAL.fullmatch(each)) for each in _pieces(model.tokenizer)]
         own = _own_slots(model)

@@ -7,25 +7,26 @@ from typing import Annotated
 
 import msgspec
 
-from schemas.decoding import nearest, reason_and_key, with_known
+from schemas.decoding import nearest
 from schemas.settings import ModelSettings
 from serve_app.engines.errors import EngineError
 from serve_app.engines.languages import find_language
 from serve_app.engines.nemo.allow_list import MULTITASK, PROMPTED
+from serve_app.engines.options import Options, read_options
 
 #: Keys by which other programs ask for a translation.
 _TRANSLATION = ("task", "target_lang", "target_language")
 
 
-class NemoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NemoOptions(Options, frozen=True, kw_only=True):
     """Options of a model that is told the language; all but the first two of a multitask one only.
 
     Attributes:
         language: of clips whose record has no `lang`; None for the model's own default.
         languages: those that records may have; None for all that the model's file names.
         pnc: whether texts have punctuation marks and capital letters.
-        compression_ratio: a text that zlib makes shorter by a larger factor repeats itself, and is
-            rejected; None takes any.
+        compression_ratio_threshold: a text that zlib makes shorter by a larger factor repeats
+            itself, and is rejected; None takes any.
         word_times: whether the second model in the file is loaded, which times words; without it
             words have no times.
     """
@@ -33,7 +34,7 @@ class NemoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     language: str | None = None
     languages: tuple[str, ...] | None = None
     pnc: bool = True
-    compression_ratio: Annotated[float, msgspec.Meta(ge=1)] | None = 2.4
+    compression_ratio_threshold: Annotated[float, msgspec.Meta(gt=0)] | None = 2.4
     word_times: bool = True
 
 
@@ -58,11 +59,7 @@ def options_of(settings: ModelSettings) -> NemoOptions:
                 f"options.{key}: translations are not supported: they would be scored, and voted "
                 "on, as transcripts; remove it"
             )
-    try:
-        return msgspec.convert(settings.options, NemoOptions)
-    except msgspec.ValidationError as error:
-        reason, key = with_known(*reason_and_key(error), NemoOptions)
-        raise EngineError(f"options.{key}: {reason}") from error
+    return read_options(settings.options, NemoOptions)
 
 
 def refuse_options(settings: ModelSettings, model_class: str) -> None:

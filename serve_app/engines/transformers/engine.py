@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from schemas.requests import DEFAULT_REQUEST, ClipRequest
 from schemas.settings import ModelSettings
 from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Rejection
-from serve_app.engines.batch_plan import plan_batches
-from serve_app.engines.errors import EngineError, cause_of
-from serve_app.engines.isolation import is_out_of_memory, run_isolated
+from serve_app.engines.batches import BatchRunner
+from serve_app.engines.errors import EngineError
+from serve_app.engines.options import read_options
 from serve_app.engines.pieces import transcribe_pieces
 from serve_app.engines.transformers.ctc import CtcHead
 from serve_app.engines.transformers.folder import check_folder
 from serve_app.engines.transformers.heads import Head, Piece
 from serve_app.engines.transformers.loading import Loaded, load
-from serve_app.engines.transformers.options import CtcOptions, WhisperOptions, read_options
+from serve_app.engines.transformers.options import CtcOptions, WhisperOptions
 from serve_app.engines.transformers.whisper import WhisperHead
-
-log = logging.getLogger(__name__)
 
 
 class TransformersEngine:
@@ -45,8 +41,6 @@ class TransformersEngine:
         model_class: name of Transformers' class.
         parameters: how many the model has.
         min_samples: what shorter clips are padded to, in samples; 30 seconds for Whisper.
-        batch_seconds: padded seconds in a batch; reduced below the settings when a batch does not
-            fit the memory.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -79,7 +73,15 @@ class TransformersEngine:
         self.parameters = sum(each.numel() for each in loaded.model.parameters())
         self.sample_rate = self._head.sample_rate
         self.min_samples = self._head.min_samples
-        self.batch_seconds = settings.batch_seconds
+        self._batches = BatchRunner(
+            self._forward,
+            piece_of=lambda clip: Piece(clip, words=True),
+            clip_of=lambda piece: piece.clip,
+            sample_rate=self.sample_rate,
+            min_samples=self.min_samples,
+            batch_seconds=settings.batch_seconds,
+            alike=lambda piece: 0 if self._head.pads else len(piece.clip),
+        )
         self._settings = settings
 
     def transcribe(
@@ -101,7 +103,7 @@ class TransformersEngine:
         return transcribe_pieces(
             clips,
             requests,
-            lambda pieces: self._run(
+            lambda pieces: self._batches.run(
                 [Piece.of(clip, request, words=self._settings.words) for clip, request in pieces]
             ),
             sample_rate=self.sample_rate,
@@ -114,71 +116,17 @@ class TransformersEngine:
         Raises:
             EngineError: the model fails on it, or the batch does not fit the memory.
         """
-        longest = min(self._settings.split_seconds, self._head.max_seconds, self.batch_seconds)
-        self._probe(1, 1.0)
+        self._batches.probe(1, 1.0)
         if self.device == "cuda":
-            self._probe(max(1, int(self.batch_seconds / longest)), longest)
-
-    def _run(self, pieces: Sequence[Piece]) -> list[Hypothesis | Rejection]:
-        """Transcribe pieces that each fit the model, batch by batch."""
-        heard: dict[int, Hypothesis | Rejection] = {}
-        waiting = list(range(len(pieces)))
-        while waiting:  # planned again after each batch: `batch_seconds` may have been reduced
-            batch = self._next_batch(pieces, waiting)
-            results = run_isolated(
-                self._forward,
-                [pieces[index] for index in batch],
-                on_out_of_memory=self._lower_limit,
-            )
-            heard.update(zip(batch, results, strict=True))
-            waiting = [index for index in waiting if index not in heard]
-        return [heard[index] for index in range(len(pieces))]
-
-    def _next_batch(self, pieces: Sequence[Piece], waiting: Sequence[int]) -> list[int]:
-        """The longest of the waiting pieces that fit a batch, by their indices."""
-        lengths = [self._padded_seconds(pieces[index]) for index in waiting]
-        batch = [waiting[place] for place in plan_batches(lengths, self.batch_seconds)[0]]
-        if self._head.pads:
-            return batch
-        longest = len(pieces[batch[0]].clip)
-        return [index for index in batch if len(pieces[index].clip) == longest]
+            most = self._batches.batch_seconds
+            longest = min(self._settings.split_seconds, self._head.max_seconds, most)
+            self._batches.probe(max(1, int(most / longest)), longest)
 
     def _forward(self, pieces: Sequence[Piece]) -> list[Hypothesis | Rejection]:
         try:
             return self._head.transcribe(pieces)
         except torch.AcceleratorError as error:  # the CUDA context is lost, regardless of the clips
             raise EngineError(f"the GPU failed: {error}") from error
-
-    def _padded_seconds(self, piece: Piece) -> float:
-        return max(len(piece.clip), self.min_samples) / self.sample_rate
-
-    def _lower_limit(self, pieces: Sequence[Piece]) -> None:
-        """Plan smaller batches from now on, because `pieces` did not fit the memory together."""
-        if len(pieces) > 1:
-            padded = len(pieces) * max(map(self._padded_seconds, pieces))
-            self.batch_seconds = min(self.batch_seconds, padded / 2)
-            log.warning(
-                "out of memory on a batch of %d clips, %.0f padded seconds; the new limit is %.0f",
-                len(pieces),
-                padded,
-                self.batch_seconds,
-            )
-
-    def _probe(self, clips: int, seconds: float) -> None:
-        """Transcribe noise.
-
-        Raises:
-            EngineError: the model fails on it.
-        """
-        rng = np.random.default_rng(0)
-        noise = rng.normal(0, 0.05, int(seconds * self.sample_rate)).astype(np.float32)
-        try:
-            self._forward([Piece(noise, words=True)] * clips)
-        except Exception as error:
-            reason = "memory ran out" if is_out_of_memory(error) else cause_of(error)
-            raise EngineError(
-                f"the model fails on {clips} x {seconds:.1f} s of noise: {reason}"
-            ) from error
 
 
 def _whisper(settings: ModelSettings, loaded: Loaded) -> Head:

@@ -121,23 +121,19 @@ class WhisperHead:
             if not all(map(math.isfinite, written.logprobs)):
                 message = "the model's output for this clip is not finite"
                 return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
-            doubtful = options.logprob is not None and written.mean_logprob < options.logprob
-            if (
-                options.no_speech is not None
-                and heard.silence > options.no_speech
-                and (doubtful or options.logprob is None)
-            ):
+            doubtful = options.doubts(written.mean_logprob)
+            if options.hears_silence(heard.silence, written.mean_logprob):
                 return Hypothesis(text="", words=[] if piece.words else None)
             text = self._text(written)
-            ratio = compression_ratio(text)
-            loops = options.compression_ratio is not None and ratio > options.compression_ratio
+            loops = options.sees_loop(text)
             temperature = next(temperatures, None) if doubtful or loops else None
             if temperature is None:
                 break
             [written] = self._decoder.write(heard.states, [heard.prompt], temperature=temperature)
         if loops:
+            ratio = compression_ratio(text)
             message = f"the model repeats itself (its text compresses by a factor of {ratio:.1f})"
-            return Rejection(code=ErrorCode.MODEL_REJECTED, message=message, guarded=True)
+            return Rejection(code=ErrorCode.MODEL_REPEATS, message=message)
         return self._hypothesis(piece, heard, written, text)
 
     def _text(self, written: Written) -> str:

@@ -182,7 +182,7 @@ def test_a_link_that_is_swapped_meanwhile_never_leads_outside(
 def test_the_descriptor_is_handed_over_at_its_start(root: Path) -> None:
     file = write(root / "clip.wav", sweep(1))
     before = set(os.listdir("/proc/self/fd"))
-    fd = FileSource([str(root)]).open("clip.wav")
+    fd = FileSource([str(root)], 1 << 20).open("clip.wav")
     try:
         assert os.read(fd, 4) == b"RIFF"
         assert os.path.samestat(os.fstat(fd), file.stat())

@@ -62,7 +62,10 @@ def test_an_engine_that_cannot_be_is_a_fault_of_its_model(engine: str, said: str
     ("options", "said"),
     [
         ({"pcn": True}, r"options\.pcn: no such key; did you mean `pnc`\?"),
-        ({"compression_ratio": 0.5}, r"options\.compression_ratio: Expected `float` >= 1"),
+        (
+            {"compression_ratio_threshold": 0},
+            r"options\.compression_ratio_threshold: Expected `float` > 0",
+        ),
         ({"task": "ast"}, r"options\.task: translations are not supported"),
     ],
 )

@@ -92,7 +92,7 @@ def test_produce_and_tail(shell: Shell, tmp_path: Path) -> None:
     path = manifest(tmp_path / "m.jsonl", *lines[:3], '{"id": "bad", "offset": -1}', *lines[3:])
 
     refused = shell.run("produce", path, code=2)
-    assert f"{path}:4: " in refused.stderr
+    assert f"error: {path.name}:4: " in refused.stderr
     assert "nothing was sent" in refused.stderr
     sent = shell.json("produce", path, "--skip-invalid")
     assert (sent["sent"], sent["skipped"]) == (6, 1)

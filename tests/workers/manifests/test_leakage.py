@@ -8,8 +8,6 @@ import pytest
 from workers.manifests.leakage import shared_faults
 from workers.manifests.speech import Utterance
 
-MANIFEST = Path("validation.jsonl")
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -20,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def utterance(path: Path | str, offset: float, duration: float) -> Utterance:
-    return Utterance(str(path), offset, duration, "text", line=7)
+    return Utterance(str(path), offset, duration, "text", manifest="validation.jsonl", line=7)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +41,7 @@ def test_time_in_the_training_data_is_a_fault(
     audio = folder / "a.wav"
     training = [utterance(audio, 2.0, 3.0), utterance(audio, 5.5, 2.0), utterance(audio, 2.5, 1.0)]
     measured = [utterance(audio, offset, duration), utterance(folder / "b.wav", 2.0, 3.0)]
-    faults = list(shared_faults(MANIFEST, measured, training))
+    faults = list(shared_faults(measured, training))
     if shared is None:
         assert faults == []
     else:
@@ -57,12 +55,12 @@ def test_a_recording_is_the_same_by_any_path_to_it(folder: Path) -> None:
     os.link(folder / "a.wav", folder / "hard.wav")
     training = [utterance(folder / "a.wav", 0.0, 2.0)]
     for path in (folder / "deep" / ".." / "a.wav", folder / "link.wav", folder / "hard.wav"):
-        assert len(list(shared_faults(MANIFEST, [utterance(path, 0.5, 1.0)], training))) == 1
+        assert len(list(shared_faults([utterance(path, 0.5, 1.0)], training))) == 1
     other = utterance(folder / "b.wav", 0.5, 1.0)
-    assert list(shared_faults(MANIFEST, [other], training)) == []
+    assert list(shared_faults([other], training)) == []
 
 
 def test_recordings_of_other_sources_are_compared_by_their_names() -> None:
     training = [utterance("s3://bucket/a.wav", 0.0, 2.0)]
     measured = [utterance(f"s3://bucket/{name}.wav", 0.0, 2.0) for name in "ab"]
-    assert len(list(shared_faults(MANIFEST, measured, training))) == 1
+    assert len(list(shared_faults(measured, training))) == 1

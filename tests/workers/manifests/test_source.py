@@ -17,11 +17,11 @@ import pyarrow
 import pytest
 
 from schemas.manifest_text import ManifestFileError
+from workers.manifests.files import manifest_sha256
 from workers.manifests.manifest_file import read_manifest
 from workers.manifests.source import (
     folder_of,
     is_stream,
-    manifest_sha256,
     manifest_text,
 )
 

@@ -133,7 +133,7 @@ def test_a_loop_at_each_temperature_is_never_published(engine_with: Any) -> None
     good, bad = engine.transcribe([clip(0), clip(1)])
     assert isinstance(good, Hypothesis)
     assert isinstance(bad, Rejection)
-    assert bad.code is ErrorCode.MODEL_REJECTED
+    assert bad.code is ErrorCode.MODEL_REPEATS
     assert "repeats itself" in bad.message
 
 
@@ -199,7 +199,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_limit_stays(engine_with: An
     engine, model = engine_with(settings={"batch_seconds": 240.0}, fits=3)
     found = engine.transcribe([clip(number) for number in range(9)])
     assert len(found) == 9
-    assert engine.batch_pieces == 2
+    assert engine.batch_seconds == 60
     assert [clips for clips, _, _ in model.calls] == [[0, 1], [2, 3], [4, 5], [6, 7], [8]]
 
 

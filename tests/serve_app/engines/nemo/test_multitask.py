@@ -25,7 +25,7 @@ from tests.serve_app.engines.nemo.tiny_models import SAMPLE_RATE, babble
 pytestmark = pytest.mark.nemo
 
 #: Without guards: these models repeat themselves.
-UNGUARDED: dict[str, Any] = {"compression_ratio": None}
+UNGUARDED: dict[str, Any] = {"compression_ratio_threshold": None}
 LENGTHS = (1.5, 4.2, 1.05, 2.2, 3.1, 1.5, 2.8, 1.9)
 CLIPS: list[Clip] = [babble(seconds, seed) for seed, seconds in enumerate(LENGTHS)]
 #: Of each clip, as records have it, and by the model's name.
@@ -113,7 +113,7 @@ def written(results: Sequence[Hypothesis | Rejection]) -> list[str | None]:
     """The texts; None for one that does not come to an end."""
     for each in results:
         if isinstance(each, Rejection):
-            assert each.guarded
+            assert each.code is ErrorCode.MODEL_REPEATS
             assert each.message == "the model does not come to an end on this clip"
     return [each.text if isinstance(each, Hypothesis) else None for each in results]
 
@@ -264,11 +264,11 @@ class TestWords:
 class TestGuards:
     def test_a_text_that_repeats_itself_is_rejected(self, load: Load) -> None:
         free = load("aggregate").transcribe(CLIPS, REQUESTS)
-        ratios = {"compression_ratio": 1.0}
+        ratios = {"compression_ratio_threshold": 1.0}
         found = load("aggregate", ratios).transcribe(CLIPS, REQUESTS)
         loops = [each for each in found if isinstance(each, Rejection)]
         assert loops != [each for each in free if isinstance(each, Rejection)]
-        assert all(each.guarded and each.code is ErrorCode.MODEL_REJECTED for each in loops)
+        assert all(each.code is ErrorCode.MODEL_REPEATS for each in loops)
         assert any("the model repeats itself" in each.message for each in loops)
         passed = [(a, b) for a, b in zip(found, free, strict=True) if isinstance(a, Hypothesis)]
         assert passed

@@ -27,7 +27,11 @@ KINDS = ("whisper", "english", "wav2vec2", "group", "parakeet")
 CLIPS = [speech(seconds, seed) for seed, seconds in enumerate((2, 0.3, 5, 1.3, 7, 3, 3, 11))]
 WORDS = [ClipRequest(words=True)] * len(CLIPS)
 #: Whisper's without the guards: random weights are sure of nothing, and repeat themselves.
-UNGUARDED: dict[str, Any] = {"temperatures": [], "compression_ratio": None, "no_speech": None}
+UNGUARDED: dict[str, Any] = {
+    "temperatures": [],
+    "compression_ratio_threshold": None,
+    "no_speech_threshold": None,
+}
 
 
 def options_of(kind: str) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def _sure_of(engine: Any, *, silence: float, logprob: float) -> None:
 
 
 def test_silence_is_an_empty_text_only_where_the_text_is_doubtful(engine_of: EngineOf) -> None:
-    options = UNGUARDED | {"no_speech": 0.6}
+    options = UNGUARDED | {"no_speech_threshold": 0.6}
     asked = [ClipRequest(words=True)]
     for silence, logprob, silent in ((0.9, -2, True), (0.9, -0.1, False), (0.3, -2, False)):
         engine = engine_of("whisper", options=options)
@@ -168,7 +168,7 @@ def test_silence_is_an_empty_text_only_where_the_text_is_doubtful(engine_of: Eng
 
 
 def test_a_text_that_repeats_itself_is_never_published(engine_of: EngineOf) -> None:
-    engine = engine_of("whisper", options=UNGUARDED | {"compression_ratio": 1.0})
+    engine = engine_of("whisper", options=UNGUARDED | {"compression_ratio_threshold": 1.0})
     loops = [
         compression_ratio(each.text) > 1.0
         for each in hypotheses(engine_of("whisper", options=UNGUARDED).transcribe(CLIPS))
@@ -183,8 +183,14 @@ def test_a_text_that_repeats_itself_is_never_published(engine_of: EngineOf) -> N
 def test_doubtful_texts_are_sampled_again_and_the_same_in_each_batch(
     engine_of: EngineOf,
 ) -> None:
-    options = {"compression_ratio": None, "no_speech": None, "temperatures": [0.4, 1.0]}
-    engine = engine_of("whisper", options=options | {"logprob": -0.001}, batch_seconds=240)
+    options = {
+        "compression_ratio_threshold": None,
+        "no_speech_threshold": None,
+        "temperatures": [0.4, 1.0],
+    }
+    engine = engine_of(
+        "whisper", options=options | {"logprob_threshold": -0.001}, batch_seconds=240
+    )
     greedy = hypotheses(engine_of("whisper", options=UNGUARDED).transcribe(CLIPS))
     sampled = hypotheses(engine.transcribe(CLIPS))
     assert [each.text for each in sampled] != [each.text for each in greedy]

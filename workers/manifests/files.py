@@ -1,0 +1,117 @@
+"""Which files a manifest is: one, or the shards that NeMo's tarred data sets are cut into."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from braceexpand import braceexpand
+
+from schemas.manifest_text import ManifestFileError
+from workers.manifests.source import file_sha256, is_stream, name_of
+
+#: NeMo's words for braces, which a shell would expand itself.
+_BRACES = {"_OP_": "{", "_CL_": "}"}
+_COMMA = re.compile(r",(?![^{]*})")
+_NUMBER = re.compile(r"(\d+)")
+
+
+def manifest_files(manifest: Path) -> list[Path]:
+    """The files that make up a manifest, in order.
+
+    Args:
+        manifest: of one file or stream; or several names with commas between them, ranges as NeMo
+            writes them (``manifest__OP_0..7_CL_.json``, ``manifest_{0..7}.json``), or patterns with
+            ``*``, ``?`` or ``[...]``. What exists as it is named is taken as it is.
+
+    Raises:
+        ManifestFileError: braces do not match, or two files would be called the same in ids.
+        FileNotFoundError: a pattern has no file.
+    """
+    if is_there(manifest):
+        return [manifest]
+    text = str(manifest)
+    for word, brace in _BRACES.items():
+        text = text.replace(word, brace)
+    files: list[Path] = []
+    for part in filter(None, _COMMA.split(text)):
+        try:
+            names = list(braceexpand(part, escape=False))
+        except ValueError:
+            raise ManifestFileError(f"{manifest}: has a brace without its other one") from None
+        for name in names:
+            files += _matching(name)
+    return files
+
+
+def joined(manifests: Sequence[Path]) -> Path:
+    """The name of the manifest that several make up together, for `manifest_files`."""
+    return manifests[0] if len(manifests) == 1 else Path(",".join(map(str, manifests)))
+
+
+def called(files: Sequence[Path]) -> list[str]:
+    """What the files of a manifest are called in ids and messages: each has a name of its own.
+
+    Raises:
+        ManifestFileError: two would have the same.
+    """
+    names = [name_of(file) for file in files]
+    again = {name for name, count in Counter(names).items() if count > 1}
+    names = [
+        f"{file.absolute().parent.name}/{name}" if name in again else name
+        for file, name in zip(files, names, strict=True)
+    ]
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ManifestFileError(
+                f"{name}: is given more than once, or in folders of the same name; rename one"
+            )
+    return names
+
+
+def manifest_sha256(manifest: Path) -> str:
+    """SHA-256 digest of a manifest, lower-case hexadecimal; of several files that of their digests.
+
+    Raises:
+        ManifestFileError: see `manifest_files`.
+        OSError: a file cannot be read.
+    """
+    digests = [file_sha256(file) for file in manifest_files(manifest)]
+    return digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode()).hexdigest()
+
+
+def is_there(manifest: Path) -> bool:
+    """Whether the manifest is one file or stream, by its very name."""
+    try:
+        return is_stream(manifest) or True
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:  # several names may be longer than one can be
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
+def any_stream(manifests: Iterable[Path]) -> bool:
+    """Whether one of the manifests can be read by one process only."""
+    return any(is_stream(file) for manifest in manifests for file in manifest_files(manifest))
+
+
+def _matching(name: str) -> list[Path]:
+    if not glob.has_magic(name) or os.path.exists(name):
+        return [Path(name)]
+    found = sorted(glob.glob(name, recursive=True), key=_by_number)
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, "no file has such a name", name)
+    return [Path(each) for each in found]
+
+
+def _by_number(name: str) -> list[str | int]:
+    """Sorts ``shard_10`` after ``shard_9``."""
+    return [int(part) if part.isdigit() else part for part in _NUMBER.split(name)]
