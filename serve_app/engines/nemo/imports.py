@@ -43,7 +43,7 @@ DEFERRED = frozenset(
         # losses, kernels of language models
         "nemo.collections.asr.parts.numba",
         "nemo.collections.asr.parts.submodules.ngram_lm.ngram_lm_triton",
-        # models and modules that the engine does not serve
+        # models and modules that few files need, or none that the engine serves
         "nemo.collections.asr.models.aed_multitask_models",
         "nemo.collections.asr.models.classification_models",
         "nemo.collections.asr.models.clustering_diarizer",
