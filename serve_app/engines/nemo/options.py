@@ -82,7 +82,7 @@ class Languages:
     Args:
         known: all that its file names.
         options: of the settings.
-        default: what it is told without options; the first that it knows counts.
+        default: tags of what it is told without options; the first that it knows counts.
 
     Attributes:
         known: those that records may have.
@@ -94,7 +94,7 @@ class Languages:
     """
 
     def __init__(
-        self, known: Collection[str], options: NemoOptions, default: Collection[str | None]
+        self, known: Collection[str], options: NemoOptions, default: Collection[str]
     ) -> None:
         def find(key: str, tag: str) -> str:
             if (found := find_language(tag, known)) is not None:
@@ -108,7 +108,7 @@ class Languages:
         if options.language is not None:
             self.default = find("language", options.language)
             return
-        usual = next((each for each in default if each in self.known), None)
+        usual = next(filter(None, (find_language(each, self.known) for each in default)), None)
         if usual is None and len(self.known) == 1:
             [usual] = self.known
         if usual is None:

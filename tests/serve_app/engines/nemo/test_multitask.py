@@ -91,9 +91,11 @@ def nemo_writes(files: dict[str, Path]) -> Callable[..., list[Any]]:
 
     @cache
     def write(kind: str, *, pnc: str = "yes", timestamps: bool | None = None) -> list[Any]:
-        by_language = {
-            language: models(kind).transcribe(
-                CLIPS,
+        found: dict[int, Any] = {}
+        for language in tiny_multitask.LANGUAGES:
+            rows = [row for row, spoken in enumerate(SPOKEN) if spoken == language]
+            written = models(kind).transcribe(
+                [CLIPS[row] for row in rows],
                 batch_size=4,
                 verbose=False,
                 timestamps=timestamps,
@@ -102,9 +104,8 @@ def nemo_writes(files: dict[str, Path]) -> Callable[..., list[Any]]:
                 pnc=pnc,
                 **TOLD["unified" if kind == "unified" else "aggregate"],
             )
-            for language in tiny_multitask.LANGUAGES
-        }
-        return [by_language[language][index] for index, language in enumerate(SPOKEN)]
+            found.update(zip(rows, written, strict=True))
+        return [found[row] for row in range(len(CLIPS))]
 
     return write
 
