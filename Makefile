@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint format types bench bench-http bench-load chaos bad-input \
-	hostile-http hostile-models tarred clients soak outage ray-faults log-changes registry-crash swap \
+	hostile-http hostile-models engines tarred clients soak outage ray-faults log-changes registry-crash swap \
 	rollout rollout-power wer-matrix check-wer \
 	check-rover accuracy demo-models digits lock clean
 
@@ -74,6 +74,9 @@ bad-input: $(READY)  ## More than two hundred kinds of bad records among good on
 
 hostile-http: $(READY)  ## Hostile requests among sound ones
 	@$(BIN)/python -m tests.scenarios.hostile_http
+
+engines: $(READY)  ## Every family of models beside its reference implementation
+	@$(BIN)/python -m tests.scenarios.engines
 
 tarred: $(READY)  ## A tarred data set of NeMo's against the loose files
 	@$(BIN)/python -m tests.scenarios.tarred

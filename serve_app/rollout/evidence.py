@@ -50,6 +50,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         record: its id.
         block: from `serve_app.rollout.arms.block_of`.
         reference: what was said, if that is known.
+        lang: BCP 47 tag of the language.
         incumbent: what the incumbent made of it; None if it was not asked.
         candidate: what the candidate made of it; None if it was not asked.
     """
@@ -57,6 +58,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     record: str
     block: str
     reference: str | None = None
+    lang: str | None = None
     incumbent: Heard | None = None
     candidate: Heard | None = None
 
@@ -178,12 +180,13 @@ class Evidence(msgspec.Struct, kw_only=True):
         if first.text is None or second.text is None:
             return
         block = self.blocks.setdefault(observation.block, Block())
+        lang = observation.lang
         if observation.reference is not None:
-            errors = count_errors(observation.reference, first.text)
+            errors = count_errors(observation.reference, first.text, lang=lang)
             block.incumbent += errors.errors
-            block.candidate += count_errors(observation.reference, second.text).errors
+            block.candidate += count_errors(observation.reference, second.text, lang=lang).errors
             block.words += errors.reference
-        between = count_errors(first.text, second.text)
+        between = count_errors(first.text, second.text, lang=lang)
         block.differing += between.errors
         block.heard += between.reference
         if first.confidence is not None and second.confidence is not None:

@@ -101,6 +101,7 @@ class Candidate:
                 record=record.id,
                 block=block_of(record, self.plan.rules.block_by),
                 reference=record.text,
+                lang=record.lang,
                 incumbent=incumbent,
                 candidate=candidate,
             )

@@ -84,7 +84,9 @@ class ResultMaker:
             )
         model = self._models[found.model]
         text = self.written(found.model, found.text)
-        errors = count_errors(record.text, text) if record.text is not None else None
+        errors = (
+            count_errors(record.text, text, lang=record.lang) if record.text is not None else None
+        )
         measures = finished.measures
         sha256, version = finished.models.get(found.model, ("", ""))
         texts = {f"pred_text_{name}": text for name, text in found.texts.items()}

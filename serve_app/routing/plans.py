@@ -216,7 +216,7 @@ class Planner:
             return _with_keys(replace(found, failed=failed), **keys)
         wer = None
         if tiers.use_reference:  # None still, if the record has no reference
-            wer = count_errors(record.text or "", screened.text).percent
+            wer = count_errors(record.text or "", screened.text, lang=record.lang).percent
         if wer is not None:
             better = wer <= tiers.max_screening_wer
         else:

@@ -7,6 +7,10 @@ and pooled: errors and reference words are added up over the utterances first an
 a long utterance counts for more than a short one and the rate of a corpus does not depend on how it
 was split.
 
+Scripts that put no spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) are counted
+by the character: there, the word error rate is the character error rate, and of a text that mixes
+them with others it is what is known as the mixed error rate.
+
 Characters are counted with the spaces between words, as jiwer and NeMo do.
 """
 
@@ -18,16 +22,26 @@ from functools import cache
 from typing import Literal
 
 import msgspec
+import regex
 from rapidfuzz.distance import Levenshtein
 
 from schemas.unicode_text import simplified
 
 #: A normaliser by name: `normalise`, or Whisper's for English, which also makes numbers, spellings,
 #: contractions and titles alike, and leaves out what hesitates.
-Normaliser = Literal["nfkc-lower-words-v2", "whisper-english"]
+Normaliser = Literal["nfkc-lower-words-v3", "whisper-english"]
 #: The default. The name is reported with every figure that depends on it.
-NORMALISER: Normaliser = "nfkc-lower-words-v2"
+NORMALISER: Normaliser = "nfkc-lower-words-v3"
 WHISPER_ENGLISH: Normaliser = "whisper-english"
+
+
+#: A character of a script without spaces between words, or a run of others; the mark that makes a
+#: Japanese vowel long belongs to no script.
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_PARTS = regex.compile(rf"[{_UNSPACED}]\p{{M}}*|[^{_UNSPACED}]+")
+#: Languages with an "i" without a dot, which is no "i".
+_DOTLESS_I = ("tr", "az")
+_TURKIC = str.maketrans({"I": "ı", "İ": "i"})
 
 
 class ErrorCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +83,11 @@ class ErrorCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def count_errors(
-    reference: str, hypothesis: str, normaliser: Normaliser = NORMALISER
+    reference: str,
+    hypothesis: str,
+    normaliser: Normaliser = NORMALISER,
+    *,
+    lang: str | None = None,
 ) -> ErrorCounts:
     """Count word errors between the normalised texts.
 
@@ -79,13 +97,19 @@ def count_errors(
         reference: the correct text.
         hypothesis: the recognised text.
         normaliser: of both texts.
+        lang: BCP 47 tag of their language, see `normalise`.
     """
-    words_of = normaliser_of(normaliser)
-    return count_edits(words_of(reference), words_of(hypothesis))
+    return count_edits(
+        compared_words(reference, normaliser, lang), compared_words(hypothesis, normaliser, lang)
+    )
 
 
 def count_character_errors(
-    reference: str, hypothesis: str, normaliser: Normaliser = NORMALISER
+    reference: str,
+    hypothesis: str,
+    normaliser: Normaliser = NORMALISER,
+    *,
+    lang: str | None = None,
 ) -> ErrorCounts:
     """Count character errors between the normalised texts; spaces between words count.
 
@@ -93,9 +117,12 @@ def count_character_errors(
         reference: the correct text.
         hypothesis: the recognised text.
         normaliser: of both texts.
+        lang: BCP 47 tag of their language, see `normalise`.
     """
-    words_of = normaliser_of(normaliser)
-    return count_edits(" ".join(words_of(reference)), " ".join(words_of(hypothesis)))
+    return count_edits(
+        " ".join(_words(reference, normaliser, lang)),
+        " ".join(_words(hypothesis, normaliser, lang)),
+    )
 
 
 def count_edits(spoken: Sequence[str], heard: Sequence[str]) -> ErrorCounts:
@@ -118,13 +145,25 @@ def count_edits(spoken: Sequence[str], heard: Sequence[str]) -> ErrorCounts:
     )
 
 
-def normaliser_of(name: str) -> Callable[[str], list[str]]:
-    """The function of a normaliser: it splits a text into the words that are compared.
+def compared_words(text: str, normaliser: str = NORMALISER, lang: str | None = None) -> list[str]:
+    """The words that are compared: characters, in scripts without spaces between words.
 
     Args:
-        name: a `Normaliser`; the name that an earlier version reported stands for the default.
+        text: as it was written or recognised.
+        normaliser: a `Normaliser`; the name that an earlier version reported stands for the
+            default.
+        lang: BCP 47 tag of its language, see `normalise`.
     """
-    return _whisper_english() if name == WHISPER_ENGLISH else normalise
+    words = _words(text, normaliser, lang)
+    if text.isascii():
+        return words
+    return [part for word in words for part in _PARTS.findall(word)]
+
+
+def _words(text: str, normaliser: str, lang: str | None) -> list[str]:
+    if normaliser == WHISPER_ENGLISH:
+        return _whisper_english()(text)
+    return normalise(text, lang)
 
 
 @cache
@@ -135,11 +174,15 @@ def _whisper_english() -> Callable[[str], list[str]]:
     return lambda text: simplify(text).split()
 
 
-def normalise(text: str) -> list[str]:
+def normalise(text: str, lang: str | None = None) -> list[str]:
     """Split a text into words and normalise them for comparison.
 
+    Args:
+        text: as it was written or recognised.
+        lang: BCP 47 tag of its language; it decides what "I" is in lower case.
+
     1. Unicode NFKC: full-width letters, ligatures and the like become their plain forms.
-    2. Lower case.
+    2. Lower case; in Turkish and Azerbaijani, "I" is "ı" and "İ" is "i".
     3. Punctuation and symbols become spaces, so "and/or", "follow-up" and "3.5" are two words
        each. An apostrophe inside a word stays ("don't"); what is written for one, such as a
        typographic quote or an accent by itself, becomes a plain one.
@@ -149,6 +192,8 @@ def normalise(text: str) -> list[str]:
     Numbers are not spelled out, and spelling variants are not unified: the reference must use the
     same conventions as the models.
     """
+    if lang is not None and lang[:2].lower() in _DOTLESS_I and lang[2:3] in ("", "-", "_"):
+        text = text.translate(_TURKIC)
     words = simplified(text).translate(_characters).split()
     return [bare for word in words if (bare := word.strip("'"))]
 

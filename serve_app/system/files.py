@@ -27,6 +27,19 @@ def named(path: Path) -> Iterator[None]:
         raise
 
 
+def check_place(path: Path) -> None:
+    """Check that a file can be made at `path`, before work is done for it.
+
+    Raises:
+        OSError: there is no such folder, or a folder is there; the error names it.
+    """
+    if not path.absolute().parent.is_dir():
+        reason = f"there is no folder {path.parent}; make it, or name another file"
+        raise FileNotFoundError(errno.ENOENT, reason, str(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; name a file in it", str(path))
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write `data` at once or in parts, without a buffer that would try again when it is closed.
 

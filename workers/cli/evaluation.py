@@ -47,11 +47,11 @@ WorkOption = Annotated[
     ),
 ]
 #: `serve_app.scoring.wer.NORMALISER`, which is not imported for every command.
-DEFAULT_NORMALISER = "nfkc-lower-words-v2"
+DEFAULT_NORMALISER = "nfkc-lower-words-v3"
 NormaliserOption = Annotated[
     str,
     typer.Option(
-        help="How texts are made comparable before errors are counted: `nfkc-lower-words-v2` "
+        help="How texts are made comparable before errors are counted: `nfkc-lower-words-v3` "
         "(lower case, no punctuation), or `whisper-english` (also numbers, spellings and "
         "contractions of English, as in published figures of many models)."
     ),
@@ -138,16 +138,19 @@ def read_sets(manifests: list[str], skip_faults: bool, settings: Settings | None
 
 
 def check_outputs(outputs: Iterable[Path | None], manifests: Iterable[str]) -> None:
-    """Refuse to write results over a test set.
+    """Refuse to write results over a test set, or to where no file can be made.
 
     Raises:
+        OSError: see `serve_app.system.files.check_place`.
         ValueError: one of `outputs` is the file of one of `manifests`, given as to `read_sets`.
     """
+    from serve_app.system.files import check_place
     from workers.evaluation.systems.naming import split_name
 
     sets = [file for _, name in map(split_name, manifests) for file in _files(Path(name))]
-    for output in outputs:
-        if output is not None and output.exists() and any(map(output.samefile, sets)):
+    for output in filter(None, outputs):
+        check_place(output)
+        if output.exists() and any(map(output.samefile, sets)):
             raise ValueError(f"{output}: is a test set; name another file for the results")
 
 

@@ -92,6 +92,8 @@ def produce(
             f"{failed[0].exception}",
             exit_codes.UNREACHABLE,
         )
+    if not sent and not faults:
+        print(f"{manifest}: has no records", file=sys.stderr)
     if as_json:
         print_json({"sent": len(sent), "skipped": 0 if raw else len(faults), "topic": topic})
     else:

@@ -88,6 +88,8 @@ def transcribe(
             fail(str(error), exit_codes.SETTINGS)
         except OSError as error:
             fail(fault_of(error), exit_codes.SETTINGS)
+        if not job.total:
+            print(f"{manifest}: has no records", file=sys.stderr)
         if job.dropped:
             print(f"{job.dropped} transcripts left out: not in the manifest", file=sys.stderr)
         router = stack.enter_context(

@@ -203,6 +203,6 @@ def _ratio(heard: Heard, other: Heard) -> float | None:
 
 def _score(heard: Heard, utterances: Sequence[Utterance]) -> Score:
     return pool(
-        score_utterance(each.text, text) if each.has_text else None
+        score_utterance(each.text, text, lang=each.lang) if each.has_text else None
         for each, text in zip(utterances, heard.texts, strict=True)
     )

@@ -27,7 +27,10 @@ def word_errors(
     """
     texts = transcribe(model, utterances, batch_seconds)
     return sum(
-        (count_errors(each.text, text) for each, text in zip(utterances, texts, strict=True)),
+        (
+            count_errors(each.text, text, lang=each.lang)
+            for each, text in zip(utterances, texts, strict=True)
+        ),
         start=ErrorCounts(),
     )
 

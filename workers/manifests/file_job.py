@@ -23,6 +23,7 @@ from schemas.settings import StreamSettings
 from schemas.transcript import Transcript, encode_failure, encode_transcript
 from serve_app.router.protocol import Backend
 from serve_app.scoring.wer import count_errors
+from serve_app.system.files import check_place
 from workers.manifests.audio_paths import audio_of
 from workers.manifests.files import manifest_files
 from workers.manifests.manifest_file import Line, read_manifest
@@ -69,7 +70,7 @@ class Progress(msgspec.Struct):
             return
         self.failed += 1
         if line.record is not None and line.record.text is not None:
-            words = count_errors(line.record.text, "")
+            words = count_errors(line.record.text, "", lang=line.record.lang)
             self.word_errors += words.errors
             self.reference_words += words.reference
 
@@ -119,6 +120,7 @@ class FileJob(AbstractContextManager["FileJob"]):
         if is_output_stream(output):
             self._output = OutputStream(output)
         else:
+            check_place(output)
             _check_apart(manifest, output)
             next(read_manifest(manifest), None)  # its errors come before the output is made
             self._keys = LineKeys(settings_digest[:_SETTINGS_DIGITS], self._digest)

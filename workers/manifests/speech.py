@@ -59,6 +59,11 @@ class Utterance:
         return f"Utterance(line={self.line})"  # never the speech or its path
 
     @property
+    def lang(self) -> str | None:
+        """BCP 47 tag of its language; None where the manifest does not say."""
+        return self.fields.get("lang")
+
+    @property
     def speaker(self) -> str:
         """Who speaks; empty where the manifest does not say."""
         return next((str(self.fields[key]) for key in SPEAKER_KEYS if self.fields.get(key)), "")

@@ -14,10 +14,10 @@ from serve_app.scoring.wer import (
     WHISPER_ENGLISH,
     ErrorCounts,
     Normaliser,
+    compared_words,
     count_character_errors,
     count_errors,
     normalise,
-    normaliser_of,
 )
 
 
@@ -65,8 +65,51 @@ def test_whisper_s_normaliser_makes_families_of_models_comparable() -> None:
 
 def test_the_names_of_normalisers() -> None:
     assert get_args(Normaliser) == (NORMALISER, WHISPER_ENGLISH)
-    assert normaliser_of(NORMALISER) is normalise
-    assert normaliser_of("nfkc-lower-words") is normalise  # in a comparison of an earlier version
+    # in a comparison of an earlier version
+    assert (
+        compared_words("One, two", "nfkc-lower-words")
+        == compared_words("One, two")
+        == ["one", "two"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "errors"),
+    [
+        ("今天天气很好。", "今天天汽很好", ErrorCounts(substitutions=1, reference=6)),
+        ("コーヒーを飲む", "コーヒを飲む", ErrorCounts(deletions=1, reference=7)),
+        ("สวัสดีครับ", "สวัสดีค่ะ", ErrorCounts(substitutions=2, deletions=1, reference=7)),
+        ("ខ្ញុំ", "ខ្ញុំ", ErrorCounts(reference=2)),
+        # the mixed error rate
+        (
+            "我用 Python 写 code",
+            "我用 Python 写作 cold",
+            ErrorCounts(substitutions=1, insertions=1, reference=5),
+        ),
+        ("오늘 날씨가 좋다", "오늘 날씨는 좋다", ErrorCounts(substitutions=1, reference=3)),
+    ],
+)
+def test_scripts_without_spaces_are_counted_by_the_character(
+    reference: str, hypothesis: str, errors: ErrorCounts
+) -> None:
+    assert count_errors(reference, hypothesis) == errors
+
+
+def test_characters_are_counted_as_they_are_written() -> None:
+    assert count_character_errors("今天 天气", "今天天气") == ErrorCounts(deletions=1, reference=5)
+
+
+@pytest.mark.parametrize("lang", ["tr", "tr-TR", "az", "TR"])
+def test_i_without_a_dot_is_another_letter_in_turkish(lang: str) -> None:
+    assert normalise("ISPARTA İZMİR", lang) == ["ısparta", "izmir"]
+    assert count_errors("Isparta", "ısparta", lang=lang).errors == 0
+    assert count_errors("Isparta", "ısparta").errors == 1
+    assert count_character_errors("Isparta", "ısparta", lang=lang).errors == 0
+
+
+@pytest.mark.parametrize("lang", [None, "en", "trv", ""])
+def test_i_is_i_in_other_languages(lang: str | None) -> None:
+    assert normalise("INDIA", lang) == ["india"]
 
 
 def test_counts_each_kind_of_error() -> None:

@@ -143,6 +143,10 @@ def test_all_that_is_wrong_with_a_manifest_is_told_before_a_model_is_loaded(
     over = commands.run("workers.cli", *arguments, cwd=tmp_path)
     assert over.returncode == exit_codes.SETTINGS
     assert "bad.jsonl: is a test set; name another file" in over.stderr
+    arguments[-1] = "gone/out.csv"
+    nowhere = commands.run("workers.cli", *arguments, cwd=tmp_path)
+    assert nowhere.returncode == exit_codes.SETTINGS
+    assert "gone/out.csv: there is no folder gone" in nowhere.stderr
     arguments = ["benchmark", "gone.nemo", "-m", str(SPEECH / "general.jsonl")]
     gone = commands.run("workers.cli", *arguments, cwd=tmp_path)
     assert gone.returncode == exit_codes.SETTINGS

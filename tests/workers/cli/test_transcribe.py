@@ -131,8 +131,8 @@ def test_what_goes_to_standard_output_begins_anew_after_an_interruption(shell: S
         (["none.jsonl", "-o", "out.jsonl"], "", "none.jsonl: No such file"),
         (["in.jsonl", "-o", "in.jsonl"], "", "in.jsonl: is the manifest itself"),
         (["in.jsonl", "-o", "chorus.yaml"], "", "is not the output for this manifest"),
-        (["in.jsonl", "-o", "none/out.jsonl"], "", "none/out.jsonl: No such file"),
-        (["in.jsonl", "-o", "roots"], "", "roots: Is a directory"),
+        (["in.jsonl", "-o", "none/out.jsonl"], "", "none/out.jsonl: there is no folder"),
+        (["in.jsonl", "-o", "roots"], "", "roots: is a folder"),
         (["-", "-o", "out.jsonl"], "[{}]", "-: is a JSON array"),
     ],
 )

@@ -285,7 +285,7 @@ def _path_result(
 ) -> PathResult:
     utterances = test_set.utterances
     scores = [
-        score_utterance(each.text, text, normaliser) if each.has_text else None
+        score_utterance(each.text, text, normaliser, lang=each.lang) if each.has_text else None
         for each, text in zip(utterances, measured.texts, strict=True)
     ]
     harness = measured.harness_percent

@@ -31,7 +31,9 @@ def score(
 ) -> list[UtteranceScore | None]:
     """Score each utterance; None where it has no reference."""
     return [
-        score_utterance(each.text, row.pred_text, normaliser) if each.has_text else None
+        score_utterance(each.text, row.pred_text, normaliser, lang=each.lang)
+        if each.has_text
+        else None
         for each, row in zip(test_set.utterances, heard, strict=True)
     ]
 

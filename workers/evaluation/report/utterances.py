@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import jiwer
 
-from serve_app.scoring.wer import NORMALISER, normaliser_of
+from serve_app.scoring.wer import NORMALISER, compared_words
 from workers.evaluation.comparison.results import SetResult, Worst
 from workers.evaluation.report.keys import Key, Keys
 
@@ -49,7 +49,7 @@ def worst_utterances(
 def align(reference: str, hypothesis: str, normaliser: str = NORMALISER) -> list[Piece]:
     """An alignment of both texts, normalised, by word, with the fewest edits."""
     as_it_is = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
-    spoken, heard = map(normaliser_of(normaliser), (reference, hypothesis))
+    spoken, heard = (compared_words(each, normaliser) for each in (reference, hypothesis))
     found = jiwer.process_words(
         " ".join(spoken),
         " ".join(heard),

@@ -78,13 +78,17 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def score_utterance(
-    reference: str, hypothesis: str | None, normaliser: Normaliser = NORMALISER
+    reference: str,
+    hypothesis: str | None,
+    normaliser: Normaliser = NORMALISER,
+    *,
+    lang: str | None = None,
 ) -> UtteranceScore:
     """Count the errors of one utterance; a `hypothesis` of None means that the model failed."""
     heard = hypothesis or ""
     return UtteranceScore(
-        words=count_errors(reference, heard, normaliser),
-        characters=count_character_errors(reference, heard, normaliser),
+        words=count_errors(reference, heard, normaliser, lang=lang),
+        characters=count_character_errors(reference, heard, normaliser, lang=lang),
         failed=hypothesis is None,
     )
 

@@ -95,7 +95,7 @@ def test_other_rules_are_another_system() -> None:
 def test_the_normaliser_is_chosen_and_named(manifest: Path) -> None:
     usual = compare(["first"], [manifest], settings=settings())
     found = compare(["first"], [manifest], settings=settings(), normaliser="whisper-english")
-    assert (usual.normaliser, found.normaliser) == ("nfkc-lower-words-v2", "whisper-english")
+    assert (usual.normaliser, found.normaliser) == ("nfkc-lower-words-v3", "whisper-english")
 
 
 def test_tiers_ask_the_second_model_only_where_the_first_is_unsure(manifest: Path) -> None:
