@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -115,19 +116,21 @@ class MultitaskHead:
         spoken = [ids[place] for place in kept]
         text = self._model.decoding.decode_ids_to_str(spoken).strip()
         unending = "the model does not come to an end on this clip" if len(ids) >= most else None
+        confidences = self._confidences(hypothesis, kept)
+        finite = finite and all(map(math.isfinite, confidences or ()))
         found = None
         if tokens:
-            confidences = hypothesis.token_confidence if self._confidence else None
             nowhere = [0] * len(spoken)
-            found = Tokens(
-                surfaces=[self.surfaces[token] for token in spoken],
-                starts=nowhere,
-                ends=nowhere,
-                confidences=None
-                if confidences is None
-                else [min(max(float(confidences[place]), 0.0), 1.0) for place in kept],
-            )
+            surfaces = [self.surfaces[token] for token in spoken]
+            found = Tokens(surfaces, nowhere, nowhere, confidences)
         return Decoded(text, found, finite, unending or self._repetition(text))
+
+    def _confidences(self, hypothesis: Any, kept: Sequence[int]) -> list[float] | None:
+        """Those of the tokens at some places; None if NeMo's list is not that of its tokens."""
+        given = hypothesis.token_confidence if self._confidence else None
+        if given is None or len(given) != len(hypothesis.y_sequence):
+            return None
+        return [float(given[place]) for place in kept]
 
     def _repetition(self, text: str) -> str | None:
         ratio = compression_ratio(text)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+
+from serve_app.engines.base import Rejection
+from serve_app.engines.isolation import run_isolated
+
+log = logging.getLogger(__name__)
+
+
+class _Piece(NamedTuple):
+    """What the model heard, [frames, labels], and the text that it is aligned with."""
+
+    logprobs: torch.Tensor
+    text: str
 
 
 class WordTimer:
@@ -36,32 +49,41 @@ class WordTimer:
             texts: one per clip; a word is what whitespace separates.
 
         Returns:
-            A list per clip. None where the words do not fit the sound: there are more tokens than
-            frames.
+            A list per clip. None where the words do not fit the sound (there are more tokens than
+            frames), or cannot be aligned: a text without times is better than none.
         """
+        logprobs, frames, _ = self._model.forward(input_signal=signal, input_signal_length=lengths)
+        pieces = [
+            _Piece(row[:count].float().cpu(), text)
+            for row, count, text in zip(logprobs, frames.tolist(), texts, strict=True)
+        ]
+        found = run_isolated(self._align, pieces)
+        spans = [None if isinstance(each, Rejection) else each for each in found]
+        if faults := sum(isinstance(each, Rejection) for each in found):
+            log.warning("the words of %d of %d clips could not be timed", faults, len(found))
+        return spans
+
+    def _align(self, pieces: Sequence[_Piece]) -> list[list[tuple[float, float]] | None]:
         from nemo.collections.asr.parts.utils.rnnt_utils import Hypothesis
         from nemo.collections.asr.parts.utils.timestamp_utils import (
             get_forced_aligned_timestamps_with_external_model as align,
         )
 
-        logprobs, frames, _ = self._model.forward(input_signal=signal, input_signal_length=lengths)
-        heard = [
-            SimpleNamespace(y_sequence=row[:count].float().cpu(), text="")
-            for row, count in zip(logprobs, frames.tolist(), strict=True)
-        ]
-        written = [Hypothesis(0.0, [], text=" ".join(each.split())) for each in texts]
         found = align(
-            audio=heard,
+            audio=[SimpleNamespace(y_sequence=each.logprobs, text="") for each in pieces],
             has_hypotheses=True,
             external_ctc_model=self._model,
-            main_model_predictions=written,
-            batch_size=len(heard),
-            viterbi_device=signal.device,
+            main_model_predictions=[
+                Hypothesis(0.0, [], text=" ".join(each.text.split())) for each in pieces
+            ],
+            batch_size=len(pieces),
+            viterbi_device=self._model.device,
             timestamp_type="word",
             verbose=False,
         )
         return [
-            _spans(each.timestamp["word"], text) for each, text in zip(found, texts, strict=True)
+            _spans(aligned.timestamp["word"], each.text) if each.logprobs.isfinite().all() else None
+            for aligned, each in zip(found, pieces, strict=True)
         ]
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from schemas.failures import ErrorCode
 from schemas.requests import ClipRequest
@@ -225,6 +226,29 @@ class TestWords:
             results = engine.transcribe(CLIPS, requests)
             assert results == load("aggregate").transcribe(CLIPS, REQUESTS)
             assert any(isinstance(each, Hypothesis) and each.confidence for each in results)
+
+    def test_that_cannot_be_timed_cost_no_text(
+        self, load: Load, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        engine = load("timed")
+        requests = [ClipRequest(language=tag, words=True) for tag in TAGS]
+        before = engine.transcribe(CLIPS, requests)
+        timed = [each for each in before if isinstance(each, Hypothesis) and each.words]
+        head: Any = engine._head
+        encode = head._timer._model.tokenizer.text_to_ids
+
+        def fail(text: str) -> Any:
+            if text == timed[0].text:
+                raise KeyError(text)
+            return encode(text)
+
+        monkeypatch.setattr(head._timer._model.tokenizer, "text_to_ids", fail)
+        after = engine.transcribe(CLIPS, requests)
+        place = before.index(timed[0])
+        assert after[place] == replace(timed[0], words=None)
+        assert [*after[:place], *after[place + 1 :]] == [*before[:place], *before[place + 1 :]]
+        assert "the words of 1 of" in caplog.text
+        assert timed[0].text not in caplog.text
 
     def test_are_as_sure_as_nemo_s_tokens(self, load: Load, files: dict[str, Path]) -> None:
         from omegaconf import OmegaConf, open_dict
