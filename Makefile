@@ -9,8 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint format types bench bench-http bench-load chaos bad-input \
-	hostile-http hostile-models engines tarred clients soak outage ray-faults log-changes registry-crash swap \
-	rollout rollout-power wer-matrix check-wer \
+	channels hostile-http hostile-models engines tarred clients soak outage ray-faults log-changes \
+	registry-crash swap rollout rollout-power wer-matrix check-wer \
 	check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
@@ -86,6 +86,9 @@ clients: $(READY)  ## Real clients of OpenAI's API, installed from their registr
 
 hostile-models: $(READY)  ## Model files with code in them, at every entry point: none of it runs
 	@$(BIN)/python -m tests.scenarios.hostile_models
+
+channels: $(READY)  ## Calls with a speaker on each channel, who speak at once
+	@$(BIN)/python -m tests.scenarios.channels
 
 bench: $(READY)  ## Speed, as ratios measured in one run
 	@$(BIN)/python -m tests.scenarios.bench

@@ -38,6 +38,7 @@ class ErrorCode(StrEnum):
     AUDIO_UNREADABLE = "audio_unreadable"
     AUDIO_UNDECODABLE = "audio_undecodable"
     AUDIO_UNSUPPORTED = "audio_unsupported"
+    AUDIO_CHANNEL = "audio_channel"
     AUDIO_EMPTY = "audio_empty"
     AUDIO_TOO_LONG = "audio_too_long"
     AUDIO_TOO_LARGE = "audio_too_large"

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from schemas.channels import CHANNELS, Channel
 from schemas.decoding import reason_and_key
 from schemas.failures import ErrorCode
 from schemas.manifest_values import unambiguous, unusable
@@ -39,6 +40,10 @@ class ManifestRecord(msgspec.Struct, kw_only=True):
         audio_filepath: path of the audio; a relative one is looked up under the allowed roots.
         offset: start of the segment in seconds.
         duration: length of the segment in seconds; None means to the end of the file.
+        channel: of a file with several channels, which is transcribed: the one of this number,
+            from 0; "mean", the mean of all; or "each", every one by itself. None means what
+            `audio.channel` of the settings says, else the mean, or one channel of those that cancel
+            each other.
         text: reference transcript; where given, the result carries a WER.
         lang: BCP 47 language tag: a hint, and what a model is told that does not hear it itself.
         domain: what the speech is about ("medical", "legal", ...), a hint.
@@ -51,6 +56,7 @@ class ManifestRecord(msgspec.Struct, kw_only=True):
     audio_filepath: Path
     offset: Seconds = 0.0
     duration: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
+    channel: Channel | None = None
     text: str | None = None
     lang: str | None = None
     domain: str | None = None
@@ -132,6 +138,8 @@ def _record_of(keys: dict[str, Any], default_id: str) -> ManifestRecord:
         record = msgspec.convert(known, ManifestRecord, strict=True)
     except msgspec.ValidationError as error:
         reason, at = reason_and_key(error)
+        if at == "channel":
+            reason = f"{reason}; give {CHANNELS}"
         message = f"`{at}`: {reason}" if at else reason
         raise ManifestError(ErrorCode.RECORD_SCHEMA, message, at or None) from None
     for key in ("id", "audio_filepath", "phrases"):
@@ -169,6 +177,13 @@ def _containers(node: dict[str, Any] | list[Any]) -> list[dict[str, Any] | list[
     """Those of the values in `node` that hold values themselves."""
     values = node.values() if isinstance(node, dict) else node
     return [value for value in values if isinstance(value, dict | list)]
+
+
+def with_channel(record: ManifestRecord, default: Channel | None) -> ManifestRecord:
+    """`record` with the channel `default`, if it does not say one itself."""
+    if default is None or record.channel is not None:
+        return record
+    return msgspec.structs.replace(record, channel=default)
 
 
 def encode_manifest(record: ManifestRecord) -> bytes:

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
+from schemas.channels import channel_of
+
 #: Keys that hold one tag each.
 _TAGS = ("lang", "domain", "conditions")
 _SECONDS = ("offset", "duration")
@@ -25,8 +27,8 @@ _NUMBER = re.compile(r"\s*\d+(\.\d+)?\s*", re.ASCII)
 def unambiguous(key: str, value: Any) -> Any:
     """The `value` of a record's `key` in the type that the manifest has for it, if it is certain.
 
-    An integer is taken as an id, a decimal number in a text as seconds, and a list of one text as
-    that tag. Any other value comes back unchanged.
+    An integer is taken as an id, a decimal number in a text as seconds, a number in a text or
+    `average` as a channel, and a list of one text as that tag. Any other value comes back as it is.
     """
     if key == "id" and type(value) is int and abs(value) < _LARGEST_ID:  # a bool is an int too
         return str(value)
@@ -34,7 +36,7 @@ def unambiguous(key: str, value: Any) -> Any:
         return float(value)
     if key in _TAGS and isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         return value[0]
-    return value
+    return channel_of(value) if key == "channel" else value
 
 
 def unusable(data: bytes) -> tuple[str, str] | None:

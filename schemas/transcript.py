@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from schemas.channels import Channel
 from schemas.failures import RecordError
 from schemas.manifest import ManifestRecord, flatten
 
@@ -19,12 +21,14 @@ class Word(msgspec.Struct, frozen=True):
         start: its start in seconds from the start of the segment.
         end: its end in seconds from the start of the segment.
         confidence: 0 to 1; None where the engine has none.
+        channel: number of the channel that it is said on, where each is transcribed by itself.
     """
 
     word: str
     start: float
     end: float
     confidence: float | None = None
+    channel: int | UnsetType = UNSET
 
 
 class Suppressed(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,11 +38,13 @@ class Suppressed(msgspec.Struct, frozen=True, kw_only=True):
         text: the words.
         start: in seconds from the start of the segment.
         end: in seconds from the start of the segment.
+        channel: number of the channel, where each is transcribed by itself.
     """
 
     text: str
     start: float
     end: float
+    channel: int | UnsetType = UNSET
 
 
 class Timings(msgspec.Struct, kw_only=True):
@@ -57,6 +63,43 @@ class Timings(msgspec.Struct, kw_only=True):
     total_ms: float = 0.0
 
 
+class ChannelTranscript(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What one channel of a record became, where each is transcribed by itself.
+
+    Attributes:
+        channel: its number, from 0.
+        text: the hypothesis; empty where nobody speaks.
+        equal: further channels that hold the same audio. They are not transcribed again.
+        heard_text, selected_model, model_sha256, model_version, arm: as in `Transcript`.
+        rule, rule_values, plan, failed_models, fallback_from, processing_tier: likewise.
+        ensemble_model_count, phrases_used, confidence, audio_measures: likewise.
+        pred_texts: the hypotheses of an ensemble's members, by name.
+    """
+
+    channel: int
+    text: str
+    equal: list[int] | None = None
+    heard_text: str | None = None
+    selected_model: str
+    model_sha256: str = ""
+    model_version: str | None = None
+    arm: str | None = None
+    rule: str
+    rule_values: dict[str, Any] = {}
+    plan: str | None = None
+    failed_models: dict[str, str] | None = None
+    fallback_from: str | None = None
+    processing_tier: str | None = None
+    ensemble_model_count: int | None = None
+    phrases_used: dict[str, int] | None = None
+    confidence: float | None = None
+    audio_measures: dict[str, float] = {}
+    pred_texts: dict[str, str] | None = None
+
+    def __repr__(self) -> str:
+        return f"ChannelTranscript(channel={self.channel})"  # never the speech
+
+
 class Transcript(msgspec.Struct, kw_only=True):
     """One transcribed record. The keys of the manifest record come first, as they came in.
 
@@ -64,6 +107,11 @@ class Transcript(msgspec.Struct, kw_only=True):
         id, audio_filepath, offset, text, lang, domain, conditions, phrases: as in the manifest
             record.
         duration: seconds of audio that were transcribed (measured, not as claimed).
+        channel: the channel that was asked for, by the record or by `audio.channel` of the
+            settings. Where that is "each", `pred_text` has what is said on all of them, turn by
+            turn in time order, and everything else that a model or a rule decides is that of the
+            channel with the most words.
+        channels: of "each": the channels one by one.
         pred_text: the hypothesis. Those of an ensemble's members are beside it, as
             ``pred_text_NAME``.
         heard_text: the hypothesis before words were suppressed and before the text rules of the
@@ -81,8 +129,8 @@ class Transcript(msgspec.Struct, kw_only=True):
             "requested" if the caller named the plan or model.
         rule_values: the values by which that rule held, by field.
         audio_measures: what was measured of the audio, see `schemas.settings.MEASURES`, under
-            the names without "audio."; and `channel`, the number of the one that was taken, where
-            the channels of the file cancel each other.
+            the names without "audio."; and `channel`, the number of the one that was taken, from
+            0, where it was asked for or the channels of the file cancel each other.
         phrases_used: of a record with `phrases`: how many of them each model listened for; 0
             for a model that cannot.
         plan: name of the plan, where it was not a model alone.
@@ -97,7 +145,8 @@ class Transcript(msgspec.Struct, kw_only=True):
             models failed, `final_pred` is the hypothesis of the first model.
         confidence: 0 to 1, the mean of the words' confidences; None where the engine has none.
             Calibrated where the settings name a calibration.
-        words: words with times and confidences, where asked for.
+        words: words with times and confidences, where asked for. Of "each" those of all channels
+            in time order, each with its channel.
         wer: word error rate against `text` in percent; None without a reference or with an
             empty one. See `serve_app.scoring.wer` for the convention.
         word_errors: substitutions + insertions + deletions against `text`; of an empty one, where
@@ -113,6 +162,7 @@ class Transcript(msgspec.Struct, kw_only=True):
     audio_filepath: str
     offset: float = 0.0
     duration: float
+    channel: Channel | None = None
     text: str | None = None
     lang: str | None = None
     domain: str | None = None
@@ -144,9 +194,15 @@ class Transcript(msgspec.Struct, kw_only=True):
     wer: float | None = None
     word_errors: int | None = None
     reference_words: int | None = None
+    channels: list[ChannelTranscript] | None = None
     timings: Timings
     resume_key: str | None = None
     extra: dict[str, Any] = {}
+
+    @property
+    def transcribed_seconds(self) -> float:
+        """Seconds of audio that were transcribed, over all channels."""
+        return self.duration * len(self.channels or [None])
 
     def __repr__(self) -> str:
         return f"Transcript(id={self.id!r}, selected_model={self.selected_model!r})"

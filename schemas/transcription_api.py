@@ -1,18 +1,14 @@
-"""The types of the HTTP API: those of OpenAI's transcription endpoint, and what Chorus adds.
+"""What the HTTP API answers: the types of OpenAI's transcription endpoint, and what Chorus adds.
 
 The docstrings are the descriptions in the OpenAPI document (`serve_app.http.openapi`).
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from schemas.transcript import Suppressed
-
-ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
-Granularity = Literal["word", "segment"]
 
 
 class ErrorDetails(msgspec.Struct, frozen=True):
@@ -42,52 +38,12 @@ class ErrorBody(msgspec.Struct, frozen=True):
     error: ErrorDetails
 
 
-class SubtitleShape(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a subtitle holds; by default as in the guidelines of the BBC and Netflix.
-
-    Attributes:
-        line_width: Most characters of a line.
-        line_count: Most lines.
-        shortest_s: Seconds for which a subtitle is shown at least, where the next one allows it.
-    """
-
-    line_width: int = 42
-    line_count: int = 2
-    shortest_s: float = 1.0
-
-
-class TranscriptionRequest(msgspec.Struct, kw_only=True, frozen=True):
-    """The parameters of a transcription request, without its file.
-
-    Attributes:
-        model: A model of the settings, a plan, "auto" for the routing rules, or an alias of one of
-            these. ``NAME:VERSION`` is a model as long as it serves that version.
-        language: BCP 47 language tag; a hint for the routing rules and the models.
-        phrases: Words and phrases from `prompt` and `keywords[]` to bias recognition towards.
-        response_format: Format of the response.
-        granularities: Which time stamps a "verbose_json" response has.
-        logprobs: Whether a "json" response has the log probability of each word.
-        stream: Whether the response is a stream of server-sent events.
-        subtitles: How much a subtitle, or a segment, holds.
-        without_effect: Why a parameter that was accepted has no effect, or not all of it, by name.
-    """
-
-    model: str
-    language: str | None = None
-    phrases: tuple[str, ...] = ()
-    response_format: ResponseFormat = "json"
-    granularities: frozenset[Granularity] = frozenset({"segment"})
-    logprobs: bool = False
-    stream: bool = False
-    subtitles: SubtitleShape = SubtitleShape()
-    without_effect: dict[str, str] = {}
-
-
 class Usage(msgspec.Struct, frozen=True, tag_field="type", tag="duration"):
     """How much audio was transcribed.
 
     Attributes:
-        seconds: Length of the audio in seconds, rounded up.
+        seconds: Length of the audio in seconds, rounded up; of all channels together where each is
+            transcribed.
     """
 
     seconds: int
@@ -143,12 +99,14 @@ class ApiWord(msgspec.Struct, frozen=True, omit_defaults=True):
         start: Start in seconds from the start of the file.
         end: End in seconds from the start of the file.
         confidence: Confidence from 0 to 1, where the model has one. Not in OpenAI's API.
+        channel: Number of its channel from 0, with `channel=each`. Not in OpenAI's API.
     """
 
     word: str
     start: float
     end: float
     confidence: float | None = None
+    channel: int | None = None
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +125,8 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
         compression_ratio: Bytes of the text divided by the bytes of its deflated form, as in
             Whisper.
         no_speech_prob: One minus the mean probability of speech, by Silero VAD.
+        channel: Number of its channel from 0, with `channel=each`. Not in OpenAI's API.
+        speaker: Name of the speaker on that channel, such as "Speaker 1". Not in OpenAI's API.
     """
 
     id: int
@@ -179,6 +139,24 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     avg_logprob: float = 0.0
     compression_ratio: float = 1.0
     no_speech_prob: float = 0.0
+    channel: int | UnsetType = UNSET
+    speaker: str | UnsetType = UNSET
+
+
+class ApiChannel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is said on one channel. Not in OpenAI's API.
+
+    Attributes:
+        channel: Number of the channel, from 0.
+        speaker: What subtitles call its speaker.
+        text: The transcript of the channel; empty where nobody speaks.
+        equal: Further channels that hold the same audio, which is transcribed once.
+    """
+
+    channel: int
+    speaker: str
+    text: str
+    equal: list[int] | None = None
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -196,6 +174,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         failed_models: Error codes of models that gave no answer, by model.
         phrases_used: Number of the request's phrases that each model could be biased towards.
         audio_measures: What was measured of the audio, such as `snr_db` and `bandwidth_hz`.
+        channel: Number of its channel from 0, with `channel=each`.
         timings: Durations of the processing stages in milliseconds.
     """
 
@@ -210,6 +189,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failed_models: dict[str, str] | None = None
     phrases_used: dict[str, int] | None = None
     audio_measures: dict[str, float] = {}
+    channel: int | None = None
     timings: dict[str, float] = {}
 
 
@@ -245,6 +225,7 @@ class Transcription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             in OpenAI's API.
         suppressed: Words that a model heard where nobody speaks; they are not in the text. Not in
             OpenAI's API.
+        channels: The channels one by one, with `channel=each`. Not in OpenAI's API.
     """
 
     text: str
@@ -254,6 +235,7 @@ class Transcription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     phrases_used: dict[str, int] | None = None
     without_effect: dict[str, str] | None = None
     suppressed: list[Suppressed] | None = None
+    channels: list[ApiChannel] | None = None
 
 
 class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -273,6 +255,7 @@ class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True, omit_defau
             in OpenAI's API.
         suppressed: Words that a model heard where nobody speaks; they are not in the text. Not in
             OpenAI's API.
+        channels: The channels one by one, with `channel=each`. Not in OpenAI's API.
     """
 
     task: str
@@ -286,6 +269,7 @@ class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True, omit_defau
     pieces: list[Piece]
     without_effect: dict[str, str] | None = None
     suppressed: list[Suppressed] | None = None
+    channels: list[ApiChannel] | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag_field="type", tag="transcript.text.delta"):

@@ -26,6 +26,9 @@ MEASURES = {
     "audio.bandwidth_hz": "highest frequency with speech in Hz; below 4000 for telephone speech",
     "audio.level_dbfs": "root mean square in dB of full scale",
     "audio.clipping": "share of the samples at full scale, 0 to 1",
+    "audio.channels": "number of channels of the file",
+    "audio.channel_similarity": "correlation of the channels: 1 where all are the same, 0 where "
+    "they have nothing in common, -1 where two cancel each other; only of files with several",
     "audio.speech_share": "share of the time in which somebody speaks, 0 to 1",
 }
 #: The measure that is computed only if a rule tests it: it costs more than all others.

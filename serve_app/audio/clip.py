@@ -17,8 +17,10 @@ SAMPLE_RATE = 16_000
 #: What was measured of a clip, by the names in `schemas.settings.MEASURES`.
 Measures = Mapping[str, float]
 
-#: The measure that says which channel was taken, from 1, where mixing would have cancelled them.
+#: The measure that says which channel was taken, from 0, where not all were mixed.
 CHANNEL = "audio.channel"
+#: The measures of the channels of the file.
+CHANNELS, SIMILARITY = "audio.channels", "audio.channel_similarity"
 
 
 class Recording(NamedTuple):
@@ -26,14 +28,29 @@ class Recording(NamedTuple):
 
     Attributes:
         clip: the samples.
-        channel: number of the channel, from 1, that was taken because the channels of the file
-            cancel each other; None if all were mixed, or there is only one.
+        channel: number of the channel, from 0, that was taken: it was asked for, or the channels of
+            the file cancel each other; None if all were mixed.
+        channels: how many the file has.
+        similarity: of the channels, see `serve_app.audio.downmix.Downmix.similarity`; None where
+            there is only one.
     """
 
     clip: Clip
     channel: int | None = None
+    channels: int = 1
+    similarity: float | None = None
 
     @property
     def measures(self) -> dict[str, float]:
         """What is to be said of it beside the measures of its samples."""
-        return {} if self.channel is None else {CHANNEL: float(self.channel)}
+        found = {CHANNELS: float(self.channels)}
+        if self.similarity is not None:
+            found[SIMILARITY] = self.similarity
+        if self.channel is not None:
+            found[CHANNEL] = float(self.channel)
+        return found
+
+    @property
+    def all_equal(self) -> bool:
+        """Whether the file has several channels and all hold the same, or two the opposite."""
+        return self.similarity in (1.0, -1.0)

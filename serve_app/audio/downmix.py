@@ -1,4 +1,4 @@
-"""From several channels to one: their mean, or one of them where they cancel each other.
+"""From several channels to one: their mean, one of them, or one where they cancel each other.
 
 A cable or a plug-in that inverts one channel of two makes their mean silent, although each channel
 alone is good. How much is lost shows only at the end of the audio, so a reader mixes once, and
@@ -8,13 +8,17 @@ reads once more, one channel, where `cancelled` says so.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
 
+from schemas.channels import MEAN, OneChannel
+from schemas.failures import ErrorCode
 from serve_app.audio.clip import Clip, Recording
+from serve_app.audio.errors import AudioError
 
 #: Samples over which channels are compared; 20 ms at 48 kHz to 120 ms at 8 kHz.
 _WINDOW = 960
@@ -23,51 +27,96 @@ _WINDOW = 960
 _LEFT = 0.25
 #: Channels are not mixed if this share of their power or more is in such windows.
 _MAX_CANCELLED = 0.25
+#: A channel with less than this share of the power is silent.
+_NOTHING = 1e-6
 #: A channel with more than this share of the loudest one's power is as good.
 _AS_LOUD = 0.8
 
 
-def mixed(decode: Callable[[Downmix], Clip]) -> Recording:
-    """The mean of the channels, or one of them if they cancel each other.
+def mixed(decode: Callable[[Downmix], Clip], channel: OneChannel | None = None) -> Recording:
+    """The mean of the channels, or one of them.
 
     Args:
-        decode: reads the audio with a downmix; called once more for a single channel.
+        decode: reads the audio with a downmix; called once more where the channels cancel each
+            other.
+        channel: the one to take, from 0, or "mean"; None for the mean, or one of them if they
+            cancel each other.
+
+    Raises:
+        AudioError: `AUDIO_CHANNEL`: there is no such channel.
     """
-    downmix = Downmix()
+    taken = None if channel == MEAN else channel
+    downmix = Downmix(taken)
     clip = decode(downmix)
-    channel = downmix.cancelled
-    if channel is None:
-        return Recording(clip)
-    return Recording(decode(Downmix(channel)), channel + 1)
+    if taken is not None and taken >= downmix.fewest:
+        raise _missing(taken, downmix.fewest)
+    if channel is None and (taken := downmix.cancelled) is not None:
+        clip = decode(Downmix(taken))
+    return Recording(clip, taken, downmix.channels, downmix.similarity)
+
+
+def _missing(channel: int, channels: int) -> AudioError:
+    there = "one channel, 0" if channels == 1 else f"the channels 0 to {channels - 1}"
+    reason = f"has {there}, and `channel` is {channel}; name one that is there, or leave it out"
+    return AudioError(ErrorCode.AUDIO_CHANNEL, reason)
 
 
 class Downmix:
     """Mixes blocks of one recording.
 
     Args:
-        channel: use this channel, from 0, instead of the mean.
+        channel: use this channel, from 0, instead of the mean; the last one where there are fewer.
+
+    Attributes:
+        fewest: channels of the block that has the fewest.
     """
 
     def __init__(self, channel: int | None = None) -> None:
         self.channel = channel
-        self._powers: list[float] = []  # by channel
-        self._cancelled = 0.0
+        self.reset()
 
     def reset(self) -> None:
         """Forget what was mixed so far."""
-        self._powers.clear()
+        self.fewest = 0
+        self._powers: list[float] = []  # by channel
         self._cancelled = 0.0
+        self._mean_power = 0.0
 
     def mix(self, channels: Sequence[Clip]) -> Clip:
         """One channel from several, each of shape [samples]."""
+        self.fewest = min(self.fewest or len(channels), len(channels))
         if len(channels) == 1:
             return channels[0]
+        mean: Clip = functools.reduce(np.add, channels) / np.float32(len(channels))
+        self._compare(channels, mean)
         if self.channel is not None:
             chosen = channels[min(self.channel, len(channels) - 1)]
             return np.ascontiguousarray(chosen)  # it may be every second sample of a block
-        mean: Clip = functools.reduce(np.add, channels) / np.float32(len(channels))
-        self._compare(channels, mean)
         return mean
+
+    @property
+    def channels(self) -> int:
+        """How many channels there are; the most of any block."""
+        return max(len(self._powers), 1)
+
+    @property
+    def similarity(self) -> float | None:
+        """How much the channels are the same, -1 to 1; None where there is only one.
+
+        Their correlation: of two channels <a, b> / (|a| |b|), of more the sum over all pairs of
+        these products, each. It is 1 where all hold the same, at whatever level, which what they
+        differ by is 50 dB below; 0 where they have nothing in common, or all but one are silent;
+        and below 0 where they cancel each other.
+        """
+        count, power = len(self._powers), sum(self._powers)
+        if count < 2:
+            return None
+        if not power:
+            return 1.0
+        most = sum(map(math.sqrt, self._powers)) ** 2 - power
+        if most <= power * _NOTHING:
+            return 0.0
+        return round((count**2 * self._mean_power - power) / most, 5)
 
     @property
     def cancelled(self) -> int | None:
@@ -83,6 +132,7 @@ class Downmix:
         powers = np.stack([_window_powers(each) for each in channels])
         total = powers.sum(axis=0)
         left = _window_powers(mean)
+        self._mean_power += float(left.sum())
         self._cancelled += float(total[left < _LEFT * total / len(channels) ** 2].sum())
         pairs = zip_longest(self._powers, powers.sum(axis=1).tolist(), fillvalue=0.0)
         self._powers = [known + more for known, more in pairs]

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from schemas.channels import OneChannel
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
 from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
@@ -49,10 +50,13 @@ class AudioLoader:
         *,
         offset: float = 0.0,
         duration: float | None = None,
+        channel: OneChannel | None = None,
         sample_rate: int = SAMPLE_RATE,
     ) -> Clip:
         """The samples alone of what `read` returns."""
-        return self.read(path, offset=offset, duration=duration, sample_rate=sample_rate).clip
+        return self.read(
+            path, offset=offset, duration=duration, channel=channel, sample_rate=sample_rate
+        ).clip
 
     def read(
         self,
@@ -60,6 +64,7 @@ class AudioLoader:
         *,
         offset: float = 0.0,
         duration: float | None = None,
+        channel: OneChannel | None = None,
         sample_rate: int = SAMPLE_RATE,
     ) -> Recording:
         """The audio of one record: mono float32 in [-1, 1], shape [samples], at `sample_rate` Hz.
@@ -72,6 +77,8 @@ class AudioLoader:
             offset: start of the segment in seconds, 0 or more.
             duration: length of the segment in seconds, more than 0; None means to the end. It may
                 reach beyond the end by 5 % (0.1 s at least, 0.5 s at most).
+            channel: which one, from 0, or "mean"; None for the mean, or one of them where they
+                cancel each other.
             sample_rate: hertz of the result.
 
         Raises:
@@ -84,6 +91,7 @@ class AudioLoader:
                 - `AUDIO_TOO_LARGE`: more bytes than `max_bytes`.
                 - `AUDIO_UNSUPPORTED`: audio of another format or codec, too many channels, a
                   sample rate beyond the limits, or float samples of another scale.
+                - `AUDIO_CHANNEL`: it has no such channel.
                 - `AUDIO_UNDECODABLE`: not audio, damaged, cut short, NaN or infinite samples, or
                   a segment that reaches beyond the end.
                 - `AUDIO_EMPTY`: under 10 ms of audio there, also for an offset past the end.
@@ -97,13 +105,18 @@ class AudioLoader:
                 header = read_header(fd)
                 if header.container in MEDIA:
                     return self._decoder_apart().decode(
-                        fd, offset=offset, duration=duration, sample_rate=sample_rate
+                        fd,
+                        offset=offset,
+                        duration=duration,
+                        channel=channel,
+                        sample_rate=sample_rate,
                     )
                 return decode_segment(
                     fd,
                     header,
                     offset=offset,
                     duration=duration,
+                    channel=channel,
                     sample_rate=sample_rate,
                     limits=self._limits,
                 )

@@ -28,10 +28,15 @@ class Loaded(msgspec.Struct, frozen=True):
     `speech` is the probability of speech in each frame, if it was asked for.
     """
 
-    clip: Clip
+    recording: Recording
     measures: Measures
     audio_ms: float
     speech: Clip | None = None
+
+    @property
+    def clip(self) -> Clip:
+        """The samples."""
+        return self.recording.clip
 
 
 def portions(records: Sequence[ManifestRecord]) -> Iterator[range]:
@@ -50,7 +55,7 @@ def portions(records: Sequence[ManifestRecord]) -> Iterator[range]:
 def load_all(
     load: Load,
     records: Sequence[ManifestRecord],
-    clips: Sequence[Clip] | None = None,
+    clips: Sequence[Recording] | None = None,
     *,
     speech: bool = False,
     frames: bool = False,
@@ -68,11 +73,12 @@ def load_all(
     for index, record in enumerate(records):
         started = perf_counter()
         try:
-            recording = load(record) if clips is None else Recording(clips[index])
+            recording = load(record) if clips is None else clips[index]
             clip = recording.clip
             measures = measure(clip, SAMPLE_RATE, speech=speech) | recording.measures
             spoken = speech_probabilities(clip) if frames else None
-            loaded.append(Loaded(clip, measures, (perf_counter() - started) * 1000, spoken))
+            audio_ms = (perf_counter() - started) * 1000
+            loaded.append(Loaded(recording, measures, audio_ms, spoken))
         except Exception as error:
             loaded.append(error)
     return loaded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schemas.channels import OneChannel
 from schemas.settings import AudioSettings
 from serve_app.audio.clip import Clip, Recording
 from serve_app.audio.decode import MoreToReadError, decode
@@ -15,6 +16,7 @@ def decode_segment(
     *,
     offset: float = 0.0,
     duration: float | None = None,
+    channel: OneChannel | None = None,
     sample_rate: int,
     limits: AudioSettings,
 ) -> Recording:
@@ -25,6 +27,7 @@ def decode_segment(
         header: what `read_header` found in it.
         offset: in seconds.
         duration: in seconds; None means to the end.
+        channel: see `serve_app.audio.downmix.mixed`.
         sample_rate: hertz of the result.
         limits: on seconds (of the segment), channels and sample rate (of the file).
 
@@ -62,4 +65,4 @@ def decode_segment(
             limits=limits,
         )
 
-    return mixed(decode_once)
+    return mixed(decode_once, channel)

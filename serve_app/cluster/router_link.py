@@ -23,7 +23,7 @@ from typing import Any
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.settings import Settings, settings_digest
-from serve_app.audio.clip import Clip
+from serve_app.audio.clip import Recording
 from serve_app.cluster import announcements
 from serve_app.cluster.announcements import OtherSettingsError
 from serve_app.cluster.router_messages import Answer, Call, Start
@@ -80,7 +80,7 @@ class RouterLink:
         self,
         records: Sequence[ManifestRecord],
         options: CallOptions = DEFAULT_OPTIONS,
-        clips: Sequence[Clip] | None = None,
+        clips: Sequence[Recording] | None = None,
     ) -> list[Result]:
         """See `RouterClient.transcribe`.
 

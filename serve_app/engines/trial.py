@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from schemas.channels import OneChannel
 from schemas.settings import AudioSettings, ModelSettings
 from serve_app.engines.apart import TIMEOUT_S, own_output, run_apart
 from serve_app.engines.errors import EngineError, cause_of
@@ -34,12 +35,14 @@ class TrialClip(msgspec.Struct, frozen=True):
         path: absolute path of its recording.
         offset: where it begins, in seconds.
         duration: in seconds; None to the end of the recording.
+        channel: as in a manifest record.
         language: of its record; None without one.
     """
 
     path: str
     offset: float = 0.0
     duration: float | None = None
+    channel: OneChannel | None = None
     language: str | None = None
 
 
@@ -145,7 +148,13 @@ def _with_speech(report: TrialReport, engine: Engine, speech: Sequence[TrialClip
     rate = engine.sample_rate
     try:
         clips = [
-            loader.load(each.path, offset=each.offset, duration=each.duration, sample_rate=rate)
+            loader.load(
+                each.path,
+                offset=each.offset,
+                duration=each.duration,
+                channel=each.channel,
+                sample_rate=rate,
+            )
             for each in speech
         ]
     except AudioError as error:

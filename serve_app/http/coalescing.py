@@ -15,7 +15,7 @@ from functools import partial
 from schemas.failures import FailureClass, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
-from serve_app.audio.clip import SAMPLE_RATE, Clip
+from serve_app.audio.clip import SAMPLE_RATE, Recording
 from serve_app.router.protocol import Backend, Probe
 from serve_app.router.results import Result
 
@@ -31,13 +31,13 @@ class _Request:
     """The records of one caller, and the future of their results."""
 
     records: Sequence[ManifestRecord]
-    clips: Sequence[Clip]
+    clips: Sequence[Recording]
     options: CallOptions
     answer: asyncio.Future[list[Result]]
 
     @property
     def seconds(self) -> float:
-        return sum(map(len, self.clips)) / SAMPLE_RATE
+        return sum(len(each.clip) for each in self.clips) / SAMPLE_RATE
 
 
 class RequestCoalescer:
@@ -58,7 +58,7 @@ class RequestCoalescer:
         self,
         records: Sequence[ManifestRecord],
         options: CallOptions = DEFAULT_OPTIONS,
-        clips: Sequence[Clip] | None = None,
+        clips: Sequence[Recording] | None = None,
     ) -> list[Result]:
         """One result per record, in order; see `Backend.transcribe`.
 

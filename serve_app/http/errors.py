@@ -86,4 +86,5 @@ def record_error(error: RecordError) -> ApiError:
     if error.code is ErrorCode.MODEL_MISSING:  # why is for operators: it may name their files
         reason = f"the model {error.model} is not available: it did not load"
         return ApiError(503, reason, param="model", code=code)
-    return ApiError(_STATUS.get(error.code, 400), error.message, param="file", code=code)
+    param = "channel" if error.code is ErrorCode.AUDIO_CHANNEL else "file"
+    return ApiError(_STATUS.get(error.code, 400), error.message, param=param, code=code)

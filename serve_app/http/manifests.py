@@ -200,7 +200,7 @@ async def _transcribe(
     for record, error in items:
         found = next(results) if error is None else error
         if isinstance(found, Transcript):
-            charge(found.duration)
+            charge(found.transcribed_seconds)
             lines.append(encode_transcript(found) + b"\n")
         elif found is not None:
             lines.append(encode_failure(record, found) + b"\n")

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeVar, get_args
+from typing import TypeVar, cast, get_args
 
 from litestar.openapi.spec import Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
+from schemas.channels import CHANNELS, EACH, MAX_CHANNEL, MEAN, Channel, channel_of
 from schemas.manifest import MAX_PHRASE_CHARS, MAX_PHRASES
 from schemas.settings import AUTO
-from schemas.transcription_api import (
+from schemas.transcription_request import (
     Granularity,
     ResponseFormat,
     SubtitleShape,
@@ -59,6 +60,12 @@ PARAMETERS = {
     "prompt": _string(_PROMPT),
     "hotwords": _string(f"{_PROMPT} The same as `prompt`."),
     "keywords[]": _strings("Words and phrases to bias recognition towards."),
+    "channel": Schema(
+        type=OpenAPIType.STRING,
+        description="Which channel of the file: its number, from 0; `mean` for all mixed; or "
+        "`each` for every one by itself, as a speaker of its own. `stream` needs one.",
+        pattern=r"^(\d{1,3}|mean|average|each)?$",
+    ),
     "response_format": _string("Format of the response.", get_args(ResponseFormat)),
     "timestamp_granularities[]": _strings(
         "Which time stamps to return; `word` is for `verbose_json`.", get_args(Granularity)
@@ -125,6 +132,7 @@ def read_parameters(fields: Values, models: Sequence[str]) -> TranscriptionReque
         model=_model(values, models),
         language=_language(values),
         phrases=_phrases(values, without_effect),
+        channel=_channel(values),
         response_format=response_format,
         granularities=_granularities(values, response_format, without_effect),
         logprobs=_logprobs(values, response_format),
@@ -134,6 +142,8 @@ def read_parameters(fields: Values, models: Sequence[str]) -> TranscriptionReque
     )
     if request.stream and response_format != "json":
         raise invalid("`stream` needs `response_format` to be `json`", "stream")
+    if request.stream:
+        check_streamed(request.channel)
     if _one(values, "chunking_strategy", "auto") != "auto":
         raise invalid(_ONLY_AUTO, "chunking_strategy")
     _check_compatible(values, without_effect)
@@ -196,6 +206,24 @@ def _language(values: Values) -> str | None:
         reason = f"`language` must be a language tag such as `en` or `en-US`, or `{ANY_LANGUAGE}`"
         raise invalid(reason, "language")
     return language
+
+
+def _channel(values: Values) -> Channel | None:
+    given = channel_of(_one(values, "channel", "") or None)
+    if given is None or given in (MEAN, EACH) or (isinstance(given, int) and given <= MAX_CHANNEL):
+        return cast(Channel | None, given)
+    raise invalid(f"`channel` must be {CHANNELS}", "channel")
+
+
+def check_streamed(channel: Channel | None) -> None:
+    """Refuse to stream several channels.
+
+    Raises:
+        ApiError: 400.
+    """
+    if channel == EACH:
+        reason = "who speaks when is known only at the end; name one channel, or `mean`"
+        raise invalid(f"`stream` cannot be with `channel` as `each`: {reason}", "channel")
 
 
 def _phrases(values: Values, without_effect: dict[str, str]) -> tuple[str, ...]:

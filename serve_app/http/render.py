@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from schemas.transcript import Word
@@ -16,22 +17,24 @@ from schemas.transcription_api import (
     LogProb,
     MadeBy,
     Segment,
-    SubtitleShape,
     TextDone,
     TokenUsage,
     Transcription,
-    TranscriptionRequest,
     Usage,
     VerboseTranscription,
 )
 from schemas.transcription_api import Piece as ApiPiece
+from schemas.transcription_request import SubtitleShape, TranscriptionRequest
 from serve_app.audio.clip import Clip
 from serve_app.http.segments import log_confidence, make_segments, shown, srt, vtt
+from serve_app.http.speakers import by_channel, channels_of, speaker, timed_words, whole_text
 from serve_app.http.upload import UploadPart, join_texts, no_speech_probability, suppressed
 
 #: The language in a response to a request without one.
 UNKNOWN_LANGUAGE = "unknown"
 
+#: Characters that the name of a speaker takes before the words.
+_NAME_WIDTH = len(speaker(0)) + 2
 _TOKEN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 MEDIA_TYPES = {
@@ -48,7 +51,7 @@ def render(
     request: TranscriptionRequest,
     *,
     seconds: float,
-    speech: Clip | None,
+    speech: Mapping[int | None, Clip],
 ) -> bytes:
     """Render the body of a response.
 
@@ -56,11 +59,11 @@ def render(
         pieces: all pieces of the file, in order.
         request: the parameters of the request.
         seconds: length of the file.
-        speech: probabilities of speech by frame; needed for "verbose_json".
+        speech: probabilities of speech by frame, of each channel; for "verbose_json".
     """
     match request.response_format:
         case "text":
-            return (join_texts(pieces) + "\n").encode()
+            return (whole_text(pieces) + "\n").encode()
         case "srt":
             return srt(_subtitles(pieces, request, seconds), request.subtitles).encode()
         case "vtt":
@@ -69,16 +72,16 @@ def render(
             return msgspec.json.encode(_verbose(pieces, request, seconds, speech))
         case "json":
             probabilities = log_probs(pieces) if request.logprobs else None
-            text = join_texts(pieces)
             return msgspec.json.encode(
                 Transcription(
-                    text=text,
-                    usage=_usage(seconds),
+                    text=whole_text(pieces),
+                    usage=_usage(pieces, seconds),
                     models=made_by(pieces),
                     logprobs=probabilities,
                     phrases_used=phrases_used(pieces),
                     without_effect=request.without_effect or None,
                     suppressed=suppressed(pieces),
+                    channels=channels_of(pieces),
                 )
             )
 
@@ -144,15 +147,15 @@ def model_header(models: Sequence[MadeBy]) -> str:
     )
 
 
-def _usage(seconds: float) -> Usage:
-    return Usage(math.ceil(seconds))
+def _usage(pieces: Sequence[UploadPart], seconds: float) -> Usage:
+    return Usage(math.ceil(seconds * len(by_channel(pieces))))
 
 
 def log_probs(pieces: Sequence[UploadPart]) -> list[LogProb]:
     """The log probability of every word that has a confidence."""
     return [
         LogProb(word.word, found, list(word.word.encode()))
-        for word in _words(pieces)
+        for word, _ in _words(pieces)
         if (found := log_confidence(word)) is not None
     ]
 
@@ -170,59 +173,81 @@ def phrases_used(pieces: Sequence[UploadPart]) -> dict[str, int] | None:
 
 
 def segments_of(pieces: Sequence[UploadPart], shape: SubtitleShape) -> list[Segment]:
-    """Group the words into segments; a piece without word times becomes one segment."""
+    """Group the words into segments; a piece without word times becomes one segment.
+
+    Those of several channels are in the order in which they begin.
+    """
+    found = [
+        each if channel is None else replace(each, channel=channel, speaker=speaker(channel))
+        for channel, some in by_channel(pieces).items()
+        for each in _segments_of_one(some, shape)
+    ]
+    found.sort(key=lambda each: each.start)
+    return [replace(each, id=number) for number, each in enumerate(found)]
+
+
+def _segments_of_one(pieces: Sequence[UploadPart], shape: SubtitleShape) -> list[Segment]:
     groups: list[list[Word]] = [[]]
     for piece in pieces:
         if piece.words is not None:
             groups[-1] += piece.words
-        elif piece.text:
-            whole = Word(piece.text, piece.start, piece.end, piece.transcript.confidence)
-            groups += [[whole], []]
-    found = [each for words in groups for each in make_segments(words, shape)]
-    return [replace(each, id=number) for number, each in enumerate(found)]
+        else:
+            groups += [[*timed_words(piece)], []]
+    return [each for words in groups for each in make_segments(words, shape)]
 
 
 def _subtitles(
     pieces: Sequence[UploadPart], request: TranscriptionRequest, seconds: float
 ) -> list[Segment]:
     shape = request.subtitles
-    return shown(segments_of(pieces, shape), shape, seconds)
+    fits = shape
+    if request.response_format == "srt" and channels_of(pieces):  # its lines have room for names
+        fits = replace(shape, line_width=max(shape.line_width - _NAME_WIDTH, 1))
+    return shown(segments_of(pieces, fits), shape, seconds)
 
 
-def _words(pieces: Sequence[UploadPart]) -> list[Word]:
-    return [word for piece in pieces for word in piece.words or ()]
+def _words(pieces: Sequence[UploadPart]) -> list[tuple[Word, int | None]]:
+    """The words with their channels, in time order."""
+    words = [(word, piece.channel) for piece in pieces for word in piece.words or ()]
+    return words if len(by_channel(pieces)) < 2 else sorted(words, key=lambda word: word[0].start)
 
 
 def _verbose(
     pieces: Sequence[UploadPart],
     request: TranscriptionRequest,
     seconds: float,
-    speech: Clip | None,
+    speech: Mapping[int | None, Clip],
 ) -> VerboseTranscription:
     segments = None
     if "segment" in request.granularities:
         segments = segments_of(pieces, request.subtitles)
-        if speech is not None:
-            segments = [
-                replace(each, no_speech_prob=no_speech_probability(speech, each.start, each.end))
-                for each in segments
-            ]
+        segments = [_with_silence(each, speech) for each in segments]
     words = None
     if "word" in request.granularities:
-        words = [ApiWord(w.word, w.start, w.end, w.confidence) for w in _words(pieces)]
+        words = [
+            ApiWord(each.word, each.start, each.end, each.confidence, channel)
+            for each, channel in _words(pieces)
+        ]
     return VerboseTranscription(
         task="transcribe",
         language=request.language or UNKNOWN_LANGUAGE,
         duration=round(seconds, 3),
-        text=join_texts(pieces),
-        usage=_usage(seconds),
+        text=whole_text(pieces),
+        usage=_usage(pieces, seconds),
         segments=segments,
         words=words,
         models=made_by(pieces),
         pieces=[_piece(each) for each in pieces],
         without_effect=request.without_effect or None,
         suppressed=suppressed(pieces),
+        channels=channels_of(pieces),
     )
+
+
+def _with_silence(segment: Segment, speech: Mapping[int | None, Clip]) -> Segment:
+    heard = speech[None if segment.channel is UNSET else segment.channel]
+    found = no_speech_probability(heard, segment.start, segment.end)
+    return replace(segment, no_speech_prob=found)
 
 
 def _piece(piece: UploadPart) -> ApiPiece:
@@ -239,5 +264,6 @@ def _piece(piece: UploadPart) -> ApiPiece:
         failed_models=found.failed_models,
         phrases_used=found.phrases_used,
         audio_measures=found.audio_measures,
+        channel=piece.channel,
         timings=msgspec.structs.asdict(found.timings),
     )

@@ -13,7 +13,7 @@ from schemas.failures import FailureClass, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.transcript import Transcript
-from serve_app.audio.clip import Clip
+from serve_app.audio.clip import Recording
 from serve_app.router.protocol import Backend
 from serve_app.router.results import Result
 
@@ -42,7 +42,7 @@ class PatientRouter:
         self,
         records: Sequence[ManifestRecord],
         options: CallOptions = DEFAULT_OPTIONS,
-        clips: Sequence[Clip] | None = None,
+        clips: Sequence[Recording] | None = None,
         *,
         together: bool = False,
         retry_s: float | None = None,
@@ -52,7 +52,7 @@ class PatientRouter:
         Args:
             records: the records.
             options: of the call.
-            clips: the records' audio, mono float32 at `SAMPLE_RATE`, if no files are to be read.
+            clips: the records' audio at `SAMPLE_RATE`, if no files are to be read.
             together: whether the others are of no use once one record has failed for good.
             retry_s: longest time for retries; `RETRY_S` by default.
         """

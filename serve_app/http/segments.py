@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from schemas.transcript import Word
-from schemas.transcription_api import Segment, SubtitleShape
+from schemas.transcription_api import Segment
+from schemas.transcription_request import SubtitleShape
 from serve_app.engines.repetition import compression_ratio
+from serve_app.router.turns import utterances
 
-#: A pause between words of this many seconds ends a segment.
-PAUSE_S = 0.8
 #: Longest segment in seconds.
 MAX_SEGMENT_S = 7.0
 #: Lower confidences are raised to this value, so that their logarithms are finite.
@@ -39,7 +39,7 @@ def make_segments(words: Sequence[Word], shape: SubtitleShape = _DEFAULT) -> lis
         words: with times.
         shape: how much a segment holds. A word that is longer is a segment by itself.
     """
-    groups = [group for said in _utterances(words) for group in _cut(said, shape)]
+    groups = [group for said in utterances(words) for group in _cut(said, shape)]
     return [_segment(number, group) for number, group in enumerate(groups)]
 
 
@@ -66,34 +66,23 @@ def shown(segments: Sequence[Segment], shape: SubtitleShape, seconds: float) -> 
 
 
 def srt(segments: Iterable[Segment], shape: SubtitleShape = _DEFAULT) -> str:
-    """Write segments as SubRip subtitles, with the lines of `shape`."""
+    """Write segments as SubRip subtitles, with the lines of `shape`; speakers before words."""
     parts = [
         f"{number}\n{_time(each.start, ',')} --> {_time(each.end, ',')}\n"
-        f"{_lines(each.text, shape)}\n"
+        f"{_lines(_labelled(each), shape)}\n"
         for number, each in enumerate(segments, 1)
     ]
     return "\n".join(parts)
 
 
 def vtt(segments: Iterable[Segment], shape: SubtitleShape = _DEFAULT) -> str:
-    """Write segments as WebVTT subtitles, with the lines of `shape`."""
+    """Write segments as WebVTT subtitles, with the lines of `shape`; speakers as voices."""
     parts = [
         f"{_time(each.start, '.')} --> {_time(each.end, '.')}\n"
-        f"{_escaped(_lines(each.text, shape))}\n"
+        f"{_voice(each)}{_escaped(_lines(each.text, shape))}\n"
         for each in segments
     ]
     return "\n".join(["WEBVTT\n", *parts])
-
-
-def _utterances(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
-    """The words between pauses."""
-    first = 0
-    for place, (word, following) in enumerate(pairwise(words), 1):
-        if following.start - word.end >= PAUSE_S:
-            yield words[first:place]
-            first = place
-    if words:
-        yield words[first:]
 
 
 def _cut(words: Sequence[Word], shape: SubtitleShape) -> list[Sequence[Word]]:
@@ -174,6 +163,14 @@ def _time(seconds: float, point: str) -> str:
 
 def _text(words: Iterable[Word]) -> str:
     return " ".join(word.word for word in words)
+
+
+def _labelled(segment: Segment) -> str:
+    return segment.text if segment.speaker is UNSET else f"{segment.speaker}: {segment.text}"
+
+
+def _voice(segment: Segment) -> str:
+    return "" if segment.speaker is UNSET else f"<v {_escaped(segment.speaker)}>"
 
 
 def _lines(text: str, shape: SubtitleShape) -> str:

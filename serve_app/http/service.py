@@ -11,7 +11,8 @@ from litestar.connection import ASGIConnection
 from litestar.response import Stream
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from schemas.settings import AUTO, HttpSettings, Settings
+from schemas.channels import OneChannel
+from schemas.settings import AUTO, AudioSettings, HttpSettings, Settings
 from schemas.transcription_api import ApiModel
 from serve_app.audio.clip import Recording
 from serve_app.http.errors import ApiError
@@ -28,12 +29,15 @@ WorkerFaults = Callable[[], Mapping[str, str]]
 class Decoder(Protocol):
     """Decodes uploaded audio; `serve_app.audio.sandbox.MediaDecoder` is one."""
 
-    async def decode(self, source: int, *, name: str = "the file") -> Recording:
+    async def decode(
+        self, source: int, *, name: str = "the file", channel: OneChannel | None = None
+    ) -> Recording:
         """Decode a file.
 
         Args:
             source: descriptor of the file, at its start.
             name: what error messages call the file.
+            channel: of the file; see `serve_app.audio.downmix.mixed`.
 
         Raises:
             serve_app.audio.AudioError: it cannot be decoded.
@@ -94,6 +98,7 @@ class Service:
 
     Attributes:
         settings: the section `http` of the settings.
+        audio: the section `audio`.
         backend: the Router.
         router: the same, asked again where it fails.
         decoder: decodes uploads.
@@ -105,6 +110,7 @@ class Service:
     """
 
     settings: HttpSettings
+    audio: AudioSettings
     backend: Backend
     router: PatientRouter
     decoder: Decoder
@@ -153,6 +159,7 @@ def make_service(
     http = settings.http or HttpSettings()
     return Service(
         settings=http,
+        audio=settings.audio,
         backend=backend,
         router=PatientRouter(backend),
         decoder=decoder,

@@ -11,17 +11,20 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, post
 
+from schemas.channels import EACH, Channel
 from schemas.failures import RecordError
-from schemas.transcription_api import TextDelta, TranscriptionRequest
+from schemas.transcription_api import TextDelta
+from schemas.transcription_request import TranscriptionRequest
 from serve_app.audio import AudioError
-from serve_app.audio.clip import SAMPLE_RATE, Recording
+from serve_app.audio.channels import others
+from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
 from serve_app.audio.voice_activity import speech_probabilities
 from serve_app.http import openapi
 from serve_app.http.errors import ApiError, invalid, record_error
 from serve_app.http.every_answer import MODEL, WITHOUT_EFFECT
 from serve_app.http.forms import read_form
 from serve_app.http.gate import Client
-from serve_app.http.parameters import read_parameters
+from serve_app.http.parameters import check_streamed, read_parameters
 from serve_app.http.render import MEDIA_TYPES, done_event, made_by, model_header, render
 from serve_app.http.service import CleanupStream, Service
 from serve_app.http.upload import UploadPart, transcribe
@@ -45,12 +48,11 @@ async def create_transcription(request: Request[Any, Any, Any], service: Service
     async with AsyncExitStack() as resources:
         resources.enter_context(service.admitted(client))
         deadline = asyncio.get_running_loop().time() + settings.timeout_s
-        parameters, recording = await _receive(request, service, client)
-        clip = recording.clip
-        seconds, request_id = len(clip) / SAMPLE_RATE, request.state.request_id
+        parameters, recordings = await _receive(request, service, client)
+        seconds, request_id = len(recordings[0].clip) / SAMPLE_RATE, request.state.request_id
         pieces = transcribe(
             service.router,
-            recording,
+            recordings,
             parameters,
             service.target(parameters.model),
             request_id,
@@ -64,9 +66,11 @@ async def create_transcription(request: Request[Any, Any, Any], service: Service
             return CleanupStream(events, resources.pop_all(), media_type=kind, headers=headers)
         async with aclosing(pieces):
             found = await _all(pieces, deadline)
-        speech = None
+        speech: dict[int | None, Clip] = {}
         if parameters.response_format == "verbose_json":
-            speech = await asyncio.to_thread(speech_probabilities, clip)
+            for each in recordings:
+                channel = each.channel if parameters.channel == EACH else None
+                speech[channel] = await asyncio.to_thread(speech_probabilities, each.clip)
         body = render(found, parameters, seconds=seconds, speech=speech)
         kind = MEDIA_TYPES[parameters.response_format]
         headers[MODEL] = model_header(made_by(found))
@@ -81,7 +85,7 @@ def _notes(parameters: TranscriptionRequest) -> dict[str, str]:
 
 async def _receive(
     request: Request[Any, Any, Any], service: Service, client: Client
-) -> tuple[TranscriptionRequest, Recording]:
+) -> tuple[TranscriptionRequest, list[Recording]]:
     """Read the parameters and the audio, and charge the client for the audio."""
     settings = service.settings
     form = await read_form(
@@ -95,15 +99,35 @@ async def _receive(
         if form.file is None:
             raise invalid("the form has no file; send the audio as `file`", "file")
         client.take(0.0)  # a client over its limit is refused before the decoding
-        recording = await service.decoder.decode(form.file.fd)
+        if parameters.channel is None:
+            parameters = msgspec.structs.replace(parameters, channel=service.audio.channel)
+            if parameters.stream:
+                check_streamed(parameters.channel)
+        recordings = await _decode(service, form.file.fd, parameters.channel)
     except AudioError as error:
         raise record_error(RecordError(id="", code=error.code, message=str(error))) from None
     finally:
         form.close()
-    seconds = len(recording.clip) / SAMPLE_RATE
+    seconds = sum(len(each.clip) for each in recordings) / SAMPLE_RATE
     client.take(seconds)
     service.metrics.audio_seconds.labels(client.name).inc(seconds)
-    return parameters, recording
+    return parameters, recordings
+
+
+async def _decode(service: Service, file: int, channel: Channel | None) -> list[Recording]:
+    """The audio of an upload: one recording, or each of its channels.
+
+    Raises:
+        AudioError: it cannot be decoded.
+    """
+    if channel != EACH:
+        return [await service.decoder.decode(file, channel=channel)]
+    first = await service.decoder.decode(file, channel=0)
+    try:
+        left = others(first, service.audio)
+    except AudioError as error:
+        raise AudioError(error.code, f"the file {error.message}") from None
+    return [first, *[await service.decoder.decode(file, channel=each) for each in left]]
 
 
 async def _all(pieces: AsyncGenerator[UploadPart, None], deadline: float) -> list[UploadPart]:

@@ -23,8 +23,17 @@ _SERVING = (
     "swap",
     "threads",
 )
-#: Limits on audio that decide whether there is a transcript. Where audio lies is told by its path.
-_LIMITS = ("max_seconds", "max_bytes", "max_channels", "min_sample_rate", "max_sample_rate")
+#: Settings of audio that decide whether there is a transcript, and of what. Where it lies is told
+#: by its path.
+_AUDIO = (
+    "max_seconds",
+    "max_bytes",
+    "max_channels",
+    "channel",
+    "max_each_seconds",
+    "min_sample_rate",
+    "max_sample_rate",
+)
 
 
 def model_identity(
@@ -51,7 +60,7 @@ def model_identity(
 def transcription_digest(settings: Settings) -> str:
     """A digest of all that transcripts follow from: `settings`, and the files that they name.
 
-    That is models, plans, rules, calibration, text rules and limits on audio.
+    That is models, plans, rules, calibration, text rules and what audio is read.
 
     Raises:
         OSError: a file cannot be read.
@@ -70,7 +79,7 @@ def transcription_digest(settings: Settings) -> str:
             "routing": msgspec.structs.replace(settings.routing, calibration=None),
             "calibration": sha256_of(Path(calibration)) if calibration else None,
             "text_rules": settings.text_rules,
-            "audio": {key: getattr(settings.audio, key) for key in _LIMITS},
+            "audio": {key: getattr(settings.audio, key) for key in _AUDIO},
         }
     )
     return sha256(msgspec.json.encode(identity, order="deterministic")).hexdigest()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from schemas.requests import CallOptions, ClipRequest
+from schemas.requests import ClipRequest
 from serve_app.audio.clip import SAMPLE_RATE
 from serve_app.engines.base import Hypothesis
 from serve_app.model.protocol import ModelError, Outcome, Reply
@@ -42,7 +42,6 @@ class ModelCalls:
 
     Args:
         state: of the Router.
-        options: of the call that the list came with.
         answer: takes the answer of a model to a query.
         after: called when the answers of a call have been taken.
         fail: takes what no call may raise.
@@ -51,14 +50,12 @@ class ModelCalls:
     def __init__(
         self,
         state: RouterState,
-        options: CallOptions,
         *,
         answer: Callable[[ActiveRecord, Query, str, Answer], None],
         after: Callable[[], None],
         fail: Callable[[BaseException], None],
     ) -> None:
         self._state = state
-        self._options = options
         self._answer = answer
         self._after = after
         self._fail = fail
@@ -125,7 +122,7 @@ class ModelCalls:
         state, (model, candidate) = self._state, callee
         words = state.settings.models[model].words or model in state.planner.needs_words
         asked = [
-            Asked(item.record, item.clip, ClipRequest.of(item.record, self._options, words=words))
+            Asked(item.record, item.clip, ClipRequest.of(item.record, item.options, words=words))
             for item in group.items
         ]
         clips, requests = [each.clip for each in asked], [each.request for each in asked]

@@ -98,7 +98,8 @@ class Candidate:
         """Note what was made of a record, for the next `report`."""
         self._observed.append(
             Observation(
-                record=record.id,
+                # channels of a recording are observed apart
+                record=record.id if record.channel is None else f"{record.id}#{record.channel}",
                 block=block_of(record, self.plan.rules.block_by),
                 reference=record.text,
                 lang=record.lang,

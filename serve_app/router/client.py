@@ -12,7 +12,7 @@ import msgspec
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
-from serve_app.audio.clip import Clip
+from serve_app.audio.clip import Recording
 from serve_app.model.protocol import ModelInfo
 from serve_app.router.protocol import Identity, Probe
 from serve_app.router.results import Result
@@ -56,7 +56,7 @@ class RouterClient:
         self,
         records: Sequence[ManifestRecord],
         options: CallOptions = DEFAULT_OPTIONS,
-        clips: Sequence[Clip] | None = None,
+        clips: Sequence[Recording] | None = None,
     ) -> list[Result]:
         """One `Transcript` or `RecordError` per record, in order. Raises only when cancelled.
 
@@ -68,7 +68,7 @@ class RouterClient:
         Args:
             records: the records.
             options: of the call.
-            clips: the records' audio, mono float32 at `SAMPLE_RATE`, if no files are to be read.
+            clips: the records' audio at `SAMPLE_RATE`, if no files are to be read.
         """
         try:
             options = msgspec.structs.replace(options, settings=self._settings, caller=own_name())

@@ -8,15 +8,19 @@ from collections.abc import Sequence
 from functools import partial
 from time import perf_counter
 
+import msgspec
+
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import CallOptions
 from schemas.settings import REQUESTED
 from schemas.transcript import Suppressed
-from serve_app.audio.clip import Clip
+from serve_app.audio import AudioError
+from serve_app.audio.clip import Recording
 from serve_app.audio.reading import Loaded, audio_fault, portions
 from serve_app.engines.base import Hypothesis
 from serve_app.router.calls import ModelCalls
+from serve_app.router.channels import Parts
 from serve_app.router.faults import internal_error
 from serve_app.router.results import FinishedRecord, Result
 from serve_app.router.silence import without_silence
@@ -41,21 +45,21 @@ class TranscriptionJob:
         self,
         state: RouterState,
         records: Sequence[ManifestRecord],
-        clips: Sequence[Clip] | None,
+        clips: Sequence[Recording] | None,
         options: CallOptions,
     ) -> None:
         self._state = state
-        self._records = records
+        # decoded audio is of one channel already
+        self._parts = Parts(records, state.settings.audio.channel if clips is None else None)
         self._clips = clips
-        self._options = options
-        limit = options.max_no_speech_prob
-        self._max_no_speech = limit or state.settings.routing.max_no_speech_prob
-        self._load = partial(state.load_all, frames=self._max_no_speech is not None)
+        limit = options.max_no_speech_prob or state.settings.routing.max_no_speech_prob
+        self._options = msgspec.structs.replace(options, max_no_speech_prob=limit)
         self._results: dict[int, Result] = {}
         self._under_way: dict[int, ActiveRecord] = {}
         self._calls = ModelCalls(
-            state, options, answer=self._answer, after=self._check_done, fail=self._fail
+            state, answer=self._answer, after=self._check_done, fail=self._fail
         )
+        self._reading = asyncio.TaskGroup()
         self._reads: list[asyncio.Task[None]] = []
         self._fault: BaseException | None = None
         self._done = asyncio.Event()
@@ -64,9 +68,8 @@ class TranscriptionJob:
     async def run(self) -> list[Result]:
         """Transcribe the list: one result per record, in order. Cancelling it frees its audio."""
         try:
-            async with asyncio.TaskGroup() as reading:
-                for indices in portions(self._records):
-                    self._reads.append(reading.create_task(self._read(indices)))
+            async with self._reading:
+                self._start_reads(range(len(self._parts.records)))
             if self._fault is None:
                 self._calls.send_all()
             self._check_done()
@@ -77,31 +80,43 @@ class TranscriptionJob:
             self._calls.cancel()  # of a slow member, or all if this is cancelled
             for item in self._under_way.values():
                 self._release(item)
-        return [self._results[index] for index in range(len(self._records))]
+        return self._parts.joined(self._results, self._state.results)
+
+    def _start_reads(self, places: range) -> None:
+        """Have parts read, those of about half a minute together."""
+        for some in portions(self._parts.records[places.start : places.stop]):
+            read = self._read(places[some.start : some.stop])
+            self._reads.append(self._reading.create_task(read))
 
     async def _read(self, indices: range) -> None:
-        """Read the audio of some records, and start their plans."""
+        """Read the audio of some parts, and start their plans."""
         state = self._state
-        records = self._records[indices.start : indices.stop]
+        records = self._parts.records[indices.start : indices.stop]
+        options = [self._parts.options(index, self._options) for index in indices]
+        frames = any(each.max_no_speech_prob is not None for each in options)
+        load = partial(state.load_all, frames=frames)
         if self._clips is not None:  # nothing to read: no reader is needed
             clips = self._clips[indices.start : indices.stop]
-            loaded = await asyncio.to_thread(self._load, records, clips)
+            loaded = await asyncio.to_thread(load, records, clips)
             state.memory.take(_bytes(loaded))
         else:
             async with state.readers:
                 await state.memory.wait_for_room()
                 loaded = await asyncio.get_running_loop().run_in_executor(
-                    state.threads, self._load, records
+                    state.threads, load, records
                 )
                 state.memory.take(_bytes(loaded))
         for index, record, each in zip(indices, records, loaded, strict=True):
             if isinstance(each, Exception):
-                code, message = audio_fault(each)
-                logger.info("record %s: %s", record.id, code.value)
-                self._results[index] = RecordError(id=record.id, code=code, message=message)
+                self._refuse(index, record, each)
                 continue
             try:
-                self._begin(index, record, each)
+                others = self._parts.add_others(index, each.recording, state.settings.audio)
+                self._start_reads(others)
+                self._begin(index, record, each, options[index - indices.start])
+            except AudioError as error:
+                state.memory.release(each.clip.nbytes)
+                self._refuse(index, record, error)
             except Exception as error:
                 self._under_way.pop(index, None)
                 state.memory.release(each.clip.nbytes)
@@ -110,16 +125,23 @@ class TranscriptionJob:
             # Records whose group is not full may hold the memory that the next readers wait for.
             self._calls.send_all()
 
+    def _refuse(self, index: int, record: ManifestRecord, error: Exception) -> None:
+        code, message = audio_fault(error)
+        logger.info("record %s: %s", record.id, code.value)
+        self._results[index] = RecordError(id=record.id, code=code, message=message)
+
     # -- plans --------------------------------------------------------------------------------
 
-    def _begin(self, index: int, record: ManifestRecord, loaded: Loaded) -> None:
+    def _begin(
+        self, index: int, record: ManifestRecord, loaded: Loaded, options: CallOptions
+    ) -> None:
         """Choose the plan of a record, start it, and ask its first query."""
-        if self._options.target is None:
+        if options.target is None:
             choice = self._state.selector.choose(record, loaded.measures)
         else:
-            choice = Choice(self._options.target, REQUESTED)
+            choice = Choice(options.target, REQUESTED)
         run = self._state.planner.run(choice.target, record)
-        item = ActiveRecord(index, record, loaded, choice, run)
+        item = ActiveRecord(index, record, loaded, choice, run, options)
         query = next(run)
         self._under_way[index] = item
         self._ask(item, query)
@@ -175,7 +197,7 @@ class TranscriptionJob:
         try:
             heard = outcome
             suppressed: list[Suppressed] = []
-            speech, limit = item.loaded.speech, self._max_no_speech
+            speech, limit = item.loaded.speech, item.options.max_no_speech_prob
             if isinstance(outcome, Decision) and speech is not None and limit is not None:
                 outcome, suppressed = without_silence(outcome, speech, limit)
             result = self._state.results.make(
@@ -187,7 +209,7 @@ class TranscriptionJob:
                     choice=item.choice,
                     measures=item.loaded.measures,
                     timings=item.timings(self._started),
-                    options=self._options,
+                    options=item.options,
                     models=item.models,
                     phrases=item.phrases,
                     arms=item.arms,
@@ -209,7 +231,7 @@ class TranscriptionJob:
             read.cancel()
 
     def _check_done(self) -> None:
-        if len(self._results) == len(self._records):
+        if len(self._results) == len(self._parts.records):
             self._done.set()
 
     def _release(self, item: ActiveRecord) -> None:

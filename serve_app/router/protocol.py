@@ -9,7 +9,7 @@ import msgspec
 
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
-from serve_app.audio.clip import Clip
+from serve_app.audio.clip import Recording
 from serve_app.router.results import Result
 
 
@@ -53,7 +53,7 @@ class Backend(Protocol):
         self,
         records: Sequence[ManifestRecord],
         options: CallOptions = DEFAULT_OPTIONS,
-        clips: Sequence[Clip] | None = None,
+        clips: Sequence[Recording] | None = None,
     ) -> list[Result]:
         """One transcript or typed error per record, in the records' order.
 
@@ -62,7 +62,7 @@ class Backend(Protocol):
         Args:
             records: the records.
             options: of the call.
-            clips: the records' audio, mono float32 at `SAMPLE_RATE`, if no files are to be read.
+            clips: the records' audio at `SAMPLE_RATE`, if no files are to be read.
         """
         ...
 

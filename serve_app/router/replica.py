@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from schemas.channels import one_channel
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.settings import Settings, settings_digest
 from serve_app.audio import AudioLoader
-from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
+from serve_app.audio.clip import SAMPLE_RATE, Recording
 from serve_app.model.callers import Callers
 from serve_app.model.client import ModelClient
 from serve_app.model.missing import MissingModels
@@ -67,14 +68,14 @@ class Router:
         self,
         records: list[ManifestRecord],
         options: CallOptions = DEFAULT_OPTIONS,
-        clips: list[Clip] | None = None,
+        clips: list[Recording] | None = None,
     ) -> list[Result]:
         """One `Transcript` or `RecordError` per record, in order. Does not raise for a record.
 
         Args:
             records: the records.
             options: of the call.
-            clips: the records' audio, mono float32 at `SAMPLE_RATE`, if no files are to be read.
+            clips: the records' audio at `SAMPLE_RATE`, if no files are to be read.
         """
         if options.settings not in (None, self._settings):
             reason = "the application now runs with other settings than its caller"
@@ -122,5 +123,6 @@ class Router:
             record.audio_filepath,
             offset=record.offset,
             duration=record.duration,
+            channel=one_channel(record.channel),
             sample_rate=SAMPLE_RATE,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from schemas.requests import CallOptions
 from schemas.settings import ModelSettings, Settings
 from schemas.transcript import Suppressed, Timings, Transcript
 from serve_app.audio.clip import Measures
+from serve_app.router.joining import joined
 from serve_app.routing.plans import Decision, Failure
 from serve_app.routing.rules import Choice
 from serve_app.routing.writing import writers
@@ -62,6 +63,7 @@ class ResultMaker:
 
     def __init__(self, settings: Settings) -> None:
         self._models = settings.models
+        self._member_keys = {f"pred_text_{name}" for name in settings.models}
         #: Text rules by model, for models that have any.
         self._write = writers(settings.models, settings.text_rules)
 
@@ -95,6 +97,7 @@ class ResultMaker:
             audio_filepath=record.audio_filepath,
             offset=record.offset,
             duration=measures["audio.seconds"],
+            channel=record.channel,
             text=record.text,
             lang=record.lang,
             domain=record.domain,
@@ -123,10 +126,21 @@ class ResultMaker:
             **found.keys,
         )
 
+    def join(
+        self, record: ManifestRecord, channels: Sequence[Transcript], equal: Sequence[int]
+    ) -> Transcript:
+        """One transcript of those of a record's channels; see `serve_app.router.joining`.
+
+        Args:
+            record: the record.
+            channels: the transcripts of its channels, in their order.
+            equal: further channels that hold the same as the first one.
+        """
+        return joined(record, channels, equal, self._member_keys)
+
     def _not_ours(self, extra: Mapping[str, Any]) -> dict[str, Any]:
         """Without the texts of our models that the record came with, from earlier work on it."""
-        ours = {f"pred_text_{name}" for name in self._models}
-        return {key: value for key, value in extra.items() if key not in ours}
+        return {key: value for key, value in extra.items() if key not in self._member_keys}
 
 
 def _public_path(model: ModelSettings) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from schemas.manifest import ManifestRecord
+from schemas.requests import CallOptions
 from schemas.settings import Settings
 from schemas.transcript import Timings
 from serve_app.audio.clip import Clip
@@ -65,6 +66,7 @@ class ActiveRecord:
         loaded: its audio and measures.
         choice: the target that was chosen, and why.
         run: its plan.
+        options: of the call, for this record.
         query: what the plan waits for; answers to an earlier query are ignored.
         answers: the answers to `query` so far, by model.
         timers: of `query`.
@@ -80,6 +82,7 @@ class ActiveRecord:
     loaded: Loaded
     choice: Choice
     run: PlanRun
+    options: CallOptions
     query: Query = NO_QUERY
     answers: dict[str, Answer] = field(default_factory=dict)
     timers: list[asyncio.TimerHandle] = field(default_factory=list)

@@ -16,7 +16,7 @@ from schemas.calibration import Calibration
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.settings import Settings
-from serve_app.audio.clip import SAMPLE_RATE, Clip
+from serve_app.audio.clip import SAMPLE_RATE, Recording
 from serve_app.audio.memory import AudioMemory
 from serve_app.audio.reading import Load, load_all
 from serve_app.model.protocol import Model, ModelError
@@ -87,7 +87,7 @@ class Transcriber:
         self,
         records: Sequence[ManifestRecord],
         *,
-        clips: Sequence[Clip] | None = None,
+        clips: Sequence[Recording] | None = None,
         options: CallOptions = DEFAULT_OPTIONS,
     ) -> list[Result]:
         """One result per record, in order; a record that fails has a `RecordError`.
@@ -96,7 +96,7 @@ class Transcriber:
 
         Args:
             records: the records.
-            clips: the records' audio, mono float32 at `SAMPLE_RATE`, if no files are to be read.
+            clips: the records' audio at `SAMPLE_RATE`, if no files are to be read.
             options: of the call.
         """
         return await TranscriptionJob(self.state, records, clips, options).run()

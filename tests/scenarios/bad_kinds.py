@@ -141,6 +141,8 @@ WRONG_KEYS: Mapping[str, bytes] = {
     "offset_negative": record(audio_filepath="speech.wav", offset=-1),
     "offset_bool": record(audio_filepath="speech.wav", offset=True),
     "offset_of_years": record(audio_filepath="speech.wav", offset=1e8),
+    "channel_left": record(audio_filepath="speech.wav", channel="left"),
+    "channel_list": record(audio_filepath="speech.wav", channel=[0, 1]),
     "duration_zero": record(audio_filepath="speech.wav", duration=0),
     "duration_negative": record(audio_filepath="speech.wav", duration=-2.5),
     "duration_huge": record(audio_filepath="speech.wav", duration=1e300),
@@ -264,6 +266,7 @@ PATHS: Mapping[str, tuple[str | Callable[[Site], str], ErrorCode]] = {
 # -- segments that are not there ----------------------------------------------------------------
 
 SEGMENTS: Mapping[str, tuple[Mapping[str, float], ErrorCode]] = {
+    "channel_that_is_not_there": ({"channel": 1}, ErrorCode.AUDIO_CHANNEL),
     "offset_beyond_the_end": ({"offset": 100}, ErrorCode.AUDIO_EMPTY),
     "offset_beyond_the_end_of_any_file": ({"offset": 86_400}, ErrorCode.AUDIO_EMPTY),
     "duration_of_a_millisecond": ({"duration": 0.001}, ErrorCode.AUDIO_EMPTY),

@@ -35,7 +35,7 @@ from schemas.requests import CallOptions
 from schemas.settings import AudioSettings
 from schemas.transcript import Transcript
 from serve_app.audio import AudioLoader
-from serve_app.audio.clip import Clip
+from serve_app.audio.clip import Clip, Recording
 from serve_app.cluster import ray_cluster
 from serve_app.router.client import RouterClient
 from serve_app.scoring.wer import count_errors
@@ -101,7 +101,7 @@ async def measure(stack: LocalStack, clients: int, seconds: float) -> dict[str, 
     async def by_handle(one: Speech) -> None:
         record = ManifestRecord(id="handle", audio_filepath="clip")
         [found] = await router.transcribe(
-            [record], CallOptions(words=True, interactive=True), [one.clip]
+            [record], CallOptions(words=True, interactive=True), [Recording(one.clip)]
         )
         if not isinstance(found, Transcript):
             raise RuntimeError(found.message)

@@ -49,6 +49,8 @@ RECORDS: Mapping[str, Callable[[Site], bytes]] = {
     "times_as_text": lambda site: record(audio_filepath="speech.wav", offset="0", duration="2.5"),
     "one_tag_in_a_list": lambda site: record(audio_filepath="speech.wav", lang=["en"]),
     "integer_times": lambda site: record(audio_filepath="speech.wav", offset=0, duration=2),
+    "first_channel": lambda site: record(audio_filepath="speech.wav", channel=0),
+    "each_channel": lambda site: record(audio_filepath="speech.wav", channel="each"),
     "segment": lambda site: record(audio_filepath="speech.wav", offset=0.3, duration=1.1),
     "duration_rounded_up": lambda site: record(
         audio_filepath="speech.wav", duration=len(site.speech) / files.RATE + 0.05

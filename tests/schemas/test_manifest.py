@@ -66,6 +66,12 @@ def test_a_record_without_an_id_is_named_after_its_source() -> None:
         ({"audio_filepath": "a", "duration": 0}, "duration"),
         ({"audio_filepath": "a", "duration": 1e9}, "duration"),
         ({"audio_filepath": "a", "text": ["hello"]}, "text"),
+        ({"audio_filepath": "a", "channel": -1}, "channel"),
+        ({"audio_filepath": "a", "channel": "left"}, "channel"),
+        ({"audio_filepath": "a", "channel": True}, "channel"),
+        ({"audio_filepath": "a", "channel": [0, 1]}, "channel"),
+        ({"audio_filepath": "a", "channel": 1.5}, "channel"),
+        ({"audio_filepath": "a", "channel": 1000}, "channel"),
         ({"audio_filepath": "a", "phrases": ["jane\0doe"]}, "phrases"),
         ({"audio_filepath": "a", "phrases": ["jane doe"] * 101}, "phrases"),
     ],
@@ -86,6 +92,7 @@ def test_a_value_that_can_mean_one_thing_only_is_taken() -> None:
         lang=["en"],
         domain=["law"],
         conditions=["noisy"],
+        channel="1",
     )
     assert record == decode(
         id="7",
@@ -95,7 +102,9 @@ def test_a_value_that_can_mean_one_thing_only_is_taken() -> None:
         lang="en",
         domain="law",
         conditions="noisy",
+        channel=1,
     )
+    assert decode(audio_filepath="x.wav", channel="average").channel == "mean"
 
 
 def test_a_byte_order_mark_is_no_part_of_the_record() -> None:

@@ -75,6 +75,7 @@ def _figures(each: Explanation) -> dict[str, Any]:
         return {"id": each.id, "error": each.error}
     return {
         "id": each.id,
+        **({} if each.channel is None else {"channel": each.channel}),
         "plan": each.choice.target,
         "rule": each.choice.rule,
         "values": each.choice.values,
@@ -92,6 +93,7 @@ def _show(each: Explanation, console: Console) -> None:
     console.print(
         Text.assemble(
             (each.id, "bold"),
+            "" if each.channel is None else f"  channel {each.channel}",
             "  ",
             (each.choice.target, "cyan"),
             f", by rule {each.choice.rule}",

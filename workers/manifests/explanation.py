@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
+from schemas.channels import EACH, Channel, one_channel
 from schemas.failures import ErrorCode
-from schemas.manifest import ManifestRecord
-from schemas.settings import Settings
+from schemas.manifest import ManifestRecord, with_channel
+from schemas.settings import AudioSettings, Settings
 from serve_app.audio import AudioError, AudioLoader
-from serve_app.audio.clip import SAMPLE_RATE
+from serve_app.audio.channels import others
+from serve_app.audio.clip import SAMPLE_RATE, Recording
 from serve_app.audio.measures import measure
 from serve_app.routing.rules import Choice, ConditionResult, Selector
 from workers.manifests.audio_paths import audio_of
@@ -28,6 +31,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         error: why nothing would; None where something would.
         choice: the plan or model, and the rule.
         measures: of its audio.
+        channel: that it is about, where the record or the settings name one, or each.
         tried: the conditions up to the rule that held, in order.
     """
 
@@ -35,11 +39,14 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     choice: Choice | None = None
     measures: Mapping[str, float] = {}
+    channel: Channel | None = None
     tried: list[ConditionResult] = []
 
 
 def explain_file(path: Path, settings: Settings) -> Iterator[Explanation]:
     """Explain a record, or every line of a manifest. Reads and measures the audio.
+
+    A record whose channels are transcribed one by one has an explanation for each channel.
 
     Relative audio paths are looked up in the folder of `path`, then under the settings' roots.
 
@@ -60,23 +67,43 @@ def explain_file(path: Path, settings: Settings) -> Iterator[Explanation]:
         if line.record is None:
             yield Explanation(id=line.id, error=str(line.error))
             continue
+        record = with_channel(line.record, settings.audio.channel)
         audio = audio_of(line, roots)
         try:
-            yield _explain(line.record, audio, selector, loader)
+            yield from _explain(record, audio, selector, loader, settings.audio)
         except AudioError as error:
             reason = error.message.removeprefix(f"{audio}: ")
             yield Explanation(id=line.id, error=f"{line.record.audio_filepath}: {reason}")
 
 
 def _explain(
-    record: ManifestRecord, audio: str, selector: Selector, loader: AudioLoader
-) -> Explanation:
-    recording = loader.read(
+    record: ManifestRecord,
+    audio: str,
+    selector: Selector,
+    loader: AudioLoader,
+    limits: AudioSettings,
+) -> Iterator[Explanation]:
+    """The explanation of a record, or of each of its channels."""
+    first = replace(record, channel=0) if record.channel == EACH else record
+    recording = _read(first, audio, loader)
+    yield _explain_clip(first, recording, selector)
+    if record.channel == EACH:
+        for channel in others(recording, limits):
+            one = replace(record, channel=channel)
+            yield _explain_clip(one, _read(one, audio, loader), selector)
+
+
+def _read(record: ManifestRecord, audio: str, loader: AudioLoader) -> Recording:
+    return loader.read(
         audio,
         offset=record.offset,
         duration=record.duration,
+        channel=one_channel(record.channel),
         sample_rate=SAMPLE_RATE,
     )
+
+
+def _explain_clip(record: ManifestRecord, recording: Recording, selector: Selector) -> Explanation:
     measures = measure(recording.clip, SAMPLE_RATE, speech=selector.needs_speech)
     measures |= recording.measures
     choice = selector.choose(record, measures)
@@ -86,6 +113,7 @@ def _explain(
         id=record.id,
         choice=choice,
         measures=measures,
+        channel=record.channel,
         tried=tried[: held[-1] + 1] if held else tried,
     )
 

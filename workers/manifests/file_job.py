@@ -64,7 +64,7 @@ class Progress(msgspec.Struct):
         """Count what became of a line of the manifest."""
         if isinstance(outcome, Transcript):
             self.transcribed += 1
-            self.audio_seconds += outcome.duration
+            self.audio_seconds += outcome.transcribed_seconds
             self.word_errors += outcome.word_errors or 0
             self.reference_words += outcome.reference_words or 0
             return

@@ -7,11 +7,14 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from schemas.channels import MEAN
 from workers.manifests.speech import Fault, Utterance
 
 #: Seconds that neighbouring segments of a recording may share: cuts are rounded, and padded a bit.
 MARGIN_S = 0.25
 
+#: In the place of a channel: the speech of any, where that of a mean is under None.
+_ALL = -1
 #: Start and end in seconds.
 Interval = tuple[float, float]
 
@@ -22,7 +25,8 @@ def shared_faults(
     """The utterances of a validation or test manifest that the training data has too.
 
     Recordings are compared by the file that their paths lead to, through links and ``..``, and
-    segments of one by their times.
+    segments of one by their times. Two channels of a recording are different speech, its mean is
+    that of all of them.
 
     Args:
         utterances: to validate or test on, with their measured durations.
@@ -30,17 +34,28 @@ def shared_faults(
     """
     intervals: dict[object, list[Interval]] = defaultdict(list)
     for each in training:
-        intervals[_recording(each)].append((each.offset, each.offset + each.duration))
+        recording, interval = _recording(each), (each.offset, each.offset + each.duration)
+        for channel in {_one_channel(each), _ALL}:
+            intervals[recording, channel].append(interval)
     known = {recording: _merged(parts) for recording, parts in intervals.items()}
     for each in utterances:
         end = each.offset + each.duration
-        seconds = _shared(known.get(_recording(each), []), each.offset, end)
+        recording, channel = _recording(each), _one_channel(each)
+        places = (
+            [(recording, _ALL)] if channel is None else [(recording, channel), (recording, None)]
+        )
+        seconds = max(_shared(known.get(place, []), each.offset, end) for place in places)
         if seconds > min(MARGIN_S, each.duration / 2):
             reason = (
                 f"{seconds:.2f} of its {each.duration:.2f} s are in the training data too; "
                 "validate and test on other recordings"
             )
             yield Fault(each.manifest, each.line, reason)
+
+
+def _one_channel(utterance: Utterance) -> int | None:
+    """The only channel that is heard; None where all may be."""
+    return None if utterance.channel == MEAN else utterance.channel
 
 
 def _recording(utterance: Utterance) -> object:

@@ -11,9 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from schemas.channels import EACH, OneChannel
 from schemas.settings import AudioSettings
 from serve_app.audio import AudioError, AudioLoader
-from serve_app.audio.clip import SAMPLE_RATE, Clip
+from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
 from serve_app.scoring.wer import normalise
 from workers.manifests.audio_paths import audio_of
 from workers.manifests.manifest_file import Line, read_manifest
@@ -41,6 +42,7 @@ class Utterance:
         manifest: what the file is called that it is from.
         line: of that.
         named: the audio as the manifest names it.
+        channel: of the recording, as in a manifest record.
     """
 
     path: str
@@ -54,6 +56,7 @@ class Utterance:
     manifest: str = ""
     line: int = 0
     named: str = ""
+    channel: OneChannel | None = None
 
     def __repr__(self) -> str:
         return f"Utterance(line={self.line})"  # never the speech or its path
@@ -136,10 +139,15 @@ def read_audio(utterance: Utterance, sample_rate: int = SAMPLE_RATE) -> Clip:
     Raises:
         AudioError: the recording has changed since it was checked.
     """
-    return _loader.load(
+    return _read(utterance, sample_rate).clip
+
+
+def _read(utterance: Utterance, sample_rate: int = SAMPLE_RATE) -> Recording:
+    return _loader.read(
         utterance.path,
         offset=utterance.offset,
         duration=utterance.duration or None,
+        channel=utterance.channel,
         sample_rate=sample_rate,
     )
 
@@ -165,7 +173,13 @@ def _utterance(line: Line, needs_text: bool) -> Utterance | str:
         return str(line.error)
     if needs_text and not normalise(record.text or ""):
         return "`text`: is missing or has no words; training needs what is said"
-    known = {"lang": record.lang, "domain": record.domain, "conditions": record.conditions}
+    if record.channel == EACH:
+        return (
+            "`channel`: is `each`, and a reference is of one channel: give a record for each, with "
+            "its own `text`"
+        )
+    known = {name: getattr(record, name) for name in ("lang", "domain", "conditions", "channel")}
+    known = {name: value for name, value in known.items() if value not in (None, "")}
     return Utterance(
         path=record.audio_filepath,
         offset=record.offset,
@@ -173,10 +187,11 @@ def _utterance(line: Line, needs_text: bool) -> Utterance | str:
         text=(record.text or "").strip(),
         has_text=record.text is not None,
         id=line.id,
-        fields={**record.extra, **{key: value for key, value in known.items() if value}},
+        fields={**record.extra, **known},
         manifest=line.file.name,
         line=line.number,
         named=record.audio_filepath,
+        channel=record.channel,
     )
 
 
@@ -210,13 +225,13 @@ def _check_recording(
     if not os.path.isabs(utterance.path) and "://" not in utterance.path:
         return "no such file, neither in the manifest's folder nor under `audio.roots`"
     try:
-        clip = read_audio(utterance)
+        recording = _read(utterance)
     except AudioError as error:
         return _overstated(utterance) or error.message.removeprefix(f"{utterance.path}: ")
-    seconds = len(clip) / SAMPLE_RATE
+    seconds = len(recording.clip) / SAMPLE_RATE
     if seconds > max_seconds:
         return f"has {seconds:.1f} s, more than {max_seconds:g}; cut it into utterances"
-    measures = measure(clip) if measure else {}
+    measures = {**measure(recording.clip), **recording.measures} if measure else {}
     return replace(utterance, duration=seconds, measures=measures)
 
 

@@ -52,7 +52,7 @@ def _event(
     done = [record.outcome for record in records if isinstance(record.outcome, Transcript)]
     waited = [_latency_ms(record) for record in records if isinstance(record.outcome, Transcript)]
     known = [milliseconds for milliseconds in waited if milliseconds is not None]
-    audio_s = sum(transcript.duration for transcript in done)
+    audio_s = sum(transcript.transcribed_seconds for transcript in done)
     model_s = sum(transcript.timings.model_ms for transcript in done) / 1e3
     scored = [transcript for transcript in done if transcript.reference_words is not None]
     errors = sum(transcript.word_errors or 0 for transcript in scored)

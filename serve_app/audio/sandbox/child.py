@@ -63,17 +63,18 @@ def _serve_one(connection: socket.socket, options: WorkerOptions) -> bool:
 
 def _decode(file: int, memory: int, options: WorkerOptions, request: Request) -> Reply:
     try:
-        clip, channel = decode_segment(
+        clip, channel, channels, similarity = decode_segment(
             file,
             read_header(file),
             offset=request.offset,
             duration=request.duration,
+            channel=request.channel,
             sample_rate=options.sample_rate,
             limits=options.limits,
         )
         with mmap.mmap(memory, clip.nbytes) as mapped:
             mapped.write(clip.data.cast("B"))
-        return Decoded(len(clip), channel)
+        return Decoded(len(clip), channel, channels, similarity)
     except AudioError as error:
         return _refused(error)
     except Exception as error:

@@ -12,6 +12,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
+from schemas.channels import MAX_CHANNEL, OneChannel
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
 from serve_app.audio.errors import AudioError
@@ -29,6 +30,7 @@ REFUSALS = frozenset(
     {
         ErrorCode.AUDIO_UNDECODABLE,
         ErrorCode.AUDIO_UNSUPPORTED,
+        ErrorCode.AUDIO_CHANNEL,
         ErrorCode.AUDIO_EMPTY,
         ErrorCode.AUDIO_TOO_LONG,
         ErrorCode.AUDIO_TOO_LARGE,
@@ -56,10 +58,14 @@ class WorkerOptions(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """The segment of the file to decode: from `offset` for `duration` seconds, or to the end."""
+    """The segment of the file to decode: from `offset` for `duration` seconds, or to the end.
+
+    `channel` is that of `serve_app.audio.downmix.mixed`.
+    """
 
     offset: float = 0.0
     duration: float | None = None
+    channel: OneChannel | None = None
 
 
 class Decoded(msgspec.Struct, frozen=True, tag=True):
@@ -67,11 +73,13 @@ class Decoded(msgspec.Struct, frozen=True, tag=True):
 
     Attributes:
         samples: the length of the clip.
-        channel: as in `serve_app.audio.clip.Recording`.
+        channel, channels, similarity: as in `serve_app.audio.clip.Recording`.
     """
 
     samples: Annotated[int, msgspec.Meta(gt=0)]
-    channel: Annotated[int, msgspec.Meta(gt=0, le=1024)] | None = None
+    channel: Annotated[int, msgspec.Meta(ge=0, le=MAX_CHANNEL)] | None = None
+    channels: Annotated[int, msgspec.Meta(gt=0, le=MAX_CHANNEL + 1)] = 1
+    similarity: Annotated[float, msgspec.Meta(ge=-1.001, le=1.001)] | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):

@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 import numpy as np
 
+from schemas.channels import OneChannel
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
 from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
@@ -117,7 +118,11 @@ class MediaDecoder:
             await worker.wait_ended()
 
     async def decode(
-        self, source: int | str | os.PathLike[str], *, name: str = "the file"
+        self,
+        source: int | str | os.PathLike[str],
+        *,
+        name: str = "the file",
+        channel: OneChannel | None = None,
     ) -> Recording:
         """The whole audio of an upload: mono float32 in [-1, 1], shape [samples].
 
@@ -127,12 +132,14 @@ class MediaDecoder:
             source: descriptor of a regular file, with a name or without, whose position neither
                 matters nor moves; or a path, which must not be the uploader's choice.
             name: what messages call the file; never logged.
+            channel: see `serve_app.audio.downmix.mixed`.
 
         Raises:
             AudioError: the message is for whoever sent the file. Codes:
 
                 - `AUDIO_UNSUPPORTED`: another format or codec, too many channels, a sample rate
                   beyond the limits, or float samples of another scale.
+                - `AUDIO_CHANNEL`: there is no such channel.
                 - `AUDIO_UNDECODABLE`: not audio, damaged or cut short; or it crashed the decoder,
                   or took too much memory or time.
                 - `AUDIO_EMPTY`: under 10 ms of audio, or a film without sound.
@@ -142,7 +149,7 @@ class MediaDecoder:
                 - `AUDIO_MISSING`, `AUDIO_UNREADABLE`: `source` is not a file that may be read.
         """
         try:
-            return await self.decode_segment(source)
+            return await self.decode_segment(source, channel=channel)
         except AudioError as error:
             shown = _printable(name, _MAX_NAME_LENGTH)
             raise AudioError(error.code, f"{shown} {self._explain(error)}") from None
@@ -153,6 +160,7 @@ class MediaDecoder:
         *,
         offset: float = 0.0,
         duration: float | None = None,
+        channel: OneChannel | None = None,
     ) -> Recording:
         """As `decode`, for a segment of a file that a record names.
 
@@ -160,6 +168,7 @@ class MediaDecoder:
             source: as for `decode`.
             offset: start of the segment in seconds.
             duration: its length in seconds; None means to the end.
+            channel: as for `decode`.
 
         Raises:
             AudioError: as of `decode`; the message is worded for a record, and names no file.
@@ -168,7 +177,7 @@ class MediaDecoder:
             with _opened(source) as upload, _shared_memory(4 * self._max_samples) as memory:
                 self._check_size(upload)
                 async with self._borrowed_worker() as worker:
-                    request = Request(offset, duration)
+                    request = Request(offset, duration, channel)
                     reply = await worker.ask(request, [upload, memory], self._timeout_s)
                 return await self._recording_of(reply, memory)
         except OSError as error:
@@ -244,7 +253,7 @@ class MediaDecoder:
         # Unmapped with the last reference: the thread may outlive a request that is cancelled.
         mapped = mmap.mmap(memory, 4 * reply.samples, prot=mmap.PROT_READ)
         clip = await asyncio.to_thread(_checked_copy, np.frombuffer(mapped, np.float32))
-        return Recording(clip, reply.channel)
+        return Recording(clip, reply.channel, reply.channels, reply.similarity)
 
 
 def _checked_copy(shared: Clip) -> Clip:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from schemas.channels import OneChannel
 from schemas.settings import AudioSettings
 from serve_app.audio.clip import Recording
 from serve_app.audio.sandbox.pool import MediaDecoder
@@ -36,7 +37,13 @@ class ThreadDecoder:
         self._process = 0
 
     def decode(
-        self, fd: int, *, offset: float, duration: float | None, sample_rate: int
+        self,
+        fd: int,
+        *,
+        offset: float,
+        duration: float | None,
+        channel: OneChannel | None,
+        sample_rate: int,
     ) -> Recording:
         """The segment [offset, offset + duration) of the file open at `fd`; blocks.
 
@@ -44,6 +51,7 @@ class ThreadDecoder:
             fd: descriptor of a regular file, whose position neither matters nor moves.
             offset: in seconds.
             duration: in seconds; None means to the end.
+            channel: see `serve_app.audio.downmix.mixed`.
             sample_rate: hertz of the result.
 
         Raises:
@@ -58,7 +66,8 @@ class ThreadDecoder:
                 decoder = _run(self._make(sample_rate), self._loop)
                 self._decoders[sample_rate] = decoder
             loop = self._loop
-        return _run(decoder.decode_segment(fd, offset=offset, duration=duration), loop)
+        segment = decoder.decode_segment(fd, offset=offset, duration=duration, channel=channel)
+        return _run(segment, loop)
 
     async def _make(self, sample_rate: int) -> MediaDecoder:
         return MediaDecoder(

@@ -225,7 +225,11 @@ def _main() -> int:
         """Decoded and resampled as for a replica."""
         clips = [
             loader.load(
-                each.path, offset=each.offset, duration=each.duration, sample_rate=SAMPLE_RATE
+                each.path,
+                offset=each.offset,
+                duration=each.duration,
+                channel=each.channel,
+                sample_rate=SAMPLE_RATE,
             )
             for each in job.speech
         ]

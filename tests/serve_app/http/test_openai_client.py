@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
@@ -71,6 +72,19 @@ def test_json(site: Site, wav: bytes) -> None:
     assert found.usage is not None
     assert found.usage.type == "duration"
     assert (found.usage.type, found.usage.seconds) == ("duration", 3)
+
+
+def test_each_channel(site: Site) -> None:
+    call = encoded(np.stack([noise(1.0), noise(1.0)[::-1]], axis=1))
+    found = site.client().audio.transcriptions.create(
+        file=("a.wav", call),
+        model="auto",
+        response_format="verbose_json",
+        extra_body={"channel": "each"},
+    )
+    assert found.segments is not None
+    assert {each.speaker for each in found.segments} == {"Speaker 1", "Speaker 2"}  # type: ignore[attr-defined]
+    assert [each["channel"] for each in found.channels] == [0, 1]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("kind", ["tuple", "stream", "path"])

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 VALUES = {
     "model": "vote",
     "language": "en",
+    "channel": "each",
     "prompt": "Ada",
     "hotwords": "Ada",
     "keywords[]": ["Ada", "Babbage"],

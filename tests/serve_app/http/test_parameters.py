@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.manifest import MAX_PHRASE_CHARS, MAX_PHRASES
-from schemas.transcription_api import TranscriptionRequest
+from schemas.transcription_request import TranscriptionRequest
 from serve_app.http.errors import ApiError
 from serve_app.http.parameters import PARAMETERS, read_parameters
 from tests.serve_app.http.conftest import UNHURRIED

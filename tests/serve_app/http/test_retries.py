@@ -11,7 +11,7 @@ from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.transcript import Transcript
-from serve_app.audio.clip import Clip
+from serve_app.audio.clip import Recording
 from serve_app.http.retries import MAX_DEATHS, PatientRouter
 from serve_app.router.protocol import Probe
 from serve_app.router.results import Result
@@ -34,7 +34,7 @@ class OneReplica:
         self,
         records: Sequence[ManifestRecord],
         options: CallOptions = DEFAULT_OPTIONS,
-        clips: Sequence[Clip] | None = None,
+        clips: Sequence[Recording] | None = None,
     ) -> list[Result]:
         before = self.deaths
         await asyncio.sleep(0)  # all that are called now are in one batch

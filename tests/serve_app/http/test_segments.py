@@ -12,16 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.transcript import Word
-from schemas.transcription_api import Segment, SubtitleShape
+from schemas.transcription_api import Segment
+from schemas.transcription_request import SubtitleShape
 from serve_app.http.segments import (
     MAX_SEGMENT_S,
-    PAUSE_S,
     log_confidence,
     make_segments,
     shown,
     srt,
     vtt,
 )
+from serve_app.router.turns import PAUSE_S
 from tests.serve_app.http.conftest import UNHURRIED
 
 TEXTS = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=50)

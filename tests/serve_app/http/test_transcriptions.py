@@ -99,7 +99,7 @@ async def test_stereo_of_opposite_phase(client: httpx.AsyncClient, router: FakeR
     stereo = encoded(np.stack([sound, -sound], axis=1))
     answer = await post(client, stereo, response_format="verbose_json")
     [piece] = answer.json()["pieces"]
-    assert piece["audio_measures"]["channel"] == 1
+    assert piece["audio_measures"]["channel"] == 0
     assert heard == [pytest.approx(float(np.std(sound)), rel=0.01)]
 
 

@@ -92,6 +92,15 @@ async def reported(trial: Trial, count: int) -> list[Observation]:
     return trial.observed
 
 
+async def test_channels_of_a_recording_are_observed_apart() -> None:
+    """A record counts once, however often it comes; its channels are two."""
+    trial = Trial(shadow=1.0)
+    await trial.router.transcribe([record(0, channel=0), record(0, channel=1), record(1)])
+    observed = await reported(trial, 3)
+    assert {each.record for each in observed} == {"r0#0", "r0#1", "r1"}
+    assert len({each.block for each in observed}) == 2
+
+
 async def test_a_shadow_is_transcribed_twice_and_published_once() -> None:
     trial = Trial(shadow=0.5)
     results = await trial.router.transcribe(RECORDS)

@@ -11,7 +11,7 @@ from schemas.settings import AudioSettings, Settings
 from schemas.text_rules import TextRule, TextRules
 from schemas.transcript import Suppressed, Transcript, Word
 from serve_app.audio import AudioLoader
-from serve_app.audio.clip import SAMPLE_RATE, Clip
+from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
 from serve_app.audio.voice_activity import FRAME_S
 from serve_app.engines.base import Hypothesis
 from serve_app.model.protocol import Outcome
@@ -105,7 +105,7 @@ def a_voice() -> Clip:
 
 async def test_noise_has_no_text_where_that_is_asked_for() -> None:
     router = router_of(settings())
-    [result] = await router.transcribe([record(0)], clips=[NOISE], options=ASKED)
+    [result] = await router.transcribe([record(0)], clips=[Recording(NOISE)], options=ASKED)
     assert isinstance(result, Transcript)
     assert (result.pred_text, result.heard_text) == ("", "bp uh")
     assert result.suppressed is not None
@@ -114,14 +114,14 @@ async def test_noise_has_no_text_where_that_is_asked_for() -> None:
 
 async def test_a_voice_has_its_text() -> None:
     router = router_of(settings())
-    [result] = await router.transcribe([record(0)], clips=[a_voice()], options=ASKED)
+    [result] = await router.transcribe([record(0)], clips=[Recording(a_voice())], options=ASKED)
     assert isinstance(result, Transcript)
     assert (result.pred_text, result.suppressed) == ("bp uh", None)
 
 
 async def test_nothing_is_suppressed_unless_it_is_asked_for() -> None:
     router = router_of(settings())
-    [result] = await router.transcribe([record(0, text="bp uh")], clips=[NOISE])
+    [result] = await router.transcribe([record(0, text="bp uh")], clips=[Recording(NOISE)])
     assert isinstance(result, Transcript)
     assert (result.pred_text, result.wer, result.suppressed) == ("bp uh", 0.0, None)
 
@@ -129,7 +129,7 @@ async def test_nothing_is_suppressed_unless_it_is_asked_for() -> None:
 async def test_the_settings_ask_for_records_of_the_stream() -> None:
     chosen = settings()
     chosen.routing.max_no_speech_prob = 0.9
-    [result] = await router_of(chosen).transcribe([record(0)], clips=[NOISE])
+    [result] = await router_of(chosen).transcribe([record(0)], clips=[Recording(NOISE)])
     assert isinstance(result, Transcript)
     assert result.pred_text == ""
 
@@ -140,7 +140,7 @@ async def test_text_rules_apply_to_what_is_left() -> None:
     chosen.text_rules = {"short": TextRules(rules=rules)}
     chosen.models["general"].text_rules = "short"
     half = np.concatenate([a_voice()[: int(1.2 * SAMPLE_RATE)], np.zeros(3 * SAMPLE_RATE)])
-    clips = [half.astype(np.float32)]
+    clips = [Recording(half.astype(np.float32))]
     [result] = await router_of(chosen).transcribe([record(0)], clips=clips, options=ASKED)
     assert isinstance(result, Transcript)
     assert (result.pred_text, result.heard_text) == ("blood pressure", "bp uh")

@@ -17,7 +17,7 @@ from schemas.settings import (
     SPEECH_SHARE,
 )
 from schemas.transcript import Transcript, encode_transcript
-from serve_app.audio.clip import Clip, Recording
+from serve_app.audio.clip import SIMILARITY, Clip, Recording
 from serve_app.model.protocol import ModelError, Outcome, Reply
 from serve_app.routing.rules import Choice
 from tests.serve_app.router.fake_models import load, record, texts, transcriber
@@ -108,7 +108,7 @@ async def test_the_transcript_says_what_is_known() -> None:
     assert (result.rule, result.rule_values) == ("domain", {"domain": "medical"})
     assert result.audio_measures["seconds"] == 0.01
     assert set(result.audio_measures) == {
-        name.removeprefix("audio.") for name in MEASURES if name != SPEECH_SHARE
+        name.removeprefix("audio.") for name in MEASURES if name not in (SPEECH_SHARE, SIMILARITY)
     }
     assert (result.word_errors, result.reference_words, result.wer) == (4, 5, 80.0)
     assert result.timings.queue_ms == 1

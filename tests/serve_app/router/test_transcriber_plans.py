@@ -24,6 +24,7 @@ from schemas.settings import (
 )
 from schemas.text_rules import TextRule, TextRules
 from schemas.transcript import Transcript
+from serve_app.audio.clip import Recording
 from serve_app.engines.base import Rejection
 from serve_app.model.protocol import ModelError, Outcome, Reply
 from serve_app.router.transcriber import Transcriber
@@ -201,7 +202,7 @@ async def test_a_caller_may_name_the_plan_and_bring_the_audio() -> None:
     router, models = planned(ENSEMBLE)
     clip = np.zeros(4_000, np.float32)
     options = CallOptions(target="medical", words=True, interactive=True)
-    [result] = await router.transcribe([record(0)], clips=[clip], options=options)
+    [result] = await router.transcribe([record(0)], clips=[Recording(clip)], options=options)
     assert isinstance(result, Transcript)
     assert (result.pred_text, result.rule) == ("4000 samples", "requested")
     assert (result.selected_model, result.plan) == ("medical", None)

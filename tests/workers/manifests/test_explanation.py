@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from schemas.settings import AudioSettings, Condition, ModelSettings, Routing, Rule, Settings
 from tests.workers.evaluation.scripted import write_set
@@ -44,6 +46,33 @@ def test_a_record_over_several_lines(tmp_path: Path, settings: Settings) -> None
         ("call", False),
         ("short", True),
         ("short", True),
+    ]
+
+
+def test_each_channel_is_explained_by_itself(tmp_path: Path, settings: Settings) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, (48_000, 2))
+    noise[:, 1] *= 0.001
+    soundfile.write(tmp_path / "two.wav", noise, 16_000)
+    soundfile.write(tmp_path / "same.wav", noise[:, [0, 0]], 16_000)
+    rule = Rule(name="second", model="call", all=[Condition(field="channel", equals=1)])
+    settings.routing.rules.insert(0, rule)
+    settings.audio.channel = "each"
+    path = tmp_path / "manifest.jsonl"
+    records: list[dict[str, object]] = [
+        {"audio_filepath": "two.wav"},
+        {"audio_filepath": "two.wav", "channel": 1},
+    ]
+    records.append({"audio_filepath": "same.wav"})
+    path.write_text("".join(json.dumps(each) + "\n" for each in records))
+    found = [
+        (each.channel, each.choice and each.choice.rule, each.measures["audio.level_dbfs"] < -40)
+        for each in explain_file(path, settings)
+    ]
+    assert found == [
+        (0, "default", False),
+        (1, "second", True),
+        (1, "second", True),
+        (0, "default", False),
     ]
 
 

@@ -17,7 +17,7 @@ from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.settings import StreamSettings
 from schemas.transcript import Timings, Transcript
-from serve_app.audio.clip import Clip
+from serve_app.audio.clip import Recording
 from serve_app.router.protocol import Probe
 from serve_app.scoring.wer import count_errors
 from workers.evaluation.statistics.scores import pool, score_utterance
@@ -40,7 +40,7 @@ class EchoBackend:
         self,
         records: Sequence[ManifestRecord],
         options: CallOptions = DEFAULT_OPTIONS,
-        clips: Sequence[Clip] | None = None,
+        clips: Sequence[Recording] | None = None,
     ) -> list[Transcript | RecordError]:
         if self.failures:
             self.failures -= 1

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from schemas.channels import OneChannel
 from workers.manifests.leakage import shared_faults
 from workers.manifests.speech import Utterance
 
@@ -58,6 +60,20 @@ def test_a_recording_is_the_same_by_any_path_to_it(folder: Path) -> None:
         assert len(list(shared_faults([utterance(path, 0.5, 1.0)], training))) == 1
     other = utterance(folder / "b.wav", 0.5, 1.0)
     assert list(shared_faults([other], training)) == []
+
+
+@pytest.mark.parametrize(
+    ("trained", "measured", "shared"),
+    [(0, 0, 1), (0, 1, 0), (0, None, 1), (None, 1, 1), ("mean", 1, 1), (1, "mean", 1)],
+)
+def test_channels_of_a_recording(
+    folder: Path, trained: OneChannel | None, measured: OneChannel | None, shared: int
+) -> None:
+    one, other = (
+        replace(utterance(folder / "a.wav", 0.0, 2.0), channel=channel)
+        for channel in (trained, measured)
+    )
+    assert len(list(shared_faults([other], [one]))) == shared
 
 
 def test_recordings_of_other_sources_are_compared_by_their_names() -> None:

@@ -42,9 +42,26 @@ def test_paths_are_relative_to_the_manifest_and_durations_are_measured(folder: P
     assert utterances[1].speaker == "anna"
 
 
+def test_a_channel_is_read(folder: Path) -> None:
+    noise = np.random.default_rng(1).uniform(-0.1, 0.1, (16_000, 2)).astype(np.float32)
+    soundfile.write(folder / "two.wav", noise, 16_000, "FLOAT")
+    lines = [{**GOOD, "channel": channel} for channel in (1, "0", "average")]
+    utterances, faults = check_manifest(write(folder, *lines), 30, measure=lambda clip: {})
+    assert faults == []
+    for utterance, expected in zip(
+        utterances, (noise[:, 1], noise[:, 0], noise.mean(axis=1)), strict=True
+    ):
+        np.testing.assert_allclose(read_audio(utterance), expected, atol=1e-7)
+    assert utterances[0].measures["audio.channels"] == 2
+    assert [each.fields["channel"] for each in utterances] == [1, 0, "mean"], "slices are by it"
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
+        ({**GOOD, "channel": 1}, "two.wav: has one channel, 0, and `channel` is 1"),
+        ({**GOOD, "channel": "left"}, "`channel`: "),
+        ({**GOOD, "channel": "each"}, "`channel`: is `each`, .*give a record for each, with"),
         ({**GOOD, "audio_filepath": "none.wav"}, "none.wav: no such file"),
         ({**GOOD, "audio_filepath": "notes.wav"}, "notes.wav: .*not"),
         ({**GOOD, "duration": 7}, "`duration` says 7 s and there are 2.00 s"),

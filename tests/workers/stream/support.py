@@ -30,7 +30,7 @@ from schemas.settings import (
     Topics,
 )
 from schemas.transcript import Timings, Transcript
-from serve_app.audio.clip import Clip
+from serve_app.audio.clip import Recording
 from serve_app.router.protocol import Probe
 from serve_app.router.results import Result
 from tests.scenarios.stream_watch import committed_offsets
@@ -80,7 +80,7 @@ class StandInRouter:
         self,
         records: Sequence[ManifestRecord],
         options: CallOptions = DEFAULT_OPTIONS,
-        clips: Sequence[Clip] | None = None,
+        clips: Sequence[Recording] | None = None,
     ) -> list[Result]:
         return await self.answer(records)
 

@@ -260,7 +260,11 @@ def _job(
 ) -> Job:
     records = [
         ManifestRecord(
-            id=each.id, audio_filepath=each.path, offset=each.offset, duration=each.duration
+            id=each.id,
+            audio_filepath=each.path,
+            offset=each.offset,
+            duration=each.duration,
+            channel=each.channel,
         )
         for each in test_set.utterances
     ]

@@ -20,6 +20,7 @@ import msgspec
 import psutil
 from numpy.random import default_rng
 
+from schemas.channels import one_channel
 from schemas.failures import RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_REQUEST
@@ -255,7 +256,10 @@ def _drawn(job: Job) -> list[int]:
 
 
 def _utterance(record: ManifestRecord) -> Utterance:
-    return Utterance(record.audio_filepath, record.offset, record.duration or 0.0, "")
+    seconds = record.duration or 0.0
+    return Utterance(
+        record.audio_filepath, record.offset, seconds, "", channel=one_channel(record.channel)
+    )
 
 
 def _tree_memory() -> float:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.transcript import Word
-from serve_app.http.written_words import written_words
+from serve_app.routing.written_words import written_words
 from tests.serve_app.http.conftest import UNHURRIED
 from tests.serve_app.http.test_segments import said, spoken
 
