@@ -45,7 +45,7 @@ class ManifestRecord(msgspec.Struct, kw_only=True):
             `audio.channel` of the settings says, else the mean, or one channel of those that cancel
             each other.
         text: reference transcript; where given, the result carries a WER.
-        lang: BCP 47 language tag, a hint.
+        lang: BCP 47 language tag: a hint, and what a model is told that does not hear it itself.
         domain: what the speech is about ("medical", "legal", ...), a hint.
         conditions: how it was recorded ("telephony", "noisy", ...), a hint.
         phrases: words and phrases to listen for, names and terms, where a model can.

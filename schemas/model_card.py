@@ -150,6 +150,20 @@ class ModelCard(msgspec.Struct, kw_only=True, omit_defaults=True):
         return sum(each.bytes for each in self.files.values())
 
 
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why what an alias names after a move does not serve: the first replica to say so.
+
+    Attributes:
+        at: when, UTC, ISO 8601.
+        by: the machine.
+        why: in words.
+    """
+
+    at: str
+    by: str
+    why: str
+
+
 class AliasMove(msgspec.Struct, frozen=True, kw_only=True):
     """An entry in the history of an alias, which is never changed.
 

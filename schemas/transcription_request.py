@@ -32,7 +32,7 @@ class TranscriptionRequest(msgspec.Struct, kw_only=True, frozen=True):
     Attributes:
         model: A model of the settings, a plan, "auto" for the routing rules, or an alias of one of
             these. ``NAME:VERSION`` is a model as long as it serves that version.
-        language: BCP 47 language tag; a hint for the routing rules.
+        language: BCP 47 language tag; a hint for the routing rules and the models.
         phrases: Words and phrases from `prompt` and `keywords[]` to bias recognition towards.
         channel: Which channel of the file; None for what the settings say.
         response_format: Format of the response.

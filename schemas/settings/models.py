@@ -83,7 +83,8 @@ class ModelSettings(Strict):
             seconds.
         dtype: number format that the model computes in; "auto" is float32 on a CPU and bfloat16
             on a GPU.
-        head: which head of a hybrid model decodes; "auto" is the model's default (RNNT/TDT).
+        head: which head of a hybrid model decodes; "auto" is the model's default (RNNT/TDT, and
+            AED, the only one, of a multitask model).
         threads: CPU threads of the model; 0 takes `num_cpus`, at least one.
         confidence: whether word and utterance confidences are computed.
         words: whether every result contains its words with their times.
@@ -92,8 +93,9 @@ class ModelSettings(Strict):
             model spells them; "nemo" only.
         phrase_weight: how strongly `phrases` are favoured; too high a weight hears them where
             nobody said them.
-        options: those of the engine "transformers" (docs/transformers.md) or "faster-whisper"
-            (docs/models.md); passed unchanged to an engine of your own.
+        options: those of the engine "transformers" (docs/transformers.md), of "faster-whisper", or
+            of a NeMo model that is told the language (docs/models.md); passed unchanged to an
+            engine of your own.
     """
 
     engine: str = "nemo"
@@ -111,7 +113,7 @@ class ModelSettings(Strict):
     interactive_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.75
     split_seconds: Annotated[float, msgspec.Meta(ge=2)] = 40.0
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    head: Literal["auto", "ctc", "rnnt"] = "auto"
+    head: Literal["auto", "ctc", "rnnt", "aed"] = "auto"
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     confidence: bool = True
     words: bool = False

@@ -24,6 +24,7 @@ MAX_FILES = 1_000_000
 _MAX_READ = 1 << 20
 #: Larger files are copied to an unnamed file on disk, not into memory.
 _MAX_IN_MEMORY = 64 << 20
+_COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst)|tgz|tbz2|txz)/")
 #: NeMo's names for the further segments of a file that an archive has once.
 _SEGMENT = re.compile(r"-sub\d+(?=(\.\w+)?$)")
 
@@ -59,6 +60,11 @@ def split_archive(path: str) -> tuple[str, str] | None:
     end += len(SUFFIX)
     member = path[end:].strip("/")
     return (path[:end], member) if member else None
+
+
+def in_compressed_archive(path: str) -> bool:
+    """Whether `path` names a file in a compressed archive, which is not read."""
+    return _COMPRESSED.search(path) is not None
 
 
 class Archives:
@@ -149,7 +155,7 @@ def _read_headers(archive: int) -> _Contents:
                     _add(files, member)
                 file.seek(tar.offset)
             if any(file.read(tarfile.BLOCKSIZE)):  # an archive ends with zeros, or just so
-                fault = tarfile.ReadError("a header is none")
+                fault = tarfile.ReadError("a damaged header")
         except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
             fault = error
     if fault is not None and not files:

@@ -105,8 +105,8 @@ class Downmix:
 
         Their correlation: of two channels <a, b> / (|a| |b|), of more the sum over all pairs of
         these products, each. It is 1 where all hold the same, at whatever level, which what they
-        differ by is 50 dB below; 0 where they have nothing in common, or all but one are silent;
-        and below 0 where they cancel each other.
+        differ by is 50 dB below; 0 where they have nothing in common; and below 0 where they
+        cancel each other. A silent channel has nothing in common with one that is not.
         """
         count, power = len(self._powers), sum(self._powers)
         if count < 2:
@@ -116,7 +116,9 @@ class Downmix:
         most = sum(map(math.sqrt, self._powers)) ** 2 - power
         if most <= power * _NOTHING:
             return 0.0
-        return round((count**2 * self._mean_power - power) / most, 5)
+        heard = sum(each > power * _NOTHING for each in self._powers)
+        pairs = heard * (heard - 1) / (count * (count - 1))
+        return round(pairs * (count**2 * self._mean_power - power) / most, 5)
 
     @property
     def cancelled(self) -> int | None:

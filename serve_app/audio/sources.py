@@ -16,7 +16,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from schemas.failures import ErrorCode
-from serve_app.audio.archives import Archives, split_archive
+from serve_app.audio.archives import Archives, in_compressed_archive, split_archive
 from serve_app.audio.errors import AudioError, from_os_error
 
 #: ``file:/path`` is a URL as well: Java's libraries write it.
@@ -120,18 +120,24 @@ class FileSource:
                 break
             except OSError as error:
                 raise self._refused(candidates, from_os_error(error)) from None
-        raise self._refused(candidates, self._missing())
+        raise self._refused(candidates, self._missing(location))
 
     def _refused(self, candidates: list[str], reason: AudioError) -> AudioError:
         """The error `reason`, or one that does not reveal what exists outside the roots."""
         names = [_as_prefix(os.path.normpath(name)) for name in candidates]
         return reason if any(name.startswith(self._named_inside) for name in names) else _outside()
 
-    def _missing(self) -> AudioError:
+    def _missing(self, location: str) -> AudioError:
         # A root that vanished is an outage of the storage, not a fault of the record.
         if not all(os.path.isdir(root) for root in self._roots):
             return AudioError(
                 ErrorCode.AUDIO_IO, "a folder of `audio.roots` is gone; is its storage mounted?"
+            )
+        if in_compressed_archive(location):
+            return AudioError(
+                ErrorCode.AUDIO_UNSUPPORTED,
+                "is in a compressed archive, all of which would have to be unpacked for each file; "
+                "decompress it to a .tar",
             )
         return AudioError(
             ErrorCode.AUDIO_MISSING, "no such file under `audio.roots`; check `audio_filepath`"

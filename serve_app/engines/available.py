@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schemas.decoding import nearest
 from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo.options import options_of
 from serve_app.engines.nemo.pretrained import pretrained_fault
 from serve_app.system.logs import location_of
 
@@ -109,14 +110,18 @@ def check_transcribe(name: str, method: Any, *, itself: int = 0) -> None:
 def engine_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:
     """The engines that cannot be imported, and wrong options of those that are built in.
 
-    Blocks while they are imported; those that take seconds are not.
+    Blocks while they are imported; those that take seconds are not. Which of the options of "nemo"
+    a model has is known only when it is loaded.
     """
     for name, model in models.items():
         built_in = _ENGINES.get(model.engine)
-        if built_in and not built_in.checks_options:
-            continue
-        key = "engine"
+        key = "options"
         try:
+            if model.engine == "nemo":
+                options_of(model)
+            if built_in and not built_in.checks_options:
+                continue
+            key = "engine"
             found = engine_class(model.engine)
             key = "options"
             if built_in:

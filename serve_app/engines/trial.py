@@ -17,7 +17,6 @@ from serve_app.engines.errors import EngineError, cause_of
 from serve_app.system.memory import peak_bytes
 
 if TYPE_CHECKING:
-    from serve_app.audio.clip import Clip
     from serve_app.engines.base import Engine
 
 #: The speech is transcribed again and again, for so many seconds or times: the fastest pass is the
@@ -37,12 +36,14 @@ class TrialClip(msgspec.Struct, frozen=True):
         offset: where it begins, in seconds.
         duration: in seconds; None to the end of the recording.
         channel: as in a manifest record.
+        language: of its record; None without one.
     """
 
     path: str
     offset: float = 0.0
     duration: float | None = None
     channel: OneChannel | None = None
+    language: str | None = None
 
 
 class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +139,7 @@ def _try(job: _Job) -> TrialReport:
 def _with_speech(report: TrialReport, engine: Engine, speech: Sequence[TrialClip]) -> TrialReport:
     import numpy as np
 
-    from schemas.requests import DEFAULT_REQUEST
+    from schemas.requests import DEFAULT_REQUEST, ClipRequest
     from serve_app.audio import AudioError, AudioLoader
     from serve_app.engines.base import Hypothesis, Rejection
     from serve_app.engines.calling import call_isolated
@@ -159,17 +160,19 @@ def _with_speech(report: TrialReport, engine: Engine, speech: Sequence[TrialClip
     except AudioError as error:
         raise EngineError(f"the speech of the trial: {error}") from error
 
-    def hear(some: Sequence[Clip]) -> list[Hypothesis | Rejection]:
-        return call_isolated(engine, some, [DEFAULT_REQUEST] * len(some))
+    def hear() -> list[Hypothesis | Rejection]:
+        return call_isolated(
+            engine, clips, [ClipRequest(language=each.language) for each in speech]
+        )
 
-    heard = hear(clips)  # the first pass sets things up, and is not timed
+    heard = hear()  # the first pass sets things up, and is not timed
     passes: list[float] = []
     while sum(passes) < _PASSES_S and len(passes) < _PASSES:
         begin = time.perf_counter()
-        heard = hear(clips)
+        heard = hear()
         passes.append(time.perf_counter() - begin)
     noise = np.random.default_rng(0).normal(0, _FAINT, int(_QUIET_S * rate)).astype(np.float32)
-    quiet = hear([np.zeros_like(noise), noise])
+    quiet = call_isolated(engine, [np.zeros_like(noise), noise], [DEFAULT_REQUEST] * 2)
     return msgspec.structs.replace(
         report,
         audio_seconds=round(sum(map(len, clips)) / rate, 3),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Annotated, Literal
 
 import msgspec
 
 from serve_app.engines.options import Options
+from serve_app.engines.repetition import compression_ratio
 
 _Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Temperature = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -60,9 +60,3 @@ class SharedWhisperOptions(Options, frozen=True, kw_only=True):
         """Whether a text repeats itself."""
         limit = self.compression_ratio_threshold
         return limit is not None and compression_ratio(text) > limit
-
-
-def compression_ratio(text: str) -> float:
-    """How much shorter zlib makes a text, as a factor."""
-    data = text.encode()
-    return len(data) / len(zlib.compress(data))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import UNSET
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 from schemas.transcript import Word
 from schemas.transcription_api import Segment
 from schemas.transcription_request import SubtitleShape
+from serve_app.engines.repetition import compression_ratio
 from serve_app.router.turns import utterances
 
 #: Longest segment in seconds.
@@ -143,7 +143,6 @@ def _quality(word: Word, following: Word) -> float:
 def _segment(number: int, words: Sequence[Word]) -> Segment:
     text = _text(words)
     sure = [each for each in map(log_confidence, words) if each is not None]
-    data = text.encode()
     return Segment(
         id=number,
         seek=round(words[0].start * 100),
@@ -151,7 +150,7 @@ def _segment(number: int, words: Sequence[Word]) -> Segment:
         end=words[-1].end,
         text=text,
         avg_logprob=round(sum(sure) / len(sure), 4) if sure else 0.0,
-        compression_ratio=round(len(data) / len(zlib.compress(data)), 3),
+        compression_ratio=round(compression_ratio(text), 3),
     )
 
 

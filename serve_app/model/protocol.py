@@ -52,6 +52,9 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         version: of the model; empty where it has none.
         refused: why the version that its alias names now is not served; empty if it is.
         waiting: clips that wait in its queue.
+        audio_per_s: seconds of audio that it transcribed per second, in the last minute.
+        failed: clips without a text in that time, whatever the reason.
+        last_failure: error code and time of the last one; empty without any since it started.
     """
 
     name: str
@@ -61,6 +64,9 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     refused: str = ""
     waiting: int = 0
+    audio_per_s: float = 0.0
+    failed: int = 0
+    last_failure: str = ""
 
 
 class ModelError(Exception):

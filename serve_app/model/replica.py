@@ -15,6 +15,7 @@ from schemas.settings import ModelSettings, RegistrySettings
 from serve_app.audio.clip import Clip
 from serve_app.model.callers import Callers
 from serve_app.model.protocol import ModelInfo, Reply
+from serve_app.model.recent import RecentWork
 from serve_app.model.swap import Swapper
 from serve_app.registry.source import VersionSource
 
@@ -46,6 +47,7 @@ class DomainModel:
         source = VersionSource(settings, registry)
         turn = Turn(f"{app}:{name}") if app else None
         self._tasks: list[asyncio.Task[None]] = []
+        self._recent = RecentWork()
         self._swapper = Swapper(name, source, turn)
         use_replica_log()
         self._callers = Callers(ended)
@@ -78,12 +80,15 @@ class DomainModel:
         """
         serving = await self._swapper.serving()
         with self._callers.call_of(caller):
-            return await serving.transcribe(clips, sample_rate, requests)
+            reply = await serving.transcribe(clips, sample_rate, requests)
+        self._recent.add(sum(map(len, clips)) / sample_rate, reply.outcomes)
+        return reply
 
     async def info(self) -> ModelInfo:
         """Describe what the replica serves."""
         refused, current = self._swapper.refused, self._swapper.current
-        return msgspec.structs.replace(current.info, refused=refused, waiting=current.waiting)
+        info = msgspec.structs.replace(current.info, refused=refused, waiting=current.waiting)
+        return self._recent.described(info)
 
     def check_health(self) -> None:
         """Check the engine; Serve replaces the replica after three failures in a row.

@@ -53,13 +53,18 @@ async def report(app: str, describe: Callable[[], Awaitable[ModelInfo]]) -> None
     renewed = 0.0
     while True:
         info = await describe()
-        changed = said is None or msgspec.structs.replace(info, waiting=said.waiting) != said
+        changed = said is None or _lasting(info) != _lasting(said)
         if changed or time.monotonic() - renewed > _RENEW_S:
             if said is None:
                 await asyncio.to_thread(_try, _tidy, app)
             await asyncio.to_thread(_try, _put, app, _Note(me, time.time(), info))
             said, renewed = info, time.monotonic()
         await asyncio.sleep(_LOOK_S)
+
+
+def _lasting(info: ModelInfo) -> ModelInfo:
+    """`info` without what changes with every call, which a note need not say at once."""
+    return msgspec.structs.replace(info, waiting=0, audio_per_s=0.0, failed=0, last_failure="")
 
 
 def reported(app: str) -> dict[str, list[ModelInfo]]:

@@ -142,7 +142,7 @@ class Swapper:
         try:
             version = await asyncio.to_thread(self._source.find)
         except _REFUSALS as error:
-            self._refuse(str(error))
+            await self._refuse(place, str(error))
             return
         self._seen = version.place
         current = self.current
@@ -179,7 +179,7 @@ class Swapper:
                 old.close()
             self._serving = await Serving.load(self._name, version)
         except _REFUSALS as error:
-            self._refuse(f"version {version.number}: {error}")
+            await self._refuse(version.place, f"version {version.number}: {error}")
             if drains and not self._open.is_set():
                 self._serving = await Serving.load(self._name, old.version)
             return
@@ -226,9 +226,13 @@ class Swapper:
         except OSError as error:  # a registry that may only be read is served from all the same
             logger.info("model %s: its version is not held: %s", self._name, error)
 
-    def _refuse(self, reason: str) -> None:
+    async def _refuse(self, place: str, reason: str) -> None:
         self._refused = reason
         self._say_refused(reason)
+        try:
+            await asyncio.to_thread(self._source.refuse, place, reason)
+        except OSError as error:  # a registry that may only be read is served from all the same
+            logger.info("model %s: the history of its alias does not say so: %s", self._name, error)
 
     def _say_refused(self, reason: str) -> None:
         serves, source = self.current.version.number, self._source

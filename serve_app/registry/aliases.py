@@ -1,7 +1,8 @@
 """Aliases: names for versions that change, each with its whole history.
 
 ``aliases/NAME/ALIAS/000017.json`` is the 17th move of an alias. A move is a new file, created only
-if nobody has created it before; the one with the highest number counts.
+if nobody has created it before; the one with the highest number counts. ``000017.refused.json``
+beside it says that a replica could not load what it names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from schemas.model_card import AliasMove
+from schemas.model_card import AliasMove, Refusal
 from serve_app.registry.errors import ConflictError, UnknownModelError
 from serve_app.registry.provenance import now
 from serve_app.registry.store import Store
@@ -25,10 +26,12 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         number: of the move, from 1.
         move: what was recorded.
+        refused: why what it names did not serve, if a replica said so; only a history has it.
     """
 
     number: int
     move: AliasMove
+    refused: Refusal | None = None
 
 
 def histories(store: Store, name: str, keys: Iterable[str] | None = None) -> dict[str, list[Moved]]:
@@ -47,7 +50,26 @@ def histories(store: Store, name: str, keys: Iterable[str] | None = None) -> dic
 
 def history(store: Store, name: str, alias: str) -> list[Moved]:
     """All moves of an alias, the first one first; empty for an unknown one."""
-    return [_moved(store, name, alias, number) for number in _numbers(store, name, alias)]
+    keys = store.keys(f"{_FOLDER}/{name}/{alias}")
+    moves = []
+    for number in _all_numbers(store, name, keys).get(alias, []):
+        moved = _moved(store, name, alias, number)
+        if (key := _refusal_key(name, alias, number)) in keys:
+            refused = msgspec.json.decode(store.read(key), type=Refusal)
+            moved = msgspec.structs.replace(moved, refused=refused)
+        moves.append(moved)
+    return moves
+
+
+def refuse(store: Store, name: str, alias: str, number: int, *, why: str, by: str) -> None:
+    """Note that what an alias names after a move cannot be served; the first note stays.
+
+    Raises:
+        OSError: the store cannot be written.
+    """
+    note = msgspec.json.encode(Refusal(at=now(), by=by, why=why)) + b"\n"
+    with contextlib.suppress(FileExistsError):
+        store.create(_refusal_key(name, alias, number), note)
 
 
 def all_last(store: Store, name: str) -> dict[str, Moved]:
@@ -185,6 +207,10 @@ def _move(store: Store, name: str, alias: str, number: int, **move: object) -> M
     made = AliasMove(at=now(), **move)  # type: ignore[arg-type]
     store.create(_key(name, alias, number), msgspec.json.encode(made) + b"\n")
     return Moved(number=number, move=made)
+
+
+def _refusal_key(name: str, alias: str, number: int) -> str:
+    return _key(name, alias, number).removesuffix(".json") + ".refused.json"
 
 
 def _key(name: str, alias: str, number: int) -> str:

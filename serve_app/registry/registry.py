@@ -36,6 +36,8 @@ ALIASES = "aliases"
 ROLLOUTS = "rollouts"
 #: What no model can be called.
 RESERVED = (ALIASES, ROLLOUTS)
+#: Between the version and the number of the move, in the place of an alias.
+BY_MOVE = " by move "
 CLAIM = "claim.json"
 REMOVED = "removed.json"
 
@@ -110,7 +112,7 @@ class Registry:
             moved = aliases.last(self.store, name, alias)
             if moved is None:
                 raise self._unknown_alias(name, alias)
-            return Named(moved.move.version, f"{moved.move.version} by move {moved.number}")
+            return Named(moved.move.version, f"{moved.move.version}{BY_MOVE}{moved.number}")
         if version in (LATEST, NEWEST):
             there = self.versions(name)
             if not there:

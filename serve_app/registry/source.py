@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from schemas.model_card import MODEL_FILE, ModelCard
 from schemas.model_reference import parse_reference
 from schemas.settings import FOLDER_ENGINES, ModelSettings, RegistrySettings, Settings
+from serve_app.registry import aliases
 from serve_app.registry.errors import RegistryFaultError, UnknownModelError
 from serve_app.registry.holds import Lease
 from serve_app.registry.local_copy import (
@@ -17,7 +19,7 @@ from serve_app.registry.local_copy import (
     file_faults,
     local_folder,
 )
-from serve_app.registry.registry import Registry
+from serve_app.registry.registry import BY_MOVE, Registry
 from serve_app.registry.served import recall, remember
 from serve_app.registry.store import open_store
 from serve_app.registry.versions import version_number
@@ -186,6 +188,19 @@ class VersionSource:
             sha256=card.sha256 if nemo else None,  # checked while it is unpacked
         )
         return Version(number=card.version, place=place, card=card, settings=settings)
+
+    def refuse(self, place: str, why: str) -> None:
+        """Note in the history of the alias that the version at `place` cannot be served.
+
+        Raises:
+            OSError: the registry cannot be written.
+        """
+        _, moved, number = place.rpartition(BY_MOVE)
+        if self._reference is not None and moved:
+            name, alias = self._reference.name, str(self._reference.alias)
+            aliases.refuse(
+                self._registry().store, name, alias, int(number), why=why, by=socket.gethostname()
+            )
 
     def lease(self, version: Version) -> Lease | None:
         """A lease on a version of the registry, which is to be renewed while it is served."""

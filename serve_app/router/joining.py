@@ -47,7 +47,7 @@ def joined(
     """
     first = max(channels, key=lambda each: len(each.pred_text.split()))
     text = text_of(in_turns({place: _said(each) for place, each in enumerate(channels)}))
-    errors = count_errors(record.text, text) if record.text is not None else None
+    errors = count_errors(record.text, text, lang=record.lang) if record.text is not None else None
     suppressed = [
         replace(some, channel=place)
         for place, each in enumerate(channels)

@@ -45,6 +45,9 @@ _WHISPER: dict[str, Any] = {
 }
 
 
+NOTHING: Mapping[str, Any] = {}
+
+
 class Family(NamedTuple):
     """A model, and what it is compared with.
 
@@ -59,21 +62,26 @@ class Family(NamedTuple):
     clips: int = _CLIPS
 
 
-def nemo(path: Path, head: str = "auto") -> Family:
-    """A NeMo model beside its own `transcribe()`."""
+def nemo(
+    path: Path, head: str = "auto", options: Mapping[str, Any] = NOTHING, **told: Any
+) -> Family:
+    """A NeMo model beside its own `transcribe()`, which is `told` the language."""
 
     def make() -> Reference:
         from tests.serve_app.engines.nemo.results import reference
 
         model = reference(path, head)
         return lambda clips, size: [
-            each.text for each in model.transcribe(list(clips), batch_size=size, verbose=False)
+            each.text.strip()
+            for each in model.transcribe(list(clips), batch_size=size, verbose=False, **told)
         ]
 
-    return Family({"path": str(path), "head": head}, make)
+    return Family({"path": str(path), "head": head, "options": options}, make)
 
 
-def tiny_nemo(kind: str, head: str = "auto") -> Callable[[Path], Family]:
+def tiny_nemo(
+    kind: str, head: str = "auto", options: Mapping[str, Any] = NOTHING, **told: Any
+) -> Callable[[Path], Family]:
     """A NeMo model with random weights."""
 
     def make(folder: Path) -> Family:
@@ -83,9 +91,30 @@ def tiny_nemo(kind: str, head: str = "auto") -> Callable[[Path], Family]:
         from tests.serve_app.engines.nemo import tiny_models
 
         tokenizer = tiny_models.train_tokenizer(folder / "tokenizer")
-        return nemo(tiny_models.build(kind, tokenizer, folder / "model.nemo"), head)
+        return nemo(
+            tiny_models.build(kind, tokenizer, folder / "model.nemo"), head, options, **told
+        )
 
     return make
+
+
+def tiny_canary(folder: Path) -> Family:
+    """A multitask model with random weights."""
+    from serve_app.engines.nemo.imports import import_nemo
+
+    import_nemo()
+    from tests.serve_app.engines.nemo import tiny_models, tiny_multitask
+
+    pieces = tiny_models.train_tokenizer(folder / "pieces")
+    special = tiny_multitask.special_tokenizer(folder / "special")
+    tokenizer = tiny_multitask.aggregate(special, [pieces, pieces])
+    path = tiny_multitask.build(folder / "model.nemo", tokenizer)
+    language = tiny_multitask.LANGUAGES[0]
+    told = dict.fromkeys(("itn", "timestamp", "diarize"), "no") | {"pnc": "yes"}
+    told |= {"source_lang": language, "target_lang": language}
+    told |= {"decodercontext": "", "emotion": "<|emo:undefined|>"}
+    options = {"language": language, "compression_ratio_threshold": None}
+    return nemo(path, options=options, **told)
 
 
 def transformers(kind: str) -> Callable[[Path], Family]:
@@ -198,6 +227,8 @@ FAMILIES: dict[str, Callable[[Path], Family]] = {
     "nemo-tdt": tiny_nemo("tdt"),
     "nemo-hybrid-rnnt": tiny_nemo("hybrid_rnnt", "rnnt"),
     "nemo-hybrid-ctc": tiny_nemo("hybrid_rnnt", "ctc"),
+    "nemo-prompted-rnnt": tiny_nemo("prompted_rnnt", options={"language": "en"}, target_lang="en"),
+    "nemo-canary": tiny_canary,
     "transformers-whisper": transformers("whisper"),
     "transformers-wav2vec2": transformers("wav2vec2"),
     "transformers-parakeet-ctc": transformers("parakeet"),

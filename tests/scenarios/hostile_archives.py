@@ -20,16 +20,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import yaml
 
 from tests.serve_app.engines.nemo.archives import (
     CONFIG,
+    TIMES_CONFIG,
+    TIMES_WEIGHTS,
     WEIGHTS,
     member,
     plain_tar,
     tar_of,
     with_config,
 )
+from tests.serve_app.engines.nemo.tiny_multitask import CANARY_BPE, multitask_config
 
+_MODELS = "nemo.collections.asr.models"
 _PARTS = "nemo.collections.asr.parts"
 _MODULES = "nemo.collections.asr.modules"
 #: Functions of NeMo that it allows a configuration to call.
@@ -227,7 +232,7 @@ kind("an argument that nobody knows")(changed("encoder.loader", lambda _: "evil"
 kind("a list for a class")(changed("encoder._target_", lambda _: [_UNPICKLE]))
 kind("a program as model")(changed("target", lambda _: "subprocess.Popen"))
 kind("a model that is not served")(
-    changed("target", lambda _: "nemo.collections.asr.models.EncDecSpeakerLabelModel")
+    changed("target", lambda _: f"{_MODELS}.EncDecSpeakerLabelModel")
 )
 
 # -- configurations that are no data ------------------------------------------------------------
@@ -484,3 +489,94 @@ def _foreign(site: Site) -> bytes:
 
 kind("no weights")(lambda site: plain_tar({k: v for k, v in site.members.items() if k != WEIGHTS}))
 kind("a card for a model")(lambda _: json.dumps({"name": "general"}).encode())
+
+
+# -- multitask models, with a second model inside ------------------------------------------------
+
+
+def multitask(members: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The members of a sound multitask model, whose second model is that of `members`."""
+    tokenizer = yaml.load(members[CONFIG], yaml.CSafeLoader)["tokenizer"]
+    config = multitask_config(tokenizer | {"custom_tokenizer": CANARY_BPE}, "canary2")
+    buffer = io.BytesIO()
+    torch.save({"weight": torch.zeros(100_000)}, buffer)
+    return {
+        **members,
+        CONFIG: yaml.dump(config, Dumper=yaml.CSafeDumper).encode(),
+        WEIGHTS: buffer.getvalue(),
+        TIMES_CONFIG: members[CONFIG],
+        TIMES_WEIGHTS: members[WEIGHTS],
+    }
+
+
+def changed_multitask(place: str, value: Callable[[Site], Any], name: str = CONFIG) -> Make:
+    """A multitask model with `value` at `place` of one of its configurations."""
+
+    def make(site: Site) -> bytes:
+        members = multitask(site.members)
+        return plain_tar(with_config(members, lambda config: put(config, place, value(site)), name))
+
+    return make
+
+
+def other_second(change: Callable[[Site], dict[str, bytes | None]]) -> Make:
+    """A multitask model in which members of the second one are others, or missing."""
+
+    def make(site: Site) -> bytes:
+        members = multitask(site.members) | change(site)
+        return plain_tar({name: data for name, data in members.items() if data is not None})
+
+    return make
+
+
+kind("the decoder of a multitask model writes", nemo_runs=True)(
+    changed_multitask("transf_decoder", write)
+)
+kind("an argument of the head of a multitask model unpickles", nemo_runs=True)(
+    changed_multitask("head.num_layers", unpickle)
+)
+kind("a table of the decoder of a multitask model unpickles", nemo_runs=True)(
+    changed_multitask("transf_decoder.config_dict.num_layers", unpickle)
+)
+kind("any function as activation")(changed_multitask("head.activation", lambda _: "load"))
+kind("a prompt that NeMo does not have")(changed_multitask("prompt_format", lambda _: "../evil"))
+kind("defaults of a prompt that name a function")(
+    changed_multitask("prompt_defaults", lambda site: [{"role": "user", "slots": unpickle(site)}])
+)
+kind("a tokenizer that is a function")(
+    changed_multitask("tokenizer.custom_tokenizer", lambda site: {"_target_": _WRITE})
+)
+kind("a billion layers of a decoder")(
+    changed_multitask("transf_decoder.config_dict.num_layers", lambda _: 10**9)
+)
+kind("a billion positions of a decoder")(
+    changed_multitask("transf_decoder.config_dict.max_sequence_length", lambda _: 10**9)
+)
+
+_SECOND = {
+    "an argument of a second model unpickles": ("preprocessor.features", unpickle),
+    "the preprocessor of a second model writes": ("preprocessor", write),
+}
+for _name, (_place, _value) in _SECOND.items():
+    kind(_name, nemo_runs=True)(changed_multitask(_place, _value, TIMES_CONFIG))
+kind("the environment in a second model")(
+    changed_multitask("encoder.d_model", lambda _: "${oc.env:HOME}", TIMES_CONFIG)
+)
+kind("a second model of another class")(
+    changed_multitask("target", lambda _: f"{_MODELS}.EncDecSpeakerLabelModel", TIMES_CONFIG)
+)
+kind("a second model that cannot time words")(
+    changed_multitask(
+        "target", lambda _: "nemo.collections.asr.models.EncDecCTCModel", TIMES_CONFIG
+    )
+)
+kind("a second model with a tokenizer by an absolute path")(
+    changed_multitask("tokenizer.model_path", _outside, TIMES_CONFIG)
+)
+kind("weights of a second model that run code")(
+    other_second(
+        lambda site: {TIMES_WEIGHTS: _zipped(pickle.dumps({"x": Mark(site.mark)}, protocol=2))}
+    )
+)
+kind("no weights of a second model")(other_second(lambda _: {TIMES_WEIGHTS: None}))
+kind("no configuration of a second model")(other_second(lambda _: {TIMES_CONFIG: None}))

@@ -156,7 +156,7 @@ def _parts(view: _View) -> list[RenderableType]:
     table = Table(box=None, pad_edge=False)
     for name in ("model", "version", "source", "state"):
         table.add_column(name)
-    for name in ("replicas", "waiting"):
+    for name in ("replicas", "waiting", "audio/s", "failed"):
         table.add_column(name, justify="right")
     table.add_column("sha256")
     for model in found.models:
@@ -164,6 +164,8 @@ def _parts(view: _View) -> list[RenderableType]:
     parts.append(table)
     for model in found.models:
         parts += [Text(f"{model.name}: {each}") for each in _differences(model)]
+        failures = sorted({each.last_failure for each in _served(model) if each.last_failure})
+        parts += [Text(f"{model.name}: last failure: {each}") for each in failures]
         refusals = _refusals(model)
         parts += [Text(f"{model.name}: refused: {each}", style="red") for each in refusals]
         if not refusals and model.message and model.state != "HEALTHY":
@@ -190,6 +192,8 @@ def _row(model: ModelState) -> list[str]:
         model.state.lower() or "not there",
         str(model.replicas),
         str(sum(each.waiting for each in served)) if served else "?",
+        f"{sum(each.audio_per_s for each in served):.1f}" if served else "?",
+        str(sum(each.failed for each in served)) if served else "?",
         ", ".join(dict.fromkeys(each.sha256[:12] for each in served)),
     ]
 

@@ -170,8 +170,8 @@ def _announced(settings: Settings, folders: list[Path]) -> str | None:
     from schemas.settings import settings_digest
     from serve_app.cluster.announcements import OtherSettingsError, find
 
-    roots = {Path(root).resolve() for root in settings.audio.roots}
-    if not roots.issuperset(folder.resolve() for folder in folders):
+    roots = [Path(root).resolve() for root in settings.audio.roots]
+    if not all(any(map(folder.resolve().is_relative_to, roots)) for folder in folders):
         return None
     try:
         return find(settings.serve.app, settings_digest(settings))

@@ -41,6 +41,12 @@ def read_clips(
 def as_trial(utterances: Sequence[Utterance]) -> list[TrialClip]:
     """The utterances as a trial takes them."""
     return [
-        TrialClip(each.path, each.offset, each.duration or None, each.channel)
+        TrialClip(
+            each.path,
+            each.offset,
+            each.duration or None,
+            each.channel,
+            language=each.fields.get("lang"),
+        )
         for each in utterances
     ]

@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from serve_app.engines.errors import EngineError, shown
+from serve_app.engines.nemo.allow_list import TOLD_CLASSES
 from serve_app.engines.nemo.archive import WEIGHTS, load_model, open_archive
 from serve_app.engines.nemo.configuration import safe_config
 from serve_app.engines.nemo.imports import import_nemo
@@ -91,10 +92,16 @@ def open_model(path: Path) -> Any:
     """The model in a `.nemo` file, on the CPU, in single precision.
 
     Raises:
-        EngineError: the file is refused or cannot be loaded, see `open_archive`.
+        EngineError: the file is refused or cannot be loaded, see `open_archive`; or it is of a
+            class that is not trained here.
     """
     with ExitStack() as stack:
         archive = stack.enter_context(open_archive(path))
+        if archive.model_class in TOLD_CLASSES:
+            raise EngineError(
+                f"{path}: a model of class {archive.model_class}, which is told the language of "
+                "each clip, can be served but not fine-tuned; train it with NeMo's own scripts"
+            )
         _import_models()
         model = _ready(load_model(archive))
         # the files of its tokenizer are read once more when it is saved; its weights are not

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import math
 import os
 import re
 from collections import Counter
@@ -19,6 +20,9 @@ from workers.manifests.source import file_sha256, is_stream, name_of
 #: NeMo's words for braces, which a shell would expand itself.
 _BRACES = {"_OP_": "{", "_CL_": "}"}
 _COMMA = re.compile(r",(?![^{]*})")
+#: Most files of a manifest: the largest data sets have tens of thousands of shards.
+MOST = 100_000
+_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
 _NUMBER = re.compile(r"(\d+)")
 
 
@@ -31,7 +35,7 @@ def manifest_files(manifest: Path) -> list[Path]:
             ``*``, ``?`` or ``[...]``. What exists as it is named is taken as it is.
 
     Raises:
-        ManifestFileError: braces do not match, or two files would be called the same in ids.
+        ManifestFileError: braces do not match, or there are more than `MOST`.
         FileNotFoundError: a pattern has no file.
     """
     if is_there(manifest):
@@ -41,6 +45,12 @@ def manifest_files(manifest: Path) -> list[Path]:
         text = text.replace(word, brace)
     files: list[Path] = []
     for part in filter(None, _COMMA.split(text)):
+        # they would all be in memory before the first one is seen
+        if (
+            math.prod(abs(int(last) - int(first)) + 1 for first, last in _RANGE.findall(part))
+            > MOST
+        ):
+            raise ManifestFileError(f"{manifest}: is more than {MOST} files")
         try:
             names = list(braceexpand(part, escape=False))
         except ValueError:
@@ -58,20 +68,23 @@ def joined(manifests: Sequence[Path]) -> Path:
 def called(files: Sequence[Path]) -> list[str]:
     """What the files of a manifest are called in ids and messages: each has a name of its own.
 
+    That is its name, after those of its folders as far as it needs them.
+
     Raises:
-        ManifestFileError: two would have the same.
+        ManifestFileError: one is given twice.
     """
-    names = [name_of(file) for file in files]
-    again = {name for name, count in Counter(names).items() if count > 1}
-    names = [
-        f"{file.absolute().parent.name}/{name}" if name in again else name
-        for file, name in zip(files, names, strict=True)
-    ]
-    for name, count in Counter(names).items():
+    given = Counter(file.absolute() for file in files)
+    for file, count in given.items():
         if count > 1:
-            raise ManifestFileError(
-                f"{name}: is given more than once, or in folders of the same name; rename one"
-            )
+            raise ManifestFileError(f"{name_of(file)}: is given more than once")
+    names = [name_of(file) for file in files]
+    parents = 0
+    while again := {name for name, count in Counter(names).items() if count > 1}:
+        parents += 1
+        names = [
+            "/".join(file.absolute().parts[-1 - parents :]) if name in again else name
+            for file, name in zip(files, names, strict=True)
+        ]
     return names
 
 

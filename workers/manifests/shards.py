@@ -17,14 +17,16 @@ from workers.manifests.manifest_file import Line
 from workers.manifests.source import folder_of
 
 #: The number of a shard in the name of its manifest, as NeMo finds it.
+#: A number of a shard, as JSON and as spreadsheets have it.
+_WHOLE = re.compile(r"\d{1,9}(\.0)?")
 _NUMBER = re.compile(r"manifest.*_(\d+)")
 
 
 def shard_of(line: Line) -> int | None:
     """The number of the shard that a line is of, by its key `shard_id` or the name of its file."""
     shard = line.record.extra.get("shard_id") if line.record is not None else None
-    if isinstance(shard, int):
-        return shard
+    if isinstance(shard, int | float | str) and _WHOLE.fullmatch(str(shard)):
+        return int(float(shard))
     found = _NUMBER.match(line.file.name.rpartition("/")[2])
     return int(found[1]) if found else None
 

@@ -7,6 +7,8 @@ from functools import cache
 
 from faster_whisper.tokenizer import _LANGUAGE_CODES, Tokenizer
 
+from serve_app.engines.languages import find_language
+
 #: Tokens that phrases may take: half of the decoder's context of 448, without its mark.
 MOST_TOKENS = 223
 
@@ -35,8 +37,7 @@ class Prompts:
         """The model's code of a language such as "en-US"; None for one that it does not know."""
         if not self._multilingual:
             return "en"
-        found = (code or "").lower().replace("_", "-").partition("-")[0]
-        return found if found in _LANGUAGE_CODES else None
+        return find_language(code, _LANGUAGE_CODES)
 
     def phrases(self, phrases: Sequence[str]) -> tuple[list[int], int]:
         """The tokens of a clip's phrases, followed by the model's own, and how many of them fit.

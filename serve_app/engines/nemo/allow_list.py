@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+#: The class of an attention encoder-decoder: Canary.
+MULTITASK = "EncDecMultiTaskModel"
+#: Those of transducers, and of hybrid models, that are told the language of each clip.
+PROMPTED = ("EncDecRNNTBPEModelWithPrompt", "EncDecHybridRNNTCTCBPEModelWithPrompt")
 #: Model classes that the NeMo engine can serve, with their heads, the default first.
 HEADS: dict[str, tuple[str, ...]] = {
     "EncDecCTCModel": ("ctc",),
@@ -18,14 +23,21 @@ HEADS: dict[str, tuple[str, ...]] = {
     "EncDecRNNTBPEModel": ("rnnt",),
     "EncDecHybridRNNTCTCModel": ("rnnt", "ctc"),
     "EncDecHybridRNNTCTCBPEModel": ("rnnt", "ctc"),
+    PROMPTED[0]: ("rnnt",),
+    PROMPTED[1]: ("rnnt", "ctc"),
+    MULTITASK: ("aed",),
 }
+#: Those of all models that are told the language of each clip.
+TOLD_CLASSES = frozenset({MULTITASK, *PROMPTED})
+#: The class of the second model in the archive of a multitask one, which times its words.
+TIMES_CLASS = "EncDecCTCModelBPE"
 #: Their package; a file names them by it or by a module in it.
 MODELS = "nemo.collections.asr.models"
 
 
 @dataclass(frozen=True)
 class AllowedClass:
-    """A class that a section of the configuration may name.
+    """A class, or a function that makes one, that a section of the configuration may name.
 
     Attributes:
         package: the package of the class; a file may name it ``package.NAME``.
@@ -205,6 +217,61 @@ ALLOWED_CLASSES: dict[str, dict[str, AllowedClass]] = {
             parts=_STRATEGY_ARGUMENT,
         ),
     },
+}
+
+_TRANSFORMER = "nemo.collections.asr.modules.transformer"
+#: Those of the sections that only a multitask model has.
+MULTITASK_CLASSES: dict[str, dict[str, AllowedClass]] = {
+    "transf_encoder": {
+        "TransformerEncoder": AllowedClass(
+            _TRANSFORMER,
+            "transformer_encoders",
+            _words(
+                """num_layers hidden_size inner_size mask_future num_attention_heads
+                attn_score_dropout attn_layer_dropout ffn_dropout hidden_act pre_ln
+                pre_ln_final_layer_norm"""
+            ),
+        ),
+    },
+    "transf_decoder": {
+        "get_nemo_transformer": AllowedClass(
+            _TRANSFORMER,
+            "transformer_utils",
+            _words("model_name pretrained encoder pre_ln_final_layer_norm"),
+            tables=_words("config_dict"),
+        ),
+    },
+    "head": {
+        "TokenClassifier": AllowedClass(
+            "nemo.collections.asr.parts.submodules.token_classifier",
+            "",
+            _words(
+                """hidden_size num_classes num_layers activation log_softmax dropout
+                use_transformer_init"""
+            ),
+        ),
+    },
+}
+#: What its head may compute between its layers; NeMo takes any function of torch.
+ACTIVATIONS = _words("relu")
+#: The prompts that it may begin its texts with.
+PROMPT_FORMATS = ("canary", "canary2")
+#: Sections that a multitask model must have but that serving it does not use, and what stands
+#: there instead of what the file says: its loss, its metrics, and whether NeMo looks for a second
+#: model by itself.
+MULTITASK_SECTIONS: dict[str, Any] = {
+    "loss": {
+        "_target_": "nemo.collections.common.losses.smoothed_cross_entropy.SmoothedCrossEntropyLoss"
+    },
+    "multitask_metrics_cfg": {"metrics": {"wer": {"_target_": "nemo.collections.asr.metrics.WER"}}},
+    "restore_timestamps_model": False,
+}
+
+_TOKENIZERS = "nemo.collections.common.tokenizers.canary_tokenizer"
+#: The class that wraps the tokenizers of a multitask model, by their kind.
+CUSTOM_TOKENIZERS = {
+    "agg": f"{_TOKENIZERS}.CanaryTokenizer",
+    "bpe": f"{_TOKENIZERS}.CanaryBPETokenizer",
 }
 
 #: Sections that are copied as they are: plain values, none of which names a class or a file.

@@ -17,13 +17,15 @@ from typing import Any
 import msgspec
 
 from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo.allow_list import MULTITASK, TIMES_CLASS
 from serve_app.engines.nemo.configuration import (
     model_class,
     parse_config,
     safe_config,
-    tokenizer_files,
+    transformer_size,
 )
-from serve_app.engines.nemo.imports import import_nemo, silent_nemo
+from serve_app.engines.nemo.imports import import_nemo, nemo_class, silent_nemo
+from serve_app.engines.nemo.tokenizers import tokenizer_files
 from serve_app.engines.nemo.unpacking import unpack
 from serve_app.engines.nemo.weights import load_weights, read_list
 
@@ -33,9 +35,12 @@ MAX_CONFIG_BYTES = 16 << 20
 #: Largest SentencePiece model; one with 256,000 tokens has 4 MB.
 MAX_TOKENIZER_BYTES = 16 << 20
 
+_TOO_LARGE = "its configuration asks for more parameters than its weights have"
 _CONFIG = "model_config.yaml"
 #: Name of the file of weights, in the archive and in `ModelArchive.folder`.
 WEIGHTS = "model_weights.ckpt"
+#: The configuration and the weights of a second model, which times the words of a multitask one.
+_TIMES = ("timestamps_asr_model_config.yaml", "timestamps_asr_model_weights.ckpt")
 
 
 class ModelArchive(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +51,10 @@ class ModelArchive(msgspec.Struct, frozen=True, kw_only=True):
         sha256: its digest, lower-case hexadecimal.
         model_class: name of the model's class, one of `serve_app.engines.nemo.allow_list.HEADS`.
         config: the checked part of its configuration, see `safe_config`.
-        folder: holds only its weights and tokenizer; removed when the archive is closed.
+        folder: holds only its weights and tokenizer, and the folder of `times`; removed when the
+            archive is closed.
+        times: the second model in the archive of a multitask one, which times its words; it passed
+            the same checks. None if there is none.
     """
 
     path: Path
@@ -54,6 +62,7 @@ class ModelArchive(msgspec.Struct, frozen=True, kw_only=True):
     model_class: str
     config: dict[str, Any]
     folder: Path
+    times: ModelArchive | None = None
 
 
 @contextmanager
@@ -101,7 +110,6 @@ def load_model(archive: ModelArchive, *, device: str = "cpu") -> Any:
         EngineError: its weights are refused, or NeMo cannot build it.
     """
     import_nemo()
-    from nemo.collections.asr import models
     from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
     from omegaconf import OmegaConf
 
@@ -116,7 +124,7 @@ def load_model(archive: ModelArchive, *, device: str = "cpu") -> Any:
             silent_nemo(),  # its errors are tracebacks
             _parameters_limited(size),
         ):
-            return getattr(models, archive.model_class).restore_from(
+            return nemo_class(archive.model_class).restore_from(
                 str(archive.folder),
                 override_config_path=OmegaConf.create(archive.config),
                 map_location=device,
@@ -145,7 +153,7 @@ def _parameters_limited(limit: int) -> Iterator[None]:
         nonlocal total
         total += 0 if parameter is None else parameter.numel()
         if total > limit:
-            raise EngineError("its configuration asks for more parameters than its weights have")
+            raise EngineError(_TOO_LARGE)
 
     hook = register_module_parameter_registration_hook(count)
     try:
@@ -163,45 +171,71 @@ def _open(path: Path, folder: Path, sha256: str | None) -> ModelArchive:
             f"has SHA-256 {digest}, but {sha256} is expected; "
             "it is not the approved file, or it is damaged"
         )
-    for required in (_CONFIG, WEIGHTS):
+    archive = _model(members, folder, (_CONFIG, WEIGHTS), path=path, sha256=digest)
+    if archive.model_class == MULTITASK and not members.keys().isdisjoint(_TIMES):
+        times = _model(members, folder / "times", _TIMES, path=path, sha256=digest)
+        if times.model_class != TIMES_CLASS:
+            raise EngineError(f"{_TIMES[0]}: its model class is not {TIMES_CLASS}")
+        archive = msgspec.structs.replace(archive, times=times)
+    shutil.rmtree(unpacked)  # so that nothing reads what loading does not need
+    return archive
+
+
+def _model(
+    members: Mapping[str, Path], folder: Path, names: tuple[str, str], *, path: Path, sha256: str
+) -> ModelArchive:
+    """Check one of the models of an archive, and place its weights and its tokenizer in `folder`.
+
+    Args:
+        members: the file of each member of the archive, by name.
+        folder: made if it is not there.
+        names: of its configuration and its weights.
+        path: of the archive.
+        sha256: digest of the archive.
+    """
+    for required in names:
         if required not in members:
             raise EngineError(f"has no {required}; it is not a NeMo model")
-    found = _read_config(members[_CONFIG])
+    folder.mkdir(exist_ok=True)
+    name, weights = names[0], members[names[1]]
+    found = _read_config(members[name], name)
     try:
         config = safe_config(found)
         tokenizer = tokenizer_files(found, members)
+        if transformer_size(config) > weights.stat().st_size:
+            raise EngineError(_TOO_LARGE)
     except EngineError as error:
-        raise EngineError(f"{_CONFIG}: {error}") from None
-    read_list(members[WEIGHTS])
-    members[WEIGHTS].rename(folder / WEIGHTS)
+        raise EngineError(f"{name}: {error}") from None
+    read_list(weights)
+    weights.rename(folder / WEIGHTS)
     if tokenizer:
         config["tokenizer"] = _place_tokenizer(tokenizer, folder / "tokenizer")
-    shutil.rmtree(unpacked)  # so that nothing reads what loading does not need
     return ModelArchive(
-        path=path, sha256=digest, model_class=model_class(found), config=config, folder=folder
+        path=path, sha256=sha256, model_class=model_class(found), config=config, folder=folder
     )
 
 
-def _read_config(file: Path) -> dict[str, Any]:
+def _read_config(file: Path, name: str) -> dict[str, Any]:
     if file.stat().st_size > MAX_CONFIG_BYTES:
-        raise EngineError(f"{_CONFIG} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
+        raise EngineError(f"{name} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
     try:
         return parse_config(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
-        raise EngineError(f"{_CONFIG} is not UTF-8") from None
+        raise EngineError(f"{name} is not UTF-8") from None
     except EngineError as error:
-        raise EngineError(f"{_CONFIG} {error}") from None
+        raise EngineError(f"{name} {error}") from None
 
 
 def _place_tokenizer(tokenizer: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Copy the tokenizer's files to `folder`, and return its section of the configuration."""
     folder.mkdir()
+    custom = {key: each for key, each in tokenizer.items() if key == "custom_tokenizer"}
     if tokenizer["type"] == "agg":
         languages = {
             language: _place_tokenizer(each, folder / language)
             for language, each in tokenizer["langs"].items()
         }
-        return {"type": "agg", "langs": languages}
+        return {"type": "agg", "langs": languages} | custom
     if tokenizer["model"].stat().st_size > MAX_TOKENIZER_BYTES:
         raise EngineError(f"its tokenizer is larger than {MAX_TOKENIZER_BYTES >> 20} MiB")
     model, vocabulary, scores = (
@@ -215,7 +249,7 @@ def _place_tokenizer(tokenizer: Mapping[str, Any], folder: Path) -> dict[str, An
         "model_path": str(model),
         "vocab_path": str(vocabulary),
         "spe_tokenizer_vocab": str(scores),
-    }
+    } | custom
 
 
 def _write_vocabulary(model: Path, vocabulary: Path, scores: Path) -> None:

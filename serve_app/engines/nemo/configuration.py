@@ -5,13 +5,12 @@ The safe configuration is built only from what `serve_app.engines.nemo.allow_lis
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 from serve_app.engines.errors import EngineError, shown
 from serve_app.engines.nemo.allow_list import (
+    ACTIVATIONS,
     ALLOWED_CLASSES,
     DECODING_KEYS,
     DROPPED_SECTIONS,
@@ -19,17 +18,19 @@ from serve_app.engines.nemo.allow_list import (
     GREEDY_KEYS,
     HEADS,
     MODELS,
+    MULTITASK,
+    MULTITASK_CLASSES,
+    MULTITASK_SECTIONS,
     PLAIN_SECTIONS,
+    PROMPT_FORMATS,
     AllowedClass,
 )
 from serve_app.engines.nemo.plain_yaml import check_plain, parse_yaml
+from serve_app.engines.nemo.values import mapping, plain, refuse_interpreted, values
 
-#: Longest list. The longest ones are alphabets of models that write single characters.
-MAX_LIST = 20_000
-
-#: Keys that Hydra and NeMo interpret anywhere in a configuration.
-_INTERPRETED = re.compile(r"_.*_|cls|params|target")
-_LANGUAGE = re.compile(r"[A-Za-z0-9_-]+")
+#: Most tokens that a multitask model writes beyond the frames of its clip, where its file does not
+#: say: NeMo's value.
+_MORE_TOKENS = 50
 
 
 def parse_config(text: str) -> dict[str, Any]:
@@ -75,9 +76,13 @@ def safe_config(config: Mapping[str, Any]) -> dict[str, Any]:
         EngineError: a section, other than those for training, names a class that is not allowed
             there, an argument that the class does not have, or a file.
     """
-    safe: dict[str, Any] = {"target": f"{MODELS}.{model_class(config)}"}
+    name = model_class(config)
+    safe: dict[str, Any] = {"target": f"{MODELS}.{name}"}
     if has_tokenizer(config):
         config = _without_vocabulary(config)
+    if name == MULTITASK:
+        safe |= _multitask(config)
+        config = {key: each for key, each in config.items() if key not in safe}
     for key, value in config.items():
         match key:
             case "target" | "tokenizer":
@@ -91,10 +96,10 @@ def safe_config(config: Mapping[str, Any]) -> dict[str, Any]:
             case _ if key in ALLOWED_CLASSES:
                 safe[key] = _optional_class(value, key, ALLOWED_CLASSES[key])
             case _ if key in PLAIN_SECTIONS:
-                safe[key] = _plain(value, key)
+                safe[key] = plain(value, key)
             case _ if key not in DROPPED_SECTIONS:
-                _refuse_interpreted(key, key)
-                _plain(value, key)
+                refuse_interpreted(key, key)
+                plain(value, key)
     # without it NeMo's own transcribe() has no defaults, and fails
     safe["validation_ds"] = {
         "manifest_filepath": None,
@@ -118,6 +123,76 @@ def _without_vocabulary(config: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _multitask(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections that only a multitask model has, or has otherwise than other models."""
+    made = dict(MULTITASK_SECTIONS)
+    for key, known in MULTITASK_CLASSES.items():
+        made[key] = _optional_class(config.get(key), key, known)
+    head = made["head"] or {}
+    if head.get("activation", "relu") not in ACTIVATIONS:
+        allowed = ", ".join(ACTIVATIONS)
+        raise EngineError(f"head.activation is {shown(head['activation'])}; allowed are: {allowed}")
+    made["prompt_format"] = config.get("prompt_format")
+    if made["prompt_format"] not in PROMPT_FORMATS:
+        raise EngineError(
+            f"prompt_format is {shown(made['prompt_format'])}; "
+            f"supported are: {', '.join(PROMPT_FORMATS)}"
+        )
+    made["prompt_defaults"] = plain(config.get("prompt_defaults"), "prompt_defaults")
+    made["decoding"] = _multitask_decoding(config.get("decoding"), "decoding")
+    return made
+
+
+def _multitask_decoding(value: Any, place: str) -> dict[str, Any]:
+    """Greedy search, which writes what NeMo's default does: a beam of one."""
+    section = plain(mapping(value or {}, place), place)
+    name = "beam" if section.get("strategy", "beam") == "beam" else "greedy"
+    most = mapping(section.get(name) or {}, f"{place}.{name}").get("max_generation_delta")
+    known = isinstance(most, int) and most >= 0
+    return {
+        "strategy": "greedy_batch",
+        "greedy": {
+            "temperature": None,
+            "n_samples": 1,
+            "max_generation_delta": most if known else _MORE_TOKENS,
+        },
+    }
+
+
+def transformer_size(config: Mapping[str, Any]) -> int:
+    """How many numbers the transformers of a multitask model have at least, without building them.
+
+    NeMo copies their layers, which nothing can count on the way.
+
+    Args:
+        config: as `safe_config` returns it.
+
+    Raises:
+        EngineError: a size is missing, or is no number.
+    """
+    total = 0
+    encoder, decoder = (config.get(key) or {} for key in ("transf_encoder", "transf_decoder"))
+    for place, section, attentions in (
+        ("transf_encoder", encoder if encoder.get("num_layers") else {}, 1),
+        ("transf_decoder.config_dict", decoder.get("config_dict") or {}, 2),
+    ):
+        if not section:
+            continue
+        hidden = _size(section, "hidden_size", place)
+        layer = hidden * (4 * attentions * hidden + 2 * _size(section, "inner_size", place))
+        total += _size(section, "num_layers", place) * layer
+        if "max_sequence_length" in section:
+            total += _size(section, "max_sequence_length", place) * hidden
+    return total
+
+
+def _size(section: Mapping[str, Any], key: str, place: str) -> int:
+    found = section.get(key)
+    if not isinstance(found, int) or found < 0:
+        raise EngineError(f"{place}.{key} is {shown(found)}, not a size")
+    return found
+
+
 def _optional_class(
     value: Any, place: str, known: Mapping[str, AllowedClass]
 ) -> dict[str, Any] | None:
@@ -127,7 +202,7 @@ def _optional_class(
 
 def _class_section(value: Any, place: str, known: Mapping[str, AllowedClass]) -> dict[str, Any]:
     """Check a section that names a class: one of `known`, with arguments that the class has."""
-    section = _mapping(value, place)
+    section = mapping(value, place)
     target = section.get("_target_")
     name = str(target).rpartition(".")[2]
     part = known.get(name)
@@ -144,11 +219,11 @@ def _class_section(value: Any, place: str, known: Mapping[str, AllowedClass]) ->
         if key in part.parts:
             made[key] = _optional_class(each, at, part.parts[key])
         elif key in part.tables:
-            made[key] = _plain(each, at)
+            made[key] = plain(each, at)
         elif key in part.arguments:
-            made[key] = _values(each, at)
+            made[key] = values(each, at)
         elif each is not None:  # null: an unset argument of another version of NeMo
-            _refuse_interpreted(key, at)
+            refuse_interpreted(key, at)
             raise EngineError(f"{at}: {name} has no argument {shown(key)}")
     return made
 
@@ -156,13 +231,13 @@ def _class_section(value: Any, place: str, known: Mapping[str, AllowedClass]) ->
 def _adapters(value: Any, place: str) -> dict[str, Any]:
     """The configuration of each adapter, by name; and what NeMo stores for all of them."""
     made: dict[str, Any] = {}
-    for key, each in _mapping(value, place).items():
+    for key, each in mapping(value, place).items():
         at = f"{place}.{key}"
         if key == "global_cfg":
-            made[key] = _plain(each, at)
+            made[key] = plain(each, at)
             continue
-        _refuse_interpreted(key, at)
-        section = dict(_mapping(each, at))
+        refuse_interpreted(key, at)
+        section = dict(mapping(each, at))
         enabled = section.pop("enabled", True)
         adapter = _class_section(section, at, ALLOWED_CLASSES["adapters"])
         made[key] = adapter | {"enabled": bool(enabled)}
@@ -172,28 +247,28 @@ def _adapters(value: Any, place: str) -> dict[str, Any]:
 def _aux_ctc(value: Any, place: str) -> dict[str, Any]:
     """The CTC head of a hybrid model."""
     made: dict[str, Any] = {}
-    for key, each in _mapping(value, place).items():
+    for key, each in mapping(value, place).items():
         at = f"{place}.{key}"
         if key == "decoder":
             made[key] = _optional_class(each, at, ALLOWED_CLASSES[at])
         elif key == "decoding":
             made[key] = _decoding(each, at)
         else:
-            _refuse_interpreted(key, at)
-            made[key] = _plain(each, at)
+            refuse_interpreted(key, at)
+            made[key] = plain(each, at)
     return made
 
 
 def _decoding(value: Any, place: str) -> dict[str, Any] | None:
     if value is None:
         return None
-    section = _plain(_mapping(value, place), place)
-    greedy = _mapping(section.get("greedy") or {}, f"{place}.greedy")
+    section = plain(mapping(value, place), place)
+    greedy = mapping(section.get("greedy") or {}, f"{place}.greedy")
     _refuse_files(greedy, f"{place}.greedy")
-    kept = {key: _values(each, place) for key, each in section.items() if key in DECODING_KEYS}
+    kept = {key: values(each, place) for key, each in section.items() if key in DECODING_KEYS}
     return kept | {
         "strategy": "greedy_batch",
-        "greedy": {key: _values(each, place) for key, each in greedy.items() if key in GREEDY_KEYS},
+        "greedy": {key: values(each, place) for key, each in greedy.items() if key in GREEDY_KEYS},
     }
 
 
@@ -206,112 +281,7 @@ def _refuse_files(section: Mapping[str, Any], place: str) -> None:
             _refuse_files(each, at)
 
 
-def _plain(value: Any, place: str) -> Any:
-    """A copy of `value`, checked to have no interpreted keys at any depth."""
-    if isinstance(value, dict):
-        made = {}
-        for key, each in value.items():
-            at = f"{place}.{key}"
-            _refuse_interpreted(key, at)
-            made[key] = _plain(each, at)
-        return made
-    if isinstance(value, list):
-        _check_length(value, place)
-        return [_plain(each, place) for each in value]
-    return value
-
-
-def _values(value: Any, place: str) -> Any:
-    """A copy of `value`, checked to have no mappings."""
-    if isinstance(value, list):
-        _check_length(value, place)
-        return [_values(each, place) for each in value]
-    if isinstance(value, dict):
-        _plain(value, place)  # if it names a class, report that instead
-        raise EngineError(f"{place} is a mapping, but must be a value or a list")
-    return value
-
-
-def _check_length(value: list[Any], place: str) -> None:
-    if len(value) > MAX_LIST:  # NeMo copies lists many times
-        raise EngineError(f"{place} has more than {MAX_LIST} values")
-
-
-def _mapping(value: Any, place: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise EngineError(f"{place} is not a mapping")
-    return value
-
-
-def _refuse_interpreted(key: str, place: str) -> None:
-    if _INTERPRETED.fullmatch(key):
-        raise EngineError(f"{shown(place)} is not allowed: nothing is instantiated there")
-
-
-def tokenizer_files(config: Mapping[str, Any], members: Mapping[str, Path]) -> dict[str, Any]:
-    """Find the SentencePiece models of a configuration among the members of the archive.
-
-    Args:
-        config: plain, see `parse_config`.
-        members: the file of each member of the archive, by name.
-
-    Returns:
-        ``{"type": "bpe", "model": file}``; with a tokenizer for each language ``{"type": "agg",
-        "langs": {language: {...}}}``; an empty mapping for a model that writes single characters.
-
-    Raises:
-        EngineError: it names another file, a class, or another kind of tokenizer.
-    """
-    if not has_tokenizer(config):
-        return {}
-    place = "tokenizer"
-    section = _plain(_mapping(config.get(place), place), place)
-    if section.get("custom_tokenizer") is not None:
-        raise EngineError(f"{place}.custom_tokenizer is not allowed")
-    if str(section.get("type")).lower() != "agg":
-        return _one_tokenizer(section, place, members)
-    languages = _mapping(section.get("langs"), f"{place}.langs")
-    if not languages:
-        raise EngineError(f"{place}.langs is empty")
-    found = {}
-    for language, each in languages.items():
-        if not _LANGUAGE.fullmatch(language):
-            raise EngineError(f"{place}.langs: {shown(language)} is not a valid name of a language")
-        at = f"{place}.langs.{language}"
-        found[language] = _one_tokenizer(_mapping(each, at), at, members)
-    return {"type": "agg", "langs": found}
-
-
 def has_tokenizer(config: Mapping[str, Any]) -> bool:
     """Whether the model has a tokenizer, instead of an alphabet in its configuration."""
-    return "BPE" in model_class(config)
-
-
-def _one_tokenizer(
-    section: Mapping[str, Any], place: str, members: Mapping[str, Path]
-) -> dict[str, Any]:
-    kind = str(section.get("type")).lower()
-    if kind != "bpe":  # for WordPiece, NeMo downloads a model from a hub
-        raise EngineError(
-            f"{place}.type is {shown(section.get('type'))}; supported are bpe and agg"
-        )
-    # these files are never read, but a path outside the archive is refused
-    for key in ("vocab_path", "spe_tokenizer_vocab"):
-        name = section.get(key)
-        if name is not None and not str(name).startswith("nemo:"):
-            _member(name, f"{place}.{key}", members)
-    name = section.get("model_path", f"{section.get('dir')}/tokenizer.model")
-    return {"type": kind, "model": _member(name, f"{place}.model_path", members)}
-
-
-def _member(name: Any, place: str, members: Mapping[str, Path]) -> Path:
-    """The member that ``nemo:NAME`` or, in files of NeMo 1.0, a path names.
-
-    Of a path, only its last part is used.
-    """
-    if isinstance(name, str):
-        local = name.removeprefix("nemo:")
-        for each in (local, local if name != local else PurePosixPath(local).name):
-            if each in members:
-                return members[each]
-    raise EngineError(f"{place} names {shown(name)}, which is not in the archive")
+    name = model_class(config)
+    return "BPE" in name or name == MULTITASK

@@ -1,4 +1,4 @@
-"""The NeMo engine for CTC, RNN-T, TDT and hybrid models."""
+"""The NeMo engine for CTC, RNN-T, TDT, hybrid, prompted and multitask models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
+from schemas.decoding import nearest
 from schemas.failures import ErrorCode
 from schemas.requests import DEFAULT_REQUEST, ClipRequest
 from schemas.settings import ModelSettings
@@ -16,31 +17,32 @@ from schemas.transcript import Word
 from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Rejection
 from serve_app.engines.batches import BatchRunner
-from serve_app.engines.errors import EngineError
-from serve_app.engines.nemo.heads import Decoded, PhraseBoost, alphabet_of, make_head, writable
+from serve_app.engines.errors import EngineError, shown
+from serve_app.engines.nemo.decoding import Decoded, PhraseBoost, Wish
+from serve_app.engines.nemo.heads import alphabet_of, make_head, writable
 from serve_app.engines.nemo.loading import (
     choose_head,
     find_model,
     frame_seconds,
     min_samples,
     restore,
+    restore_timer,
 )
+from serve_app.engines.nemo.options import options_of, refuse_options
 from serve_app.engines.pieces import transcribe_pieces
 from serve_app.engines.words import fold_words, mean_confidence
 
 
 class _Segment(NamedTuple):
-    """A clip, or a part of one that fits the model.
+    """A clip, or a part of one that fits the model, and how it is decoded.
 
     Attributes:
         clip: mono float32 samples, at least one.
-        phrases: what to bias it towards.
-        words: whether the batch that it is in needs times of words.
+        wish: how it is decoded.
     """
 
     clip: Clip
-    phrases: tuple[str, ...] = ()
-    words: bool = True
+    wish: Wish = Wish(words=True)
 
 
 class NemoEngine:
@@ -62,7 +64,7 @@ class NemoEngine:
         device: "cpu" or "cuda".
         model_class: name of NeMo's class.
         parameters: how many the model has.
-        head: "ctc" or "rnnt" (which is also TDT).
+        head: "ctc", "rnnt" (which is also TDT) or "aed" (of a multitask model).
         takes_phrases: whether it supports phrases for single clips; otherwise it ignores them.
         frame_seconds: length of one frame of the model's output.
         min_samples: shortest clip that the model takes; a shorter one is padded with silence.
@@ -72,8 +74,10 @@ class NemoEngine:
         """Load the model. Blocks for seconds, most of them NeMo's import.
 
         Raises:
-            EngineError: the model file is refused or cannot be loaded, or has no such head.
+            EngineError: the model file is refused or cannot be loaded, or has no such head; or an
+                option is wrong.
         """
+        options = options_of(settings)
         torch.set_num_threads(settings.threads or max(1, int(settings.num_cpus)))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         if self.device == "cuda" and settings.gpu_fraction < 1:
@@ -82,11 +86,13 @@ class NemoEngine:
         with find_model(settings) as archive:
             self.sha256, self.model_class = archive.sha256, archive.model_class
             self.head = choose_head(archive, settings.head)
+            refuse_options(settings, archive.model_class)
             model = restore(archive, device=self.device, dtype=settings.dtype)
+            timer = restore_timer(archive, model, options, device=self.device, dtype=settings.dtype)
         self.parameters = sum(each.numel() for each in model.parameters())
         self.sample_rate = int(model.cfg.sample_rate)
         self.frame_seconds = frame_seconds(model)
-        self.min_samples = min_samples(model)
+        self.min_samples = max(min_samples(model), timer.min_samples if timer else 0)
         self._batches = BatchRunner(
             self._forward,
             piece_of=_Segment,
@@ -97,7 +103,14 @@ class NemoEngine:
         )
         self._settings = settings
         boost = PhraseBoost(settings.phrases, settings.phrase_weight)
-        self._head = make_head(model, self.head, confidence=settings.confidence, boost=boost)
+        self._head = make_head(
+            model,
+            self.head,
+            confidence=settings.confidence,
+            boost=boost,
+            options=options,
+            timer=timer,
+        )
         self.takes_phrases = self._head.takes_phrases
         self._alphabet = alphabet_of(self._head.surfaces)
 
@@ -112,31 +125,27 @@ class NemoEngine:
 
         Args:
             clips: mono, float32, at `sample_rate`.
-            requests: one per clip; empty for the defaults. All hypotheses carry words with times
-                if one request or the settings ask for them. Phrases that the model cannot write are
+            requests: one per clip; empty for the defaults. Phrases that the model cannot write are
                 left out; only a transducer with subword tokens can use the others, see
-                `takes_phrases`.
+                `takes_phrases`. A model that is told the language rejects a clip in one that it
+                does not know.
 
         Raises:
             EngineError: the model fails on any audio.
         """
-        requests = requests or [DEFAULT_REQUEST] * len(clips)
-        words = self._settings.words or any(each.words for each in requests)
-        wanted = [self._writable(each) for each in requests]
-        heard = transcribe_pieces(
-            clips,
-            wanted,
-            lambda pieces: self._batches.run(
-                [_Segment(clip, phrases or (), words) for clip, phrases in pieces]
-            ),
+        wishes = [self._wish(each) for each in requests or [DEFAULT_REQUEST] * len(clips)]
+        taken = [index for index, wish in enumerate(wishes) if isinstance(wish, Wish)]
+        found = transcribe_pieces(
+            [clips[index] for index in taken],
+            [wish for wish in wishes if isinstance(wish, Wish)],
+            lambda pieces: self._batches.run([_Segment(*each) for each in pieces]),
             sample_rate=self.sample_rate,
             max_seconds=self._settings.split_seconds,
         )
+        heard = dict(zip(taken, found, strict=True))
         return [
-            each
-            if isinstance(each, Rejection)
-            else replace(each, phrases=None if phrases is None else len(phrases))
-            for each, phrases in zip(heard, wanted, strict=True)
+            _with_phrases(heard[index], wish) if isinstance(wish, Wish) else wish
+            for index, wish in enumerate(wishes)
         ]
 
     def warm_up(self) -> None:
@@ -160,40 +169,51 @@ class NemoEngine:
         """Padded seconds in a batch; reduced when a batch does not fit the memory."""
         return self._batches.batch_seconds
 
-    def _writable(self, request: ClipRequest) -> tuple[str, ...] | None:
-        """The phrases that the model can use; None without phrases or support for them."""
-        if not request.phrases or not self.takes_phrases:
-            return None
-        return writable(request.phrases, self._alphabet)
+    def _wish(self, request: ClipRequest) -> Wish | Rejection:
+        """What the head is asked for a clip; its rejection where the language is unknown."""
+        phrases = language = None
+        if request.phrases and self.takes_phrases:
+            phrases = writable(request.phrases, self._alphabet)
+        if (languages := self._head.languages) is not None:
+            language = languages.find(request.language)
+            if language is None:
+                message = (
+                    f"the model does not know the language {shown(request.language)} (`lang`); "
+                    f"{nearest(request.language or '', languages.known)}"
+                )
+                return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+        return Wish(phrases, language, self._settings.words or request.words)
 
     def _forward(self, segments: Sequence[_Segment]) -> list[Hypothesis | Rejection]:
         """Run one batch through the network and the decoder."""
-        words = any(each.words for each in segments)
         lengths = [max(len(each.clip), self.min_samples) for each in segments]
         signal = np.zeros((len(segments), max(lengths)), dtype=np.float32)
         for row, each in zip(signal, segments, strict=True):
             row[: len(each.clip)] = each.clip
+        wishes = [each.wish for each in segments]
         try:
             with torch.inference_mode():
                 decoded = self._head.decode(
                     torch.from_numpy(signal).to(self.device),
                     torch.tensor(lengths, device=self.device),
-                    tokens=words or self._settings.confidence,
-                    phrases=[each.phrases for each in segments],
+                    tokens=self._settings.confidence or any(each.words for each in wishes),
+                    wishes=wishes,
                 )
         except torch.AcceleratorError as error:  # the CUDA context is lost, regardless of the clips
             raise EngineError(f"the GPU failed: {error}") from error
         return [
-            self._hypothesis(found, len(each.clip) / self.sample_rate, words=words)
-            for found, each in zip(decoded, segments, strict=True)
+            self._hypothesis(*each, len(each[1].clip) / self.sample_rate)
+            for each in zip(decoded, segments, strict=True)
         ]
 
     def _hypothesis(
-        self, decoded: Decoded, duration: float, *, words: bool
+        self, decoded: Decoded, segment: _Segment, duration: float
     ) -> Hypothesis | Rejection:
         if not decoded.finite:
             message = "the model's output for this clip is not finite"
             return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+        if decoded.fault is not None:
+            return Rejection(code=ErrorCode.MODEL_REPEATS, message=decoded.fault)
         folded: list[Word] | None = None
         if decoded.tokens is not None:
             folded = fold_words(
@@ -202,8 +222,27 @@ class NemoEngine:
                 frame_seconds=self.frame_seconds,
                 duration=duration,
             )
+        words = folded if self._head.has_frames else _timed(folded, decoded, duration)
         return Hypothesis(
             text=decoded.text,
             confidence=mean_confidence(folded),
-            words=folded if words else None,
+            words=words if segment.wish.words else None,
         )
+
+
+def _with_phrases(heard: Hypothesis | Rejection, wish: Wish) -> Hypothesis | Rejection:
+    if isinstance(heard, Rejection) or wish.phrases is None:
+        return heard
+    return replace(heard, phrases=len(wish.phrases))
+
+
+def _timed(words: list[Word] | None, decoded: Decoded, duration: float) -> list[Word] | None:
+    """`words` with times that do not follow from the tokens; None where they are not known."""
+    if not words:
+        return words
+    if decoded.times is None:
+        return None
+    return [
+        replace(word, start=round(min(start, duration), 3), end=round(min(end, duration), 3))
+        for word, (start, end) in zip(words, decoded.times, strict=True)
+    ]

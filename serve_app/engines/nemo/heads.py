@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,99 +11,72 @@ from omegaconf import OmegaConf, open_dict
 
 from schemas.unicode_text import composed
 from serve_app.engines.errors import EngineError
+from serve_app.engines.nemo.decoding import (
+    NO_BOOST,
+    Decoded,
+    Head,
+    PhraseBoost,
+    Wish,
+    confidence_config,
+)
+from serve_app.engines.nemo.multitask import MultitaskHead
+from serve_app.engines.nemo.options import NO_OPTIONS, NemoOptions
+from serve_app.engines.nemo.prompted import LanguagePrompts, is_prompted
+from serve_app.engines.nemo.word_times import WordTimer
 from serve_app.engines.words import Tokens, merge_runs
 
 #: Score of a token in a phrase, and its growth along the phrase: NeMo's values for greedy search.
 _BOOSTING_TREE = {"context_score": 1.0, "depth_scaling": 2.0}
 
 
-class Decoded(NamedTuple):
-    """One clip's hypothesis.
-
-    Attributes:
-        text: as NeMo spells it.
-        tokens: None if they were not requested, or if NeMo's lists are inconsistent.
-        finite: whether the network's output is free of NaN and infinity.
-    """
-
-    text: str
-    tokens: Tokens | None
-    finite: bool
-
-
-class PhraseBoost(NamedTuple):
-    """Phrases to bias recognition towards, by NeMo's boosting tree.
-
-    Attributes:
-        phrases: for every clip.
-        weight: strength of the bias, also for the phrases of single clips.
-    """
-
-    phrases: Sequence[str] = ()
-    weight: float = 0.5
-
-
-NO_BOOST = PhraseBoost()
-
-
-class Head(Protocol):
-    """Decodes greedily, in whole batches; set up once, when the model is loaded.
-
-    Attributes:
-        surfaces: what each token ID adds to the text.
-        takes_phrases: whether single clips may have phrases.
-    """
-
-    surfaces: list[str]
-    takes_phrases: bool
-
-    def decode(
-        self,
-        signal: torch.Tensor,
-        lengths: torch.Tensor,
-        *,
-        tokens: bool,
-        phrases: Sequence[tuple[str, ...]] = (),
-    ) -> list[Decoded]:
-        """Transcribe a batch.
-
-        Args:
-            signal: float32 [clips, samples], zero after each clip's end.
-            lengths: int64 [clips], in samples.
-            tokens: whether to return the tokens too.
-            phrases: of each clip, in characters that the model writes; empty if no clip has any.
-        """
-        ...
-
-
-def make_head(model: Any, name: str, *, confidence: bool, boost: PhraseBoost = NO_BOOST) -> Head:
+def make_head(
+    model: Any,
+    name: str,
+    *,
+    confidence: bool,
+    boost: PhraseBoost = NO_BOOST,
+    options: NemoOptions = NO_OPTIONS,
+    timer: WordTimer | None = None,
+) -> Head:
     """Set up a head of a model for decoding.
 
     Args:
         model: NeMo's model.
-        name: "ctc" or "rnnt".
+        name: "ctc", "rnnt" or "aed".
         confidence: whether tokens have confidences.
         boost: phrases for every clip.
+        options: of the settings.
+        timer: times the words of an "aed".
 
     Raises:
         EngineError: a phrase of `boost` is empty or has a character that the model does not write,
-            or the model has no tokens of several characters.
+            or the model has no tokens of several characters; or an option does not fit the model.
     """
+    _check_boost(model, name, boost)
+    head: Head
+    if name == "aed":
+        head = MultitaskHead(model, options, timer, confidence=confidence)
+    else:
+        encode = Encoder(model, LanguagePrompts(model, options) if is_prompted(model) else None)
+        if name == "rnnt":
+            head = TransducerHead(model, encode, confidence=confidence, boost=boost)
+        else:
+            hybrid = hasattr(model, "ctc_decoder")
+            head = CTCHead(model, encode, hybrid=hybrid, confidence=confidence, boost=boost)
+    _check_phrases(boost, head.surfaces)
+    model.eval()  # the new strategy has new modules
+    return head
+
+
+def _check_boost(model: Any, name: str, boost: PhraseBoost) -> None:
+    if boost.phrases and name == "aed":
+        raise EngineError("phrases: not supported by a multitask model; remove them")
     if boost.phrases and getattr(model, "tokenizer", None) is None:
         raise EngineError(
             "phrases: not supported by a model that writes single characters; remove them"
         )
     if not all(phrase.strip() for phrase in boost.phrases):
         raise EngineError("phrases: one of the phrases is empty")
-    head: CTCHead | TransducerHead
-    if name == "rnnt":
-        head = TransducerHead(model, confidence=confidence, boost=boost)
-    else:
-        hybrid = hasattr(model, "ctc_decoder")
-        head = CTCHead(model, hybrid=hybrid, confidence=confidence, boost=boost)
-    _check_phrases(boost, head.surfaces)
-    model.eval()  # the new strategy has new modules
-    return head
 
 
 def _check_phrases(boost: PhraseBoost, surfaces: Sequence[str]) -> None:
@@ -137,19 +110,47 @@ def alphabet_of(surfaces: Sequence[str]) -> frozenset[str]:
     return frozenset({" ", *"".join(surfaces)})
 
 
+class Encoder:
+    """Runs the encoder of a model.
+
+    Args:
+        model: NeMo's model.
+        prompts: what it is told of each clip; None for a model that is told nothing.
+
+    Attributes:
+        languages: that it can be told; None if it is not told any.
+    """
+
+    def __init__(self, model: Any, prompts: LanguagePrompts | None) -> None:
+        self._model, self._prompts = model, prompts
+        self.languages = None if prompts is None else prompts.languages
+
+    def __call__(self, signal: torch.Tensor, lengths: torch.Tensor, wishes: Sequence[Wish]) -> Any:
+        """The outputs of NeMo's `forward` for a batch, see `Head.decode`."""
+        told = {}
+        if self._prompts is not None:
+            indices = self._prompts.indices(wishes or [Wish()] * len(signal))
+            told["prompt_indices"] = indices.to(signal.device)
+        return self._model.forward(input_signal=signal, input_signal_length=lengths, **told)
+
+
 class CTCHead:
     """The CTC head of a CTC model or of a hybrid one; implements `Head`.
 
     Args:
         model: NeMo's model.
+        encode: runs its encoder.
         hybrid: whether it also has an RNN-T or TDT head.
         confidence: whether tokens have confidences.
         boost: phrases for every clip.
     """
 
     takes_phrases = False  # NeMo supports it for transducers only
+    has_frames = True
 
-    def __init__(self, model: Any, *, hybrid: bool, confidence: bool, boost: PhraseBoost) -> None:
+    def __init__(
+        self, model: Any, encode: Encoder, *, hybrid: bool, confidence: bool, boost: PhraseBoost
+    ) -> None:
         config = model.cfg.aux_ctc.decoding if hybrid else model.cfg.decoding
         # confidences are computed from the log probabilities: NeMo's own need its timestamps, which
         # it computes in Python, frame by frame
@@ -158,7 +159,8 @@ class CTCHead:
             model.change_decoding_strategy(config, decoder_type="ctc", verbose=False)
         else:
             model.change_decoding_strategy(config, verbose=False)
-        self._model = model
+        self._model, self._encode = model, encode
+        self.languages = encode.languages
         self._hybrid = hybrid
         self._decoding = model.ctc_decoding if hybrid else model.decoding
         self.surfaces = _surfaces(self._decoding)
@@ -171,10 +173,10 @@ class CTCHead:
         lengths: torch.Tensor,
         *,
         tokens: bool,
-        phrases: Sequence[tuple[str, ...]] = (),
+        wishes: Sequence[Wish] = (),
     ) -> list[Decoded]:
         """Transcribe a batch; see `Head.decode`."""
-        outputs = self._model.forward(input_signal=signal, input_signal_length=lengths)
+        outputs = self._encode(signal, lengths, wishes)
         if self._hybrid:
             logprobs = self._model.ctc_decoder(encoder_output=outputs[0])
         else:
@@ -216,14 +218,20 @@ class TransducerHead:
 
     Args:
         model: NeMo's model.
+        encode: runs its encoder.
         confidence: whether tokens have confidences.
         boost: phrases for every clip.
     """
 
-    def __init__(self, model: Any, *, confidence: bool, boost: PhraseBoost) -> None:
+    has_frames = True
+
+    def __init__(
+        self, model: Any, encode: Encoder, *, confidence: bool, boost: PhraseBoost
+    ) -> None:
         config = _greedy(model.cfg.decoding, confidence=confidence, boost=boost)
         model.change_decoding_strategy(config, verbose=False)
-        self._model = model
+        self._model, self._encode = model, encode
+        self.languages = encode.languages
         self._decoding = model.decoding
         self.surfaces = _surfaces(model.decoding)
         self.takes_phrases = getattr(model, "tokenizer", None) is not None
@@ -238,12 +246,11 @@ class TransducerHead:
         lengths: torch.Tensor,
         *,
         tokens: bool,
-        phrases: Sequence[tuple[str, ...]] = (),
+        wishes: Sequence[Wish] = (),
     ) -> list[Decoded]:
         """Transcribe a batch; see `Head.decode`."""
-        encoded, encoded_lengths = self._model.forward(
-            input_signal=signal, input_signal_length=lengths
-        )
+        encoded, encoded_lengths = self._encode(signal, lengths, wishes)
+        phrases = [each.phrases or () for each in wishes]
         if any(phrases):
             if self._biased_decoder is None:
                 self._biased_decoder = _BiasedDecoder(self._model, self._config, self._weight)
@@ -333,13 +340,7 @@ def _greedy(config: Any, *, confidence: bool, boost: PhraseBoost) -> Any:
         config.strategy = "greedy_batch"
         config.compute_timestamps = False  # slow, and not needed for the tokens' frames
         config.preserve_alignments = False
-        config.confidence_cfg = {
-            "preserve_token_confidence": confidence,
-            # NeMo's word confidence fails on a word that starts with a punctuation mark
-            "preserve_word_confidence": False,
-            "exclude_blank": True,
-            "method_cfg": {"name": "max_prob", "alpha": 1.0},
-        }
+        config.confidence_cfg = confidence_config(confidence=confidence)
         if boost.phrases:
             phrases = list(boost.phrases)
             config.greedy.boosting_tree = {"key_phrases_list": phrases, **_BOOSTING_TREE}

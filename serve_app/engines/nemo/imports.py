@@ -43,7 +43,7 @@ DEFERRED = frozenset(
         # losses, kernels of language models
         "nemo.collections.asr.parts.numba",
         "nemo.collections.asr.parts.submodules.ngram_lm.ngram_lm_triton",
-        # models and modules that the engine does not serve
+        # models and modules that few files need, or none that the engine serves
         "nemo.collections.asr.models.aed_multitask_models",
         "nemo.collections.asr.models.classification_models",
         "nemo.collections.asr.models.clustering_diarizer",
@@ -93,15 +93,32 @@ def import_nemo() -> None:
     nemo_log.setLevel(logging.ERROR)
 
 
+def nemo_class(name: str) -> Any:
+    """A class of models, as NeMo itself finds it by its name from then on.
+
+    Args:
+        name: in `nemo.collections.asr.models`, which is imported.
+    """
+    models = sys.modules[_NEMO]
+    found = getattr(models, name)
+    if isinstance(found, _DeferredName):
+        found = found._resolve()
+        setattr(models, name, found)
+    return found
+
+
 @contextmanager
 def silent_nemo() -> Iterator[None]:
-    """Within the block NeMo logs nothing but what is critical."""
-    before = nemo_log.level
-    nemo_log.setLevel(logging.CRITICAL)
+    """Within the block NeMo, and what makes its modules, log nothing but what is critical."""
+    logs = (nemo_log, logging.getLogger("hydra.utils"))
+    before = [each.level for each in logs]
+    for each in logs:
+        each.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        nemo_log.setLevel(before)
+        for each, level in zip(logs, before, strict=True):
+            each.setLevel(level)
 
 
 def _forget(before: Collection[str]) -> None:

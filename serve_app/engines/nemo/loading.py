@@ -15,7 +15,9 @@ from serve_app.engines.errors import EngineError
 from serve_app.engines.nemo.allow_list import HEADS
 from serve_app.engines.nemo.archive import ModelArchive, load_model, open_archive
 from serve_app.engines.nemo.imports import import_nemo, without_librosa
+from serve_app.engines.nemo.options import NemoOptions
 from serve_app.engines.nemo.pretrained import pretrained_file
+from serve_app.engines.nemo.word_times import WordTimer
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -46,7 +48,7 @@ def _path_of(settings: ModelSettings) -> Path:
 
 
 def choose_head(archive: ModelArchive, wanted: str) -> str:
-    """Choose the head that decodes: "ctc", or "rnnt" (which is also TDT).
+    """Choose the head that decodes: "ctc", "rnnt" (which is also TDT), or "aed".
 
     Args:
         archive: the model.
@@ -99,6 +101,32 @@ def restore(archive: ModelArchive, *, device: str, dtype: str) -> Any:
     model.eval()
     model.freeze()
     return model
+
+
+def restore_timer(
+    archive: ModelArchive, model: Any, options: NemoOptions, *, device: str, dtype: str
+) -> WordTimer | None:
+    """What times the words of a multitask model: the second model of its archive.
+
+    Args:
+        archive: as `find_model` returns it.
+        model: the first model.
+        options: of the settings.
+        device: "cpu" or "cuda".
+        dtype: as in `ModelSettings`.
+
+    Returns:
+        None if the archive has no second model, or the options do without it.
+
+    Raises:
+        EngineError: NeMo cannot restore it, or it hears another sample rate.
+    """
+    if archive.times is None or not options.word_times:
+        return None
+    second = restore(archive.times, device=device, dtype=dtype)
+    if second.cfg.sample_rate != model.cfg.sample_rate:
+        raise EngineError(f"{archive.path}: its two models hear different sample rates")
+    return WordTimer(second, min_samples=min_samples(second))
 
 
 def frame_seconds(model: Any) -> float:

@@ -12,13 +12,13 @@ from schemas.failures import ErrorCode
 from schemas.transcript import Word
 from serve_app.engines.base import Hypothesis, Rejection
 from serve_app.engines.errors import EngineError
+from serve_app.engines.repetition import compression_ratio
 from serve_app.engines.transformers.alignment import token_frames
 from serve_app.engines.transformers.heads import Piece
 from serve_app.engines.transformers.loading import Loaded
 from serve_app.engines.transformers.options import WhisperOptions
 from serve_app.engines.transformers.whisper_decoding import WhisperDecoder, Written
 from serve_app.engines.transformers.whisper_tokens import Units, read_tokens, units_of
-from serve_app.engines.whisper_options import compression_ratio
 from serve_app.engines.words import Tokens, fold_words, mean_confidence
 
 #: Feature frames in a frame of the encoder's output.

@@ -9,6 +9,7 @@ import msgspec
 
 from schemas.decoding import nearest
 from serve_app.engines.errors import EngineError
+from serve_app.engines.languages import find_language
 from serve_app.engines.transformers.folder import GENERATION
 
 
@@ -58,8 +59,7 @@ class WhisperTokens(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             language: a code, which may name a country too ("en-GB").
         """
-        code = (language or "").replace("_", "-").partition("-")[0].lower()
-        return code if code in self.languages else None
+        return find_language(language, self.languages)
 
     def check_language(self, language: str) -> None:
         """Refuse the language of the settings if the model does not have it.

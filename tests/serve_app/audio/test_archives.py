@@ -152,5 +152,7 @@ def test_what_is_no_archive_is_refused(root: Path, refused: Refused) -> None:
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 1 << 30
     (root / "bomb.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + b"\0" * (2 << 20))
+    (root / "x.tar.gz").touch()
+    refused(ErrorCode.AUDIO_UNSUPPORTED, "x.tar.gz/clip.wav")
     for name in ("zipped.tar", "empty.tar", "text.tar", "bomb.tar"):
         refused(ErrorCode.AUDIO_UNDECODABLE, f"{name}/clip.wav")

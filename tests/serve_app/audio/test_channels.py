@@ -93,6 +93,9 @@ def test_a_channel_that_is_not_there_in_a_film(refused: Refused, root: Path) -> 
         pytest.param([noise(1), SILENCE], 0.0, id="one is silent"),
         pytest.param([noise(1), noise(1, level=1e-9)], 0.0, id="one is nearly silent"),
         pytest.param([SILENCE, SILENCE], 1.0, id="silence"),
+        pytest.param([SILENCE, sweep(3), sweep(3)], 1 / 3, id="one silent of three"),
+        pytest.param([sweep(3), -sweep(3), SILENCE], -1 / 3, id="one silent beside opposites"),
+        pytest.param([SILENCE, sweep(3), SILENCE, sweep(3)], 1 / 6, id="two silent of four"),
     ],
 )
 @pytest.mark.parametrize("channel", [None, 0])

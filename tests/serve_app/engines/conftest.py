@@ -20,9 +20,12 @@ EngineOf = Callable[..., "NemoEngine"]
 @pytest.fixture(scope="session")
 def nemo() -> None:
     """NeMo, imported as the engine imports it."""
+    import torch
+
     from serve_app.engines.nemo.imports import import_nemo
 
     import_nemo()
+    torch.set_num_threads(1)  # in models this small, threads only wait for each other
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +56,27 @@ def test_an_engine_that_cannot_be_is_a_fault_of_its_model(engine: str, said: str
     ((key, reason),) = engine_faults(models)
     assert key == "models.bad.engine"
     assert engine in reason
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"pcn": True}, r"options\.pcn: no such key; did you mean `pnc`\?"),
+        (
+            {"compression_ratio_threshold": 0},
+            r"options\.compression_ratio_threshold: Expected `float` > 0",
+        ),
+        ({"task": "ast"}, r"options\.task: translations are not supported"),
+    ],
+)
+def test_options_that_no_nemo_model_has_are_faults(options: dict[str, Any], said: str) -> None:
+    models = {
+        "good": ModelSettings(path="a.nemo", options={"language": "de", "pnc": False}),
+        "bad": ModelSettings(path="b.nemo", options=options),
+    }
+    ((key, reason),) = engine_faults(models)
+    assert key == "models.bad.options"
+    assert re.search(said, reason)
 
 
 def test_a_module_that_fails_says_why_and_where(

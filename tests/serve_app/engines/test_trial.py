@@ -43,6 +43,14 @@ def test_a_trial_reports_what_was_seen(tmp_path: Path) -> None:
     assert len(report.quiet_texts) == 2
 
 
+def test_an_engine_is_told_the_language_of_a_clip(tmp_path: Path) -> None:
+    clip = recording(tmp_path, "german", np.full(8000, 0.1, np.float32))
+    speech = [TrialClip(clip.path, language="de"), clip]
+    report = try_model(ModelSettings(engine="tests.workers.doctor.engines:Told"), speech)
+    assert report.texts == ["de", ""]
+    assert report.quiet_texts == ["", ""]
+
+
 @pytest.mark.parametrize(
     ("engine", "said"),
     [

@@ -89,8 +89,16 @@ async def test_a_version_that_does_not_work_is_refused_once_and_told(
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 1
     assert errors[0].startswith("model m: version 1 goes on serving; m@production: version 3: ")
-    Registry(open_store(folder)).rollback("m", "production")
+    registry = Registry(open_store(folder))
+    [*_, noted] = registry.history("m", "production")
+    assert noted.refused is not None
+    assert noted.refused.why.startswith(said)
+    registry.rollback("m", "production")
     await until(lambda: _not_refused(replica))
+    assert [each.refused is not None for each in registry.history("m", "production")][-2:] == [
+        True,
+        False,
+    ]
     promote(folder, "m", "2")
     await until(lambda: serves(replica, "2"))
 

@@ -72,7 +72,7 @@ def test_it_shows_what_serves_and_what_is_refused(tmp_path: Path) -> None:
             "m: rollout 1 of m:2 against m:1, under way; hold: nothing has been compared"
         )
         assert head.endswith(": running")
-        assert row.split()[:6] == ["m", "1", "m@production", "healthy", "1", "0"]
+        assert row.split()[:8] == ["m", "1", "m@production", "healthy", "1", "0", "0.0", "0"]
         assert lag == "stream: no broker answers at 127.0.0.1:1"
         promote(registry, "m", "2")
         wait_until(lambda: info()["version"] == "2", 120.0)

@@ -48,3 +48,12 @@ class Knowing(Mute):
         for number in range(self._wrong):
             words[number % len(words)][number // len(words)] = "xxx"
         return [Hypothesis(text=" ".join(each)) for each in words]
+
+
+class Told(Mute):
+    """Says which language it is told."""
+
+    def transcribe(
+        self, clips: Sequence[Clip], requests: Sequence[ClipRequest]
+    ) -> list[Hypothesis | Rejection]:
+        return [Hypothesis(text=each.language or "") for each in requests]

@@ -13,6 +13,7 @@ import yaml
 from deploy.demo import MODELS
 from serve_app.engines.errors import EngineError
 from serve_app.engines.nemo.archive import open_archive
+from tests.scenarios.hostile_archives import multitask
 from tests.serve_app.engines.nemo.archives import plain_tar, read_members
 from tests.serve_app.engines.nemo.tiny_models import CORPUS
 from workers.finetune.models import fresh_model, open_model, save_model
@@ -104,6 +105,13 @@ def test_only_what_the_model_is_made_of_is_saved(tmp_path: Path) -> None:
         same = {"tokenizer", "nemo_version"}
         changed = {key for key in first.config if first.config[key] != again.config[key]}
         assert changed <= same
+
+
+def test_a_model_that_is_told_the_language_is_not_trained(tmp_path: Path) -> None:
+    path = tmp_path / "canary.nemo"
+    path.write_bytes(plain_tar(multitask(read_members(MODELS / "general.nemo"))))
+    with pytest.raises(EngineError, match=r"canary\.nemo: .* can be served but not fine-tuned"):
+        open_model(path)
 
 
 def test_the_files_of_an_open_model_are_there_as_long_as_it_is(

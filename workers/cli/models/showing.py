@@ -80,19 +80,29 @@ def history(
     settings_file: OptionalSettings = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which versions an alias has named, since when, by whom and why."""
+    """Show which versions an alias has named, since when, by whom and why.
+
+    Of a version that a replica could not load, the reason is below it.
+    """
     import msgspec
 
     moves = open_registry(registry, settings_file).history(name, alias)
     if as_json:
         for each in moves:
-            print_json({"number": each.number, **msgspec.to_builtins(each.move)})
+            refused = msgspec.to_builtins(each.refused) if each.refused else None
+            print_json(
+                {"number": each.number, **msgspec.to_builtins(each.move), "refused": refused}
+            )
         return
     rows = []
     for each in moves:
         move = each.move
         what = f"back to {move.version}" if move.back else move.version
         rows.append((str(each.number), _minute(move.at), what, move.by, move.why))
+        if each.refused is not None:
+            rows.append(
+                ("", _minute(each.refused.at), "refused", each.refused.by, each.refused.why)
+            )
     _print_table(("", "since", "version", "by", "why"), rows)
 
 

@@ -169,7 +169,6 @@ def _chunks(
     engine: Engine, utterances: Sequence[Utterance], transform: ClipTransform | None, words: bool
 ) -> Iterator[list[Heard]]:
     """Recognise in chunks of similar duration, the longest first: a lack of memory shows early."""
-    request = ClipRequest(words=words)
     order = sorted(utterances, key=lambda each: -each.duration)
     for start in range(0, len(order), CHUNK):
         chunk = order[start : start + CHUNK]
@@ -177,8 +176,9 @@ def _chunks(
         if transform is not None:
             pairs = zip(chunk, clips, strict=True)
             clips = [transform(each, clip, engine.sample_rate) for each, clip in pairs]
+        asked = [ClipRequest(words=words, language=each.fields.get("lang")) for each in chunk]
         begin = time.perf_counter()
-        results = call_isolated(engine, clips, [request] * len(clips))
+        results = call_isolated(engine, clips, asked)
         rate = (time.perf_counter() - begin) / sum(map(len, clips))
         rows = []
         for each, clip, result in zip(chunk, clips, results, strict=True):

@@ -12,6 +12,9 @@ import yaml
 
 CONFIG = "./model_config.yaml"
 WEIGHTS = "./model_weights.ckpt"
+#: Those of the second model in the archive of a multitask one, which times its words.
+TIMES_CONFIG = "./timestamps_asr_model_config.yaml"
+TIMES_WEIGHTS = "./timestamps_asr_model_weights.ckpt"
 
 #: How an archive is written: plain or compressed.
 TarMode = Literal["w", "w:gz"]
@@ -50,9 +53,9 @@ def plain_tar(members: Mapping[str, bytes], mode: TarMode = "w") -> bytes:
 
 
 def with_config(
-    members: Mapping[str, bytes], change: Callable[[dict[str, Any]], Any]
+    members: Mapping[str, bytes], change: Callable[[dict[str, Any]], Any], name: str = CONFIG
 ) -> dict[str, bytes]:
     """`members` with a changed configuration; `change` works on it in place."""
-    config = yaml.load(members[CONFIG], yaml.CSafeLoader)
+    config = yaml.load(members[name], yaml.CSafeLoader)
     change(config)
-    return {**members, CONFIG: yaml.dump(config, Dumper=yaml.CSafeDumper).encode()}
+    return {**members, name: yaml.dump(config, Dumper=yaml.CSafeDumper).encode()}

@@ -10,8 +10,15 @@ from deploy.demo import MODELS
 from serve_app.engines.errors import EngineError
 from serve_app.engines.nemo import archive
 from serve_app.engines.nemo.archive import open_archive
-from tests.scenarios.hostile_archives import KINDS, Site
-from tests.serve_app.engines.nemo.archives import CONFIG, WEIGHTS, plain_tar, read_members
+from tests.scenarios.hostile_archives import KINDS, Site, multitask
+from tests.serve_app.engines.nemo.archives import (
+    CONFIG,
+    TIMES_CONFIG,
+    TIMES_WEIGHTS,
+    WEIGHTS,
+    plain_tar,
+    read_members,
+)
 from tests.serve_app.engines.nemo.tones import MODEL
 
 #: Only NeMo can tell that these are wrong.
@@ -32,6 +39,34 @@ def test_a_sound_archive() -> None:
         assert stat.S_IMODE(archive.folder.stat().st_mode) == 0o700
         assert [file.name for file in archive.folder.iterdir()] == ["model_weights.ckpt"]
     assert not archive.folder.exists()
+
+
+def test_a_sound_archive_with_a_second_model(tmp_path: Path) -> None:
+    members = multitask(read_members(MODELS / "general.nemo"))
+    path = tmp_path / "model.nemo"
+    path.write_bytes(plain_tar(members))
+    with open_archive(path) as archive:
+        assert archive.model_class == "EncDecMultiTaskModel"
+        assert archive.times is not None
+        assert archive.times.model_class == "EncDecCTCModelBPE"
+        assert archive.times.folder.parent == archive.folder
+        custom = archive.config["tokenizer"]["custom_tokenizer"]
+        assert custom["_target_"].endswith(".CanaryBPETokenizer")
+        for model in (archive, archive.times):
+            assert Path(model.config["tokenizer"]["model_path"]).is_relative_to(model.folder)
+            assert (model.folder / "model_weights.ckpt").is_file()
+    path.write_bytes(plain_tar({k: v for k, v in members.items() if "timestamps" not in k}))
+    with open_archive(path) as archive:
+        assert archive.times is None
+
+
+def test_a_second_model_of_another_kind_of_model_is_not_read(tmp_path: Path) -> None:
+    members = read_members(MODELS / "general.nemo")
+    path = tmp_path / "model.nemo"
+    path.write_bytes(plain_tar({**members, TIMES_CONFIG: b"?", TIMES_WEIGHTS: b"?"}))
+    with open_archive(path) as archive:
+        assert archive.times is None
+        assert not list(archive.folder.glob("times*"))
 
 
 def test_what_is_not_read_for_loading_is_not_there(tmp_path: Path) -> None:

@@ -10,8 +10,15 @@ from typing import Any
 import pytest
 
 from serve_app.engines.errors import EngineError
-from serve_app.engines.nemo.allow_list import ALLOWED_CLASSES, HEADS, AllowedClass
-from serve_app.engines.nemo.configuration import parse_config, safe_config, tokenizer_files
+from serve_app.engines.nemo.allow_list import (
+    ALLOWED_CLASSES,
+    HEADS,
+    MULTITASK_CLASSES,
+    AllowedClass,
+)
+from serve_app.engines.nemo.configuration import parse_config, safe_config
+from serve_app.engines.nemo.imports import nemo_class
+from serve_app.engines.nemo.tokenizers import tokenizer_files
 from tests.serve_app.engines.nemo.tiny_models import config_of
 
 TARGET = "nemo.collections.asr.models.ctc_models.EncDecCTCModel"
@@ -208,7 +215,7 @@ class TestSafe:
             "subprocess.Popen",
             "evil.EncDecCTCModel",
             "nemo.collections.asr.modelsEncDecCTCModel",
-            "nemo.collections.asr.models.aed_multitask_models.EncDecMultiTaskModel",
+            "nemo.collections.asr.models.label_models.EncDecSpeakerLabelModel",
         ],
     )
     def test_refuses_other_models(self, target: Any) -> None:
@@ -301,20 +308,18 @@ class TestTokenizer:
 
 @pytest.mark.nemo
 def test_the_list_is_of_classes_that_nemo_has_and_their_arguments(nemo: None) -> None:
-    for place, name, part in listed(ALLOWED_CLASSES):
+    for place, name, part in listed(ALLOWED_CLASSES | MULTITASK_CLASSES):
         made = {getattr(*split(target)) for target in part.names(name)}
         assert len(made) == 1, f"{place}: {name} is several things"
         found: Any = inspect.unwrap(made.pop())
-        assert inspect.isclass(found)
         arguments = part.arguments | part.tables | part.parts.keys()
-        own = found.__init__ is not object.__init__
-        signature = inspect.signature(found.__init__).parameters if own else {}
+        maker = found.__init__ if inspect.isclass(found) else found
+        own = maker is not object.__init__
+        signature = inspect.signature(maker).parameters if own else {}
         assert set(signature) - {"self", "rng"} == arguments, f"{place}: {name}"
         kinds = {each.kind for each in signature.values()}
         assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
-    from nemo.collections.asr import models
-
-    assert all(isinstance(getattr(models, name), type) for name in HEADS)
+    assert all(isinstance(nemo_class(name), type) for name in HEADS)
 
 
 def listed(

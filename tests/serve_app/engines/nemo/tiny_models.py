@@ -23,7 +23,7 @@ LETTERS = list(" abcdefghijklmnopqrstuvwxyz'")
 
 _MODELS = "nemo.collections.asr.models"
 _MODULES = "nemo.collections.asr.modules"
-_PREPROCESSOR = {
+PREPROCESSOR = {
     "_target_": f"{_MODULES}.AudioToMelSpectrogramPreprocessor",
     "sample_rate": SAMPLE_RATE,
     "window_size": 0.025,
@@ -34,7 +34,7 @@ _PREPROCESSOR = {
     "dither": 1e-5,
     "pad_to": 16,
 }
-_CONFORMER = {
+CONFORMER = {
     "_target_": f"{_MODULES}.ConformerEncoder",
     "feat_in": 32,
     "n_layers": 1,
@@ -50,6 +50,8 @@ _CONFORMER = {
     "dropout_emb": 0.0,
     "dropout_att": 0.0,
 }
+#: What prompted models are told, and the number of each prompt.
+PROMPTS = {"en-US": 0, "en": 0, "en-GB": 1, "de-DE": 2, "no": 3, "auto": 7}
 _TDT_DURATIONS = [0, 1, 2, 3, 4]
 
 
@@ -112,16 +114,21 @@ def _transducer(*, tdt: bool) -> dict[str, Any]:
     return config
 
 
+def _aux_ctc() -> dict[str, Any]:
+    ctc = {"decoder": _ctc_decoder(-1, []), "decoding": {"strategy": "greedy"}}
+    return {"aux_ctc": ctc | {"ctc_loss_weight": 0.3}}
+
+
 def config_of(kind: str, tokenizer: Path) -> tuple[str, dict[str, Any]]:
     """Class name and configuration of a model of one kind.
 
-    The kinds are "ctc_char", "ctc_bpe", "ctc_conv", "rnnt", "tdt", "rnnt_char", "hybrid_rnnt" and
-    "hybrid_tdt".
+    The kinds are "ctc_char", "ctc_bpe", "ctc_conv", "rnnt", "tdt", "rnnt_char", "hybrid_rnnt",
+    "hybrid_tdt", "prompted_rnnt" and "prompted_hybrid".
     """
     config: dict[str, Any] = {
         "sample_rate": SAMPLE_RATE,
-        "preprocessor": _PREPROCESSOR,
-        "encoder": _CONFORMER,
+        "preprocessor": PREPROCESSOR,
+        "encoder": CONFORMER,
         # transcribe() reads this section
         "validation_ds": {"manifest_filepath": None, "sample_rate": SAMPLE_RATE, "shuffle": False},
     }
@@ -159,11 +166,18 @@ def config_of(kind: str, tokenizer: Path) -> tuple[str, dict[str, Any]]:
         case "rnnt" | "tdt":
             return "EncDecRNNTBPEModel", config | bpe | _transducer(tdt=kind == "tdt")
         case "hybrid_rnnt" | "hybrid_tdt":
-            ctc = {"decoder": _ctc_decoder(-1, []), "decoding": {"strategy": "greedy"}}
-            aux = {"aux_ctc": ctc | {"ctc_loss_weight": 0.3}}
-            return "EncDecHybridRNNTCTCBPEModel", (
-                config | bpe | _transducer(tdt=kind == "hybrid_tdt") | aux
-            )
+            transducer = _transducer(tdt=kind == "hybrid_tdt")
+            return "EncDecHybridRNNTCTCBPEModel", config | bpe | transducer | _aux_ctc()
+        case "prompted_rnnt" | "prompted_hybrid":
+            transducer = _transducer(tdt=False)
+            transducer["model_defaults"] |= {
+                "initialize_prompt_feature": True,
+                "num_prompts": 8,
+                "prompt_dictionary": PROMPTS,
+            }
+            if kind == "prompted_rnnt":
+                return "EncDecRNNTBPEModelWithPrompt", config | bpe | transducer
+            return "EncDecHybridRNNTCTCBPEModelWithPrompt", config | bpe | transducer | _aux_ctc()
     raise ValueError(kind)
 
 
@@ -179,17 +193,17 @@ def build(kind: str, tokenizer: Path, path: Path, *, seed: int = 0) -> Path:
     with torch.inference_mode(False), torch.no_grad():
         if hasattr(model, "joint"):
             extra = model.joint.num_extra_outputs
-            _centre(model, model.joint.enc, spread=2.0)
-            _centre(model, model.joint.joint_net[-1], blank=-1 - extra)
+            centre(model, model.joint.enc, spread=2.0)
+            centre(model, model.joint.joint_net[-1], blank=-1 - extra)
         if "hybrid" in kind:
-            _centre(model, model.ctc_decoder.decoder_layers[0], blank=-1)
+            centre(model, model.ctc_decoder.decoder_layers[0], blank=-1)
         if "ctc" in kind:
-            _centre(model, model.decoder.decoder_layers[0], blank=-1)
+            centre(model, model.decoder.decoder_layers[0], blank=-1)
     model.save_to(str(path))
     return path
 
 
-def _centre(model: Any, layer: Any, *, spread: float = 3.0, blank: int | None = None) -> None:
+def centre(model: Any, layer: Any, *, spread: float = 3.0, blank: int | None = None) -> None:
     """Scale and shift `layer` so that each of its outputs has mean 0 and `spread` on some babble.
 
     Untrained networks say the same on every frame; without that constant part, what is left
@@ -201,8 +215,9 @@ def _centre(model: Any, layer: Any, *, spread: float = 3.0, blank: int | None = 
     outputs: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     signal = torch.from_numpy(np.stack([babble(4.0, seed) for seed in range(100, 104)]))
+    told = {"prompt_indices": torch.arange(len(signal))} if hasattr(model, "prompt_kernel") else {}
     encoded, lengths = model.forward(
-        input_signal=signal, input_signal_length=torch.full([len(signal)], signal.shape[1])
+        input_signal=signal, input_signal_length=torch.full([len(signal)], signal.shape[1]), **told
     )[:2]
     if hasattr(model, "ctc_decoder"):
         model.ctc_decoder(encoder_output=encoded)

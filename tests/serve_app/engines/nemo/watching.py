@@ -24,11 +24,11 @@ def watch(engine: Any, *, fits: float = float("inf")) -> list[tuple[int, float]]
     sizes: list[tuple[int, float]] = []
     decode = engine._head.decode
 
-    def watched(signal: Any, lengths: Any, *, tokens: bool, phrases: Any = ()) -> Any:
+    def watched(signal: Any, lengths: Any, *, tokens: bool, wishes: Any = ()) -> Any:
         if signal.numel() > fits:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         sizes.append((signal.shape[0], round(signal.shape[1] / SAMPLE_RATE, 3)))
-        return decode(signal, lengths, tokens=tokens, phrases=phrases)
+        return decode(signal, lengths, tokens=tokens, wishes=wishes)
 
     engine._head.decode = watched
     return sizes
@@ -38,9 +38,9 @@ def fail_on(engine: Any, sample: float | None, error: Exception) -> None:
     """Let the network raise `error` on a batch that contains this value; on any, if None."""
     decode = engine._head.decode
 
-    def failing(signal: Any, lengths: Any, *, tokens: bool, phrases: Any = ()) -> Any:
+    def failing(signal: Any, lengths: Any, *, tokens: bool, wishes: Any = ()) -> Any:
         if sample is None or (signal == np.float32(sample)).any():
             raise error
-        return decode(signal, lengths, tokens=tokens, phrases=phrases)
+        return decode(signal, lengths, tokens=tokens, wishes=wishes)
 
     engine._head.decode = failing

@@ -12,9 +12,9 @@ import transformers
 
 from schemas.requests import ClipRequest
 from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.engines.repetition import compression_ratio
 from serve_app.engines.transformers.alignment import token_frames
 from serve_app.engines.transformers.whisper import WhisperHead
-from serve_app.engines.whisper_options import compression_ratio
 from tests.serve_app.engines.transformers.conftest import EngineOf, FolderOf
 from tests.serve_app.engines.transformers.test_engine import CLIPS, UNGUARDED, hypotheses
 from tests.serve_app.engines.transformers.tiny_models import RATE
@@ -196,12 +196,6 @@ def test_doubtful_texts_are_sampled_again_and_the_same_in_each_batch(
     assert [each.text for each in sampled] != [each.text for each in greedy]
     alone = [hypotheses(engine.transcribe([clip]))[0] for clip in CLIPS]
     assert [each.text for each in alone] == [each.text for each in sampled]
-
-
-def test_compression_is_of_the_text() -> None:
-    assert compression_ratio("the quick brown fox") < 1
-    assert compression_ratio("thank you " * 40) > 10
-    assert compression_ratio("") == 0
 
 
 def test_a_shorter_text_can_be_wanted(engine_of: EngineOf) -> None:

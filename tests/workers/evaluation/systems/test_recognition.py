@@ -149,6 +149,19 @@ def test_what_the_engine_rejects_is_a_row_too(manifest: Path) -> None:
     assert rows[-1].processing_error == "model_rejected: too long"
 
 
+def test_the_engine_is_told_the_language_of_each_record(tmp_path: Path) -> None:
+    class Told(FunctionSystem):
+        def transcribe(
+            self, clips: Sequence[Clip], requests: Sequence[ClipRequest] = ()
+        ) -> list[Hypothesis | Rejection]:
+            return [Hypothesis(text=each.language or "none") for each in requests]
+
+    manifest = scripted.write_set(tmp_path / "speech", lang=lambda n: ("de", "en-GB", None)[n % 3])
+    test_set = read_test_set(manifest)
+    rows = recognise(Told("told", lambda clips: []), [Task("test", test_set)]).heard["test"]
+    assert [row.pred_text for row in rows[:4]] == ["de", "en-GB", "none", "de"]
+
+
 def test_a_transform_is_applied_before_recognition(manifest: Path) -> None:
     test_set = read_test_set(manifest)
     tasks = [
