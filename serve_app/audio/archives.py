@@ -75,11 +75,12 @@ class Archives:
         self._reading: dict[_Key, threading.Lock] = {}
         self._known: OrderedDict[_Key, _Contents] = OrderedDict()
 
-    def open(self, archive: int, name: str, max_bytes: int) -> int:
+    def open(self, archive: int, named: str, name: str, max_bytes: int) -> int:
         """Copy a file out of an archive.
 
         Args:
             archive: descriptor of the archive; moved, not closed.
+            named: what messages call the archive.
             name: of the file in it.
             max_bytes: largest file.
 
@@ -98,11 +99,11 @@ class Archives:
             if contents.damaged:
                 raise AudioError(
                     ErrorCode.AUDIO_UNDECODABLE,
-                    "not in the part of the archive that can be read: it is damaged or cut short; "
+                    f"not in the part of {named} that can be read: it is damaged or cut short; "
                     "fetch it again",
                 )
             raise AudioError(
-                ErrorCode.AUDIO_MISSING, "no such file in the archive; check `audio_filepath`"
+                ErrorCode.AUDIO_MISSING, f"no such file in {named}; check `audio_filepath`"
             )
         if found.size > max_bytes:
             raise AudioError(
@@ -172,6 +173,9 @@ def _add(files: dict[str, _Member], member: tarfile.TarInfo) -> None:
         found = _Member(member.offset_data, member.size)
     elif member.islnk():  # the same file once more
         found = files.get(_name_of(member.linkname))
+    elif member.issym():
+        folder = os.path.dirname(_name_of(member.name))
+        found = files.get(_name_of(os.path.join(folder, member.linkname)))
     if found is None:
         return
     if len(files) == MAX_FILES:

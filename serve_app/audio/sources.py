@@ -82,7 +82,7 @@ class FileSource:
 
     def open(self, location: str) -> int:
         """As `Source.open`. A relative `location` is looked up under each root in order."""
-        handle, member = self._find(location)
+        handle, inside = self._find(location)
         try:
             by_handle = f"/proc/self/fd/{handle}"
             if not _as_prefix(os.readlink(by_handle)).startswith(self._inside):
@@ -95,17 +95,18 @@ class FileSource:
             file = os.open(by_handle, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         finally:
             os.close(handle)
-        if member is None:
+        if inside is None:
             return file
+        archive, member = inside
         try:
-            return self._archives.open(file, member, self._max_bytes)
+            return self._archives.open(file, os.path.basename(archive), member, self._max_bytes)
         finally:
             os.close(file)
 
-    def _find(self, location: str) -> tuple[int, str | None]:
+    def _find(self, location: str) -> tuple[int, tuple[str, str] | None]:
         """A descriptor (`O_PATH`) of the first match under the roots.
 
-        If that is an archive, the second is the name of the file in it.
+        If that is an archive, the second is its path, and the name of the file in it.
         """
         if os.path.isabs(location):
             candidates = [location]
@@ -144,15 +145,14 @@ class FileSource:
         )
 
 
-def _open_path(path: str) -> tuple[int, str | None]:
+def _open_path(path: str) -> tuple[int, tuple[str, str] | None]:
     try:
         return os.open(path, os.O_PATH), None
     except NotADirectoryError:  # a file is used as a folder, which an archive may be
         inside = split_archive(path)
         if inside is None:
             raise
-        archive, member = inside
-        return os.open(archive, os.O_PATH), member
+        return os.open(inside[0], os.O_PATH), inside
 
 
 def _as_prefix(folder: str) -> str:

@@ -27,7 +27,14 @@ from schemas.transcription_api import Piece as ApiPiece
 from schemas.transcription_request import SubtitleShape, TranscriptionRequest
 from serve_app.audio.clip import Clip
 from serve_app.http.segments import log_confidence, make_segments, shown, srt, vtt
-from serve_app.http.speakers import by_channel, channels_of, speaker, timed_words, whole_text
+from serve_app.http.speakers import (
+    by_channel,
+    channels_of,
+    speaker,
+    timed_words,
+    whole_text,
+    words_of_text,
+)
 from serve_app.http.upload import UploadPart, join_texts, no_speech_probability, suppressed
 
 #: The language in a response to a request without one.
@@ -152,10 +159,10 @@ def _usage(pieces: Sequence[UploadPart], seconds: float) -> Usage:
 
 
 def log_probs(pieces: Sequence[UploadPart]) -> list[LogProb]:
-    """The log probability of every word that has a confidence."""
+    """The log probability of every word that has a confidence, in the order of the text."""
     return [
         LogProb(word.word, found, list(word.word.encode()))
-        for word, _ in _words(pieces)
+        for word in words_of_text(pieces)
         if (found := log_confidence(word)) is not None
     ]
 

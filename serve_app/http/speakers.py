@@ -8,7 +8,7 @@ from schemas.transcript import Word
 from schemas.transcription_api import ApiChannel
 from serve_app.audio.clip import CHANNELS, SIMILARITY
 from serve_app.http.upload import UploadPart, join_texts
-from serve_app.router.turns import in_turns, text_of
+from serve_app.router.turns import Turn, in_turns, text_of
 
 
 def speaker(channel: int) -> str:
@@ -26,12 +26,26 @@ def by_channel(pieces: Iterable[UploadPart]) -> dict[int | None, list[UploadPart
 
 def whole_text(pieces: Sequence[UploadPart]) -> str:
     """What is said: in order, turn by turn where several channels are transcribed."""
+    turns = _turns(pieces)
+    return text_of(turns) if turns is not None else join_texts(pieces)
+
+
+def words_of_text(pieces: Sequence[UploadPart]) -> list[Word]:
+    """The words in the order of `whole_text`."""
+    turns = _turns(pieces)
+    if turns is None:
+        return [word for piece in pieces for word in piece.words or ()]
+    return [word for turn in turns for word in turn.words]
+
+
+def _turns(pieces: Sequence[UploadPart]) -> list[Turn] | None:
+    """The turns on several channels; None where the whole is one clip."""
     channels = {
         channel: [word for piece in some for word in timed_words(piece)]
         for channel, some in by_channel(pieces).items()
         if channel is not None
     }
-    return text_of(in_turns(channels)) if channels else join_texts(pieces)
+    return in_turns(channels) if channels else None
 
 
 def timed_words(piece: UploadPart) -> Sequence[Word]:

@@ -64,7 +64,9 @@ def explain(
         raise
     except OSError as error:
         fail(fault_of(error), exit_codes.SETTINGS)
-    if not as_json:
+    if not summary:
+        print(f"{joined(records)}: has no records", file=sys.stderr)
+    elif not as_json:
         console.print(summary.table(settings, console))
     if faulty:
         sys.exit(exit_codes.PARTIAL)

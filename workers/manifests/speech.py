@@ -223,7 +223,9 @@ def _check_recording(
 ) -> Utterance | str:
     """`utterance` with the duration and measures of its audio, or what is wrong with it."""
     if not os.path.isabs(utterance.path) and "://" not in utterance.path:
-        return "no such file, neither in the manifest's folder nor under `audio.roots`"
+        reason = "no such file, neither in the manifest's folder nor under `audio.roots`"
+        shard = utterance.fields.get("shard_id")
+        return reason if shard is None else f"{reason}, and no audio_{shard}.tar there"
     try:
         recording = _read(utterance)
     except AudioError as error:

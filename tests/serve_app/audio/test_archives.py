@@ -76,8 +76,12 @@ def test_nemo_names_the_segments_of_one_file_with_a_suffix(
 def test_a_link_in_the_archive_is_the_file(loader: AudioLoader, root: Path) -> None:
     write(root / "one.wav", sweep(1))
     os.link(root / "one.wav", root / "two.wav")
-    pack(root / "x.tar", {"one.wav": root / "one.wav", "two.wav": root / "two.wav"})
-    assert np.array_equal(loader.load("x.tar/two.wav"), loader.load("one.wav"))
+    (root / "deep").mkdir()
+    (root / "deep" / "three.wav").symlink_to("../one.wav")
+    names = ("one.wav", "two.wav", "deep/three.wav")
+    pack(root / "x.tar", {name: root / name for name in names})
+    for name in names:
+        assert np.array_equal(loader.load(f"x.tar/{name}"), loader.load("one.wav"))
 
 
 def test_a_folder_of_that_name_stays_a_folder(loader: AudioLoader, root: Path) -> None:

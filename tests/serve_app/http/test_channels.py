@@ -97,6 +97,8 @@ async def test_each_channel_is_a_speaker(client: httpx.AsyncClient, call: FakeRo
     assert sorted(map(number, call.clips)) == [0, 1]
     short = (await post(client, CALL, channel="each")).json()
     assert (short["text"], short["channels"]) == (found["text"], found["channels"])
+    sure = (await post(client, CALL, channel="each", **{"include[]": "logprobs"})).json()
+    assert " ".join(each["token"] for each in sure["logprobs"]) == sure["text"] == found["text"]
     assert (await post(client, CALL, channel="each", response_format="text")).text == (
         "hello there a<b good fine\n"
     )

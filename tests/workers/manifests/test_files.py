@@ -171,5 +171,5 @@ def test_a_file_that_the_archive_does_not_have_is_a_fault_of_its_line(tarred: Pa
     first.write_text(line("0_9.wav", shard_id=0) + first.read_text())
     _, faults = check_manifest(tarred, 60)
     assert [str(each) for each in faults] == [
-        f"{first.name}:1: 0_9.wav: no such file in the archive; check `audio_filepath`"
+        f"{first.name}:1: 0_9.wav: no such file in audio_0.tar; check `audio_filepath`"
     ]
