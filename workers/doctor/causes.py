@@ -76,6 +76,11 @@ CAUSES: tuple[Cause, ...] = (
         "copy the file again, or correct `sha256`; `chorus models verify` compares versions",
     ),
     Cause(
+        r"timestamps_asr_model_.*: its model class is not",
+        "the second model in the file, which is to time words, cannot do that",
+        "save the model again with NeMo's `save_to`, or get the file from its maker",
+    ),
+    Cause(
         r"its model class .* is not supported",
         "a class that Chorus does not serve, such as a speaker or translation model",
         "take a CTC, RNN-T, TDT or hybrid model of NeMo, or write an engine of your own",

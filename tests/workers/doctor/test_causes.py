@@ -60,6 +60,7 @@ MESSAGES = {
     "NeMo knows no pretrained model 'stt_en' (one on Hugging Face is OWNER/MODEL)": "misspelt",
     "a.nemo: a model of class EncDecCTCModelBPE has no 'rnnt' head; set `head: ctc`": "decoder",
     "the model fails on noise: the model's output for this clip is not finite": "finite",
+    "a.nemo: timestamps_asr_model_config.yaml: its model class is not EncDecCTCModelBPE": "second",
     "the engine my.engine:Mine rejects a second of noise: too loud": "run",
     "engine 'my.engine:Mine': ValueError: beam must be above 0": "constructor",
     "the speech of the trial: `audio_filepath`: x.wav: no such file": "clips",
