@@ -97,7 +97,7 @@ CAUSES: tuple[Cause, ...] = (
         "load the model with the NeMo that made it, and save it with `save_to`",
     ),
     Cause(
-        r"_target_ is .* not allowed there|has no argument|; supported are",
+        r"_target_ is .* not allowed there|has no argument|; (supported|allowed) are",
         "a part that Chorus does not serve: of another version of NeMo, or put there to run code",
         "if its maker is known, save it again with the NeMo that is installed; otherwise do not "
         "load it, here or elsewhere",
