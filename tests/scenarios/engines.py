@@ -276,7 +276,8 @@ def _texts(engine: Engine, clips: Sequence[Clip], size: int, *, words: bool = Fa
     for start in range(0, len(clips), size):
         batch = clips[start : start + size]
         heard += engine.transcribe(batch, [ClipRequest(words=words)] * len(batch))
-    return [each.text if isinstance(each, Hypothesis) else each.message for each in heard]
+    # the spaces around a text are none of it
+    return [each.text.strip() if isinstance(each, Hypothesis) else each.message for each in heard]
 
 
 def _seconds(work: Callable[[], object]) -> float:
