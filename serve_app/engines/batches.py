@@ -86,10 +86,9 @@ class BatchRunner(Generic[Piece]):
         Raises:
             EngineError: the model fails on it, or it does not fit the memory.
         """
-        rng = np.random.default_rng(0)
-        noise = rng.normal(0, 0.05, int(seconds * self._sample_rate)).astype(np.float32)
+        piece = self._piece_of(noise(int(seconds * self._sample_rate)))
         try:
-            heard = self._forward([self._piece_of(noise)] * clips)
+            heard = self._forward([piece] * clips)
         except Exception as error:
             reason = "memory ran out" if is_out_of_memory(error) else cause_of(error)
             size = f"{clips} x {seconds:.1f} s"
@@ -119,6 +118,11 @@ class BatchRunner(Generic[Piece]):
                 padded,
                 self.batch_seconds,
             )
+
+
+def noise(samples: int) -> Clip:
+    """Audio on which every model that works can be tried; the same each time."""
+    return np.random.default_rng(0).normal(0, 0.05, samples).astype(np.float32)
 
 
 def is_failure(heard: Hypothesis | Rejection) -> bool:

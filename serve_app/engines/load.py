@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from schemas.requests import ClipRequest
 from schemas.settings import ModelSettings
 from schemas.settings.models import BUILT_IN
 from serve_app.engines.available import check_transcribe, engine_class
 from serve_app.engines.base import Engine, Rejection
-from serve_app.engines.batches import is_failure
+from serve_app.engines.batches import is_failure, noise
 from serve_app.engines.errors import EngineError, cause_of
 from serve_app.engines.results import checked_results, engine_name
 
@@ -90,10 +88,9 @@ def check_engine(engine: Engine) -> None:
         EngineError: the engine raises, rejects the clip, or its result is not what the protocol
             says.
     """
-    rng = np.random.default_rng(0)
-    noise = rng.normal(0, 0.05, engine.sample_rate).astype(np.float32)
+    second = noise(engine.sample_rate)
     try:
-        [result] = checked_results(engine.transcribe([noise], [_WITH_WORDS]), 1)
+        [result] = checked_results(engine.transcribe([second], [_WITH_WORDS]), 1)
     except EngineError:
         raise
     except Exception as error:

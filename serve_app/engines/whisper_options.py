@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from serve_app.engines.options import Options
-from serve_app.engines.repetition import compression_ratio
+from serve_app.engines.repetition import repetition
 
 _Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Temperature = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -58,5 +58,4 @@ class SharedWhisperOptions(Options, frozen=True, kw_only=True):
 
     def sees_loop(self, text: str) -> bool:
         """Whether a text repeats itself."""
-        limit = self.compression_ratio_threshold
-        return limit is not None and compression_ratio(text) > limit
+        return repetition(text, self.compression_ratio_threshold) is not None

@@ -62,7 +62,6 @@ def audio_folders(manifest: Path) -> list[Path]:
         OSError: a file of the manifest is not there.
     """
     folders: list[Path] = []
-    for file in manifest_files(manifest):
-        folder = folder_of(file)
+    for folder in dict.fromkeys(map(folder_of, manifest_files(manifest))):
         folders += [folder, folder.parent] if any(folder.parent.glob("audio_*.tar")) else [folder]
     return list(dict.fromkeys(folders))

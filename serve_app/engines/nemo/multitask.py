@@ -14,7 +14,7 @@ from serve_app.engines.errors import EngineError, cause_of
 from serve_app.engines.nemo.decoding import Decoded, Wish, confidence_config
 from serve_app.engines.nemo.options import Languages, NemoOptions
 from serve_app.engines.nemo.word_times import WordTimer
-from serve_app.engines.repetition import compression_ratio
+from serve_app.engines.repetition import repetition
 from serve_app.engines.words import Tokens
 
 #: Tokens that are no text, and those of them that name a language.
@@ -123,7 +123,7 @@ class MultitaskHead:
             nowhere = [0] * len(spoken)
             surfaces = [self.surfaces[token] for token in spoken]
             found = Tokens(surfaces, nowhere, nowhere, confidences)
-        return Decoded(text, found, finite, unending or self._repetition(text))
+        return Decoded(text, found, finite, unending or repetition(text, self._most_ratio))
 
     def _confidences(self, hypothesis: Any, kept: Sequence[int]) -> list[float] | None:
         """Those of the tokens at some places; None if NeMo's list is not that of its tokens."""
@@ -131,12 +131,6 @@ class MultitaskHead:
         if given is None or len(given) != len(hypothesis.y_sequence):
             return None
         return [float(given[place]) for place in kept]
-
-    def _repetition(self, text: str) -> str | None:
-        ratio = compression_ratio(text)
-        if self._most_ratio is None or ratio <= self._most_ratio:
-            return None
-        return f"the model repeats itself (its text compresses by a factor of {ratio:.1f})"
 
     def _timed(
         self,

@@ -12,7 +12,7 @@ from schemas.failures import ErrorCode
 from schemas.transcript import Word
 from serve_app.engines.base import Hypothesis, Rejection
 from serve_app.engines.errors import EngineError
-from serve_app.engines.repetition import compression_ratio
+from serve_app.engines.repetition import repetition
 from serve_app.engines.transformers.alignment import token_frames
 from serve_app.engines.transformers.heads import Piece
 from serve_app.engines.transformers.loading import Loaded
@@ -125,15 +125,13 @@ class WhisperHead:
             if options.hears_silence(heard.silence, written.mean_logprob):
                 return Hypothesis(text="", words=[] if piece.words else None)
             text = self._text(written)
-            loops = options.sees_loop(text)
-            temperature = next(temperatures, None) if doubtful or loops else None
+            loop = repetition(text, options.compression_ratio_threshold)
+            temperature = next(temperatures, None) if doubtful or loop else None
             if temperature is None:
                 break
             [written] = self._decoder.write(heard.states, [heard.prompt], temperature=temperature)
-        if loops:
-            ratio = compression_ratio(text)
-            message = f"the model repeats itself (its text compresses by a factor of {ratio:.1f})"
-            return Rejection(code=ErrorCode.MODEL_REPEATS, message=message)
+        if loop is not None:
+            return Rejection(code=ErrorCode.MODEL_REPEATS, message=loop)
         return self._hypothesis(piece, heard, written, text)
 
     def _text(self, written: Written) -> str:

@@ -18,6 +18,7 @@ from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Rejection
 from serve_app.engines.errors import EngineError
 from serve_app.engines.load import check_engine
+from serve_app.engines.nemo import multitask
 from serve_app.engines.nemo.engine import NemoEngine
 from tests.serve_app.engines.nemo import tiny_models, tiny_multitask
 from tests.serve_app.engines.nemo.results import codes, heard, reference
@@ -301,7 +302,7 @@ class TestGuards:
 
     def test_are_no_fault_of_the_model(self, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
         engine = load("aggregate", {})
-        monkeypatch.setattr(engine._head, "_repetition", lambda text: "always")
+        monkeypatch.setattr(multitask, "repetition", lambda text, limit: "always")
         engine.warm_up()
         check_engine(engine)
 
