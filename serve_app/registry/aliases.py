@@ -69,7 +69,7 @@ def refuse(store: Store, name: str, alias: str, number: int, *, why: str, by: st
     """
     note = msgspec.json.encode(Refusal(at=now(), by=by, why=why)) + b"\n"
     with contextlib.suppress(FileExistsError):
-        store.create(_refusal_key(name, alias, number), note)
+        store.create(_refusal_key(name, alias, number), note, new_folder=False)
 
 
 def all_last(store: Store, name: str) -> dict[str, Moved]:

@@ -99,7 +99,8 @@ def _remove(store: Store, garbage: Garbage, unused: timedelta) -> bool:
     folder = f"{name}/{version}"
     # from here on nobody can promote or finish it
     with contextlib.suppress(FileExistsError):  # of another process, which may have been killed
-        store.create(f"{folder}/{REMOVED}", msgspec.json.encode({"at": now()}))
+        mark = msgspec.json.encode({"at": now()})
+        store.create(f"{folder}/{REMOVED}", mark, new_folder=False)
     since = datetime.now(UTC) - unused
     keys = [*store.keys(name), *store.keys(f"{ALIASES}/{name}")]
     versions = _versions(keys)[name]

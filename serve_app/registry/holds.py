@@ -55,7 +55,7 @@ class Lease:
     def renew(self) -> None:
         """Hold the version from now on."""
         key, before = f"{self._folder}/{_PREFIX}{secrets.token_hex(8)}.json", self._key
-        self._store.create(key, msgspec.json.encode({"at": now()}))
+        self._store.create(key, msgspec.json.encode({"at": now()}), new_folder=False)
         self._key = key
         if before is not None:
             self._store.remove(before)

@@ -19,9 +19,10 @@ class LocalStore:
         self._folder = folder.absolute()
         self.url = str(self._folder)
 
-    def create(self, key: str, content: bytes) -> None:
+    def create(self, key: str, content: bytes, *, new_folder: bool = True) -> None:
         """See `Store.create`."""
-        atomic_write(self._writable(key), content, overwrite=False)
+        path = self._writable(key) if new_folder else self._folder / key
+        atomic_write(path, content, overwrite=False)
 
     def read(self, key: str) -> bytes:
         """See `Store.read`."""

@@ -48,7 +48,7 @@ class ObjectStore:
             raise ValueError(f"{self.url}: {_reason(error)}") from None
         self._exclusive = False  # whether it is known to create exclusively
 
-    def create(self, key: str, content: bytes) -> None:
+    def create(self, key: str, content: bytes, *, new_folder: bool = True) -> None:
         """See `Store.create`.
 
         Raises:

@@ -19,8 +19,15 @@ class Store(Protocol):
 
     url: str
 
-    def create(self, key: str, content: bytes) -> None:
+    def create(self, key: str, content: bytes, *, new_folder: bool = True) -> None:
         """Write a small file completely, if there is none.
+
+        Args:
+            key: where.
+            content: of the file.
+            new_folder: whether its folder is made if there is none. Who adds to what was read
+                before says no: a store that went away meanwhile (a disk that was unmounted) must
+                not come into being again beside it. An object store has no folders.
 
         Raises:
             FileExistsError: there is one, possibly another writer's of this moment.

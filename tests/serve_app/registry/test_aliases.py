@@ -82,9 +82,9 @@ def test_no_promotion_of_several_writers_is_lost(store: Store) -> None:
 class _Slow(LocalStore):
     """Lets somebody else move the alias just before a file is created."""
 
-    def create(self, key: str, content: bytes) -> None:
-        super().create(key, content.replace(b"mine", b"other"))
-        super().create(key, content)
+    def create(self, key: str, content: bytes, *, new_folder: bool = True) -> None:
+        super().create(key, content.replace(b"mine", b"other"), new_folder=new_folder)
+        super().create(key, content, new_folder=new_folder)
 
 
 def test_of_two_rollbacks_at_once_one_is_refused(tmp_path: Path) -> None:

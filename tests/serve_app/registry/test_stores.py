@@ -9,6 +9,9 @@ from typing import Any
 import obstore
 import pytest
 
+from serve_app.registry.aliases import refuse
+from serve_app.registry.holds import Lease
+from serve_app.registry.local_store import LocalStore
 from serve_app.registry.object_store import ObjectStore
 from serve_app.registry.store import Store, exists, open_store
 
@@ -20,6 +23,20 @@ def test_files_are_created_once(store: Store) -> None:
     assert store.read("a/b/1") == b"one"
     assert exists(store, "a/b/1")
     assert not exists(store, "a/b/2")
+
+
+def test_what_is_added_to_does_not_come_into_being_again(tmp_path: Path) -> None:
+    folder = tmp_path / "registry"
+    store = LocalStore(folder)
+    store.create("m/1/model.json", b"{}")
+    lease = Lease(store, "m/1")
+    lease.renew()
+    folder.rename(tmp_path / "away")  # as a disk is unmounted
+    with pytest.raises(FileNotFoundError):
+        lease.renew()
+    with pytest.raises(FileNotFoundError):
+        refuse(store, "m", "production", 1, why="broken", by="t")
+    assert not folder.exists()
 
 
 def test_of_many_that_create_a_file_one_does(store: Store) -> None:

@@ -212,14 +212,14 @@ def test_the_registry_is_read_resolved_and_written(tmp_path: Path) -> None:
 class Overwriting(LocalStore):
     """Replaces a file that exists, as some imitations of S3 do."""
 
-    def create(self, key: str, content: bytes) -> None:
+    def create(self, key: str, content: bytes, *, new_folder: bool = True) -> None:
         Path(self.url, key).write_bytes(content)
 
 
 class Closed(LocalStore):
     """May not be written."""
 
-    def create(self, key: str, content: bytes) -> None:
+    def create(self, key: str, content: bytes, *, new_folder: bool = True) -> None:
         raise PermissionError(13, "Permission denied", key)
 
 
