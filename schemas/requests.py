@@ -44,12 +44,15 @@ class ClipRequest(msgspec.Struct, frozen=True, kw_only=True):
             An engine that supports this reports in `Hypothesis.phrases` how many of them it used.
         interactive: whether somebody waits for the answer: the clip goes ahead of bulk work.
         language: code of the language that is spoken; None if the record does not have it.
+        identify: whether the language is wanted, and no text. Such clips are never in a batch with
+            others: the engine's `identify_languages` gets them.
     """
 
     words: bool = False
     phrases: tuple[str, ...] = ()
     interactive: bool = False
     language: str | None = None
+    identify: bool = False
 
     @classmethod
     def of(cls, record: ManifestRecord, options: CallOptions, *, words: bool) -> ClipRequest:

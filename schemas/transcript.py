@@ -93,7 +93,7 @@ class ChannelTranscript(msgspec.Struct, kw_only=True, omit_defaults=True):
     ensemble_model_count: int | None = None
     phrases_used: dict[str, int] | None = None
     confidence: float | None = None
-    audio_measures: dict[str, float] = {}
+    audio_measures: dict[str, float | str] = {}
     pred_texts: dict[str, str] | None = None
 
     def __repr__(self) -> str:
@@ -134,7 +134,8 @@ class Transcript(msgspec.Struct, kw_only=True):
         phrases_used: of a record with `phrases`: how many of them each model listened for; 0
             for a model that cannot.
         plan: name of the plan, where it was not a model alone.
-        failed_models: models that gave no answer, with the error code of the reason.
+        failed_models: models that gave no answer, with the error code of the reason; the one that
+            identifies languages too, where it was asked.
         fallback_from: the plan that had no text itself, where the text is from its fallback.
         ensemble_pred_text: of an ensemble: the combined hypothesis.
         ensemble_model_count: of an ensemble: how many models took part.
@@ -174,7 +175,7 @@ class Transcript(msgspec.Struct, kw_only=True):
     model_sha256: str = ""
     rule: str
     rule_values: dict[str, Any] = {}
-    audio_measures: dict[str, float] = {}
+    audio_measures: dict[str, float | str] = {}
     model_version: str | None = None
     arm: str | None = None
     heard_text: str | None = None

@@ -188,7 +188,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     confidence: float | None = None
     failed_models: dict[str, str] | None = None
     phrases_used: dict[str, int] | None = None
-    audio_measures: dict[str, float] = {}
+    audio_measures: dict[str, float | str] = {}
     channel: int | None = None
     timings: dict[str, float] = {}
 

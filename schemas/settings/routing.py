@@ -30,9 +30,16 @@ MEASURES = {
     "audio.channel_similarity": "correlation of the channels: 1 where all are the same, 0 where "
     "they have nothing in common, -1 where two cancel each other; only of files with several",
     "audio.speech_share": "share of the time in which somebody speaks, 0 to 1",
+    "audio.lang": "language that is spoken: what the record says in `lang`, without the country, "
+    "or else what `routing.language_model` hears",
+    "audio.lang_confidence": "probability of that language, 0 to 1; 1 where the record says it",
 }
 #: The measure that is computed only if a rule tests it: it costs more than all others.
 SPEECH_SHARE = "audio.speech_share"
+#: The measures that a model is asked for, and only where a rule depends on them.
+LANGUAGE, LANGUAGE_CONFIDENCE = "audio.lang", "audio.lang_confidence"
+#: Both of them.
+LANGUAGE_MEASURES = frozenset({LANGUAGE, LANGUAGE_CONFIDENCE})
 
 Scalar = str | int | float | bool
 
@@ -103,6 +110,11 @@ class Routing(Strict):
             speaks (Silero VAD) stays above this within half a second of them, such as 0.9; the
             transcript has them as `suppressed`. Takes 2 ms of CPU per second of audio. Off unless
             given; the HTTP API has a setting of its own.
+        language_model: model that identifies the language for rules on `audio.lang`: Whisper of
+            several languages, or one of your own engine (docs/engines.md). It is asked where a
+            rule depends on the language and the record does not have it.
+        language_timeout_s: longest wait for its answer in seconds; then the language is unknown,
+            and rules that test it do not hold.
     """
 
     default: str
@@ -110,6 +122,13 @@ class Routing(Strict):
     timeout_s: PositiveFloat = 120.0
     calibration: str | None = None
     max_no_speech_prob: Probability | None = None
+    language_model: str | None = None
+    language_timeout_s: PositiveFloat = 30.0
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """Those of all rules."""
+        return [each for rule in self.rules for each in (*rule.all, *rule.any)]
 
 
 def routing_faults(
@@ -130,12 +149,16 @@ def routing_faults(
     calibration = routing.calibration
     if base is not None and calibration is not None and not (base / calibration).is_file():
         yield "routing.calibration", f"no such file: {routing.calibration}"
+    language_model = routing.language_model
+    if language_model is not None and language_model not in models:
+        known = ", ".join(models)
+        yield "routing.language_model", f"no model `{language_model}`; defined are: {known}"
     taken: set[str] = set()
     for index, rule in enumerate(routing.rules):
         faults = chain(
             _target_faults(rule, models, targets),
             _rule_name_faults(rule, taken),
-            _rule_condition_faults(rule),
+            _rule_condition_faults(rule, identifies=language_model is not None),
         )
         yield from under(f"routing.rules[{index}]", faults)
         taken.add(rule.name)
@@ -172,20 +195,23 @@ def _rule_name_faults(rule: Rule, taken: Collection[str]) -> Iterator[Fault]:
         yield ".name", f"the name `{rule.name}` is taken; each rule needs a name of its own"
 
 
-def _rule_condition_faults(rule: Rule) -> Iterator[Fault]:
+def _rule_condition_faults(rule: Rule, *, identifies: bool) -> Iterator[Fault]:
     if not rule.all and not rule.any:
         yield "", "has no condition; give `all` or `any`"
     for group, conditions in (("all", rule.all), ("any", rule.any)):
         for number, condition in enumerate(conditions):
-            yield from under(f".{group}[{number}]", _condition_faults(condition))
+            faults = _condition_faults(condition, identifies=identifies)
+            yield from under(f".{group}[{number}]", faults)
 
 
-def _condition_faults(condition: Condition) -> Iterator[Fault]:
+def _condition_faults(condition: Condition, *, identifies: bool) -> Iterator[Fault]:
     given = [test for test in TESTS if getattr(condition, test) is not None]
     if len(given) != 1:
         yield "", f"give exactly one of {', '.join(TESTS)}"
     if condition.field.startswith("audio.") and condition.field not in MEASURES:
         yield ".field", f"no measure `{condition.field}`; there are: {', '.join(MEASURES)}"
+    if condition.field in LANGUAGE_MEASURES and not identifies:
+        yield ".field", f"`{condition.field}` needs `routing.language_model`, which identifies it"
     if condition.matches is not None:
         try:
             re.compile(condition.matches)

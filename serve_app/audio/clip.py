@@ -15,7 +15,7 @@ Clip = npt.NDArray[np.float32]
 SAMPLE_RATE = 16_000
 
 #: What was measured of a clip, by the names in `schemas.settings.MEASURES`.
-Measures = Mapping[str, float]
+Measures = Mapping[str, float | str]
 
 #: The measure that says which channel was taken, from 0, where not all were mixed.
 CHANNEL = "audio.channel"

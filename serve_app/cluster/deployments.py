@@ -32,7 +32,14 @@ def build(settings: Settings, *, gpu: bool = False) -> serve.Application:
     models = {
         name: serve.deployment(DomainModel)
         .options(name=name, **model_options(model, gpu=gpu))
-        .bind(name, model, settings.serve.health_timeout_s, settings.registry, settings.serve.app)
+        .bind(
+            name,
+            model,
+            settings.serve.health_timeout_s,
+            settings.registry,
+            settings.serve.app,
+            identifies=name == settings.routing.language_model,
+        )
         for name, model in settings.models.items()
     }
     router = serve.deployment(Router).options(name="Router", **router_options(settings.serve))
@@ -58,7 +65,14 @@ def build_candidate(
     candidate = (
         serve.deployment(DomainModel)
         .options(name=CANDIDATE, **model_options(model, gpu=gpu))
-        .bind(plan.model, model, settings.serve.health_timeout_s, settings.registry, "")
+        .bind(
+            plan.model,
+            model,
+            settings.serve.health_timeout_s,
+            settings.registry,
+            "",
+            identifies=plan.model == settings.routing.language_model,
+        )
     )
     judge = serve.deployment(Judge).options(
         name="Judge",

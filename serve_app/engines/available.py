@@ -17,7 +17,7 @@ from serve_app.engines.nemo.pretrained import pretrained_fault
 from serve_app.system.logs import location_of
 
 if TYPE_CHECKING:
-    from schemas.settings import ModelSettings
+    from schemas.settings import ModelSettings, Settings
     from serve_app.engines.base import Engine
 
 #: The path of a key of the settings, and what is wrong with its value.
@@ -34,20 +34,25 @@ class _BuiltIn(NamedTuple):
         extra: what it needs of the package's extras.
         checks_options: whether its class can `check` settings without the model's files; importing
             the others takes seconds, and their options depend on the model.
+        identifies: whether it has models that identify languages.
     """
 
     where: str
     extra: str
     checks_options: bool = False
+    identifies: bool = False
 
 
 _ENGINES = {
     "nemo": _BuiltIn("serve_app.engines.nemo.engine:NemoEngine", "serve"),
-    "transformers": _BuiltIn("serve_app.engines.transformers.engine:TransformersEngine", "serve"),
+    "transformers": _BuiltIn(
+        "serve_app.engines.transformers.engine:TransformersEngine", "serve", identifies=True
+    ),
     "faster-whisper": _BuiltIn(
         "serve_app.engines.faster_whisper.engine:FasterWhisperEngine",
         "faster-whisper",
         checks_options=True,
+        identifies=True,
     ),
 }
 
@@ -107,6 +112,11 @@ def check_transcribe(name: str, method: Any, *, itself: int = 0) -> None:
         return
 
 
+def can_identify(engine: object) -> bool:
+    """Whether an engine, or a class of engines, has a method that identifies languages."""
+    return callable(getattr(engine, "identify_languages", None))
+
+
 def engine_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:
     """The engines that cannot be imported, and wrong options of those that are built in.
 
@@ -128,6 +138,34 @@ def engine_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:
                 found.check(model)  # type: ignore[attr-defined]  # each of them has it
         except EngineError as error:
             yield f"models.{name}.{key}", str(error)
+
+
+def language_faults(settings: Settings) -> Iterator[Fault]:
+    """The engine of `routing.language_model` if it identifies no languages. Blocks.
+
+    That of a class that is built in may have models of one language; they are refused when they
+    are loaded.
+    """
+    name = settings.routing.language_model
+    if name is None:
+        return
+    engine = settings.models[name].engine
+    built_in = _ENGINES.get(engine)
+    if built_in is None:
+        try:
+            found = engine_class(engine)
+        except EngineError:
+            return  # see `engine_faults`
+        identifies = can_identify(found) or not isinstance(found, type)
+    else:
+        identifies = built_in.identifies
+    if not identifies:
+        known = ", ".join(each for each, built in _ENGINES.items() if built.identifies)
+        yield (
+            "routing.language_model",
+            f"the engine of `{name}`, {engine}, identifies no languages; name a Whisper model of "
+            f"several languages ({known}), or an engine of your own with `identify_languages`",
+        )
 
 
 def pretrained_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:

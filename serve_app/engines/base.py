@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from schemas.failures import ErrorCode
 from schemas.requests import ClipRequest
+from schemas.settings import LANGUAGE, LANGUAGE_CONFIDENCE
 from schemas.transcript import Word
 
 # part of the protocol: custom engines import it from here
 from serve_app.audio.clip import Clip as Clip
+
+
+class Language(NamedTuple):
+    """The language that an engine heard in one clip.
+
+    Attributes:
+        code: of the language, as the model names it ("de").
+        probability: 0 to 1.
+    """
+
+    code: str
+    probability: float
+
+    @property
+    def measures(self) -> dict[str, float | str]:
+        """It as measures of the audio, by the names that rules use."""
+        return {LANGUAGE: self.code, LANGUAGE_CONFIDENCE: self.probability}
 
 
 class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,12 +42,14 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
         words: with times in seconds from the start of the clip; None unless requested.
         phrases: how many of the clip's own phrases recognition was biased towards; None if it has
             none, or the engine does not support it.
+        language: what `identify_languages` heard; `transcribe` leaves it None.
     """
 
     text: str
     confidence: float | None = None
     words: list[Word] | None = None
     phrases: int | None = None
+    language: Language | None = None
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +80,9 @@ class Engine(Protocol):
 
     It may have more: `min_samples`, what shorter clips are padded to, in samples, so that batches
     are cut by what they cost; `warm_up()`, called once after loading; `model_class` and
-    `parameters` for reports.
+    `parameters` for reports; `identify_languages(clips)`, one (code, probability) for each clip, or
+    None where it cannot tell, so that `routing.language_model` can name its model. A model that
+    cannot identify languages, though its engine can, raises `EngineError` there.
     """
 
     sample_rate: int

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from schemas.requests import ClipRequest
 from serve_app.audio.clip import Clip
 from serve_app.engines.base import Engine, Hypothesis, Rejection
+from serve_app.engines.identifying import identified
 from serve_app.engines.isolation import is_out_of_memory, run_isolated
 from serve_app.engines.load import check_engine
 from serve_app.engines.results import checked_results, engine_name
@@ -23,7 +24,7 @@ def call_isolated(
     *,
     on_call: Callable[[], None] = lambda: None,
 ) -> list[Hypothesis | Rejection]:
-    """Transcribe a batch; one hypothesis or rejection per clip, in order. Blocks.
+    """Transcribe a batch, or identify its languages: one result per clip, in order. Blocks.
 
     If the engine raises or its results are not what its protocol says, the batch is halved until
     the clip at which it does so is alone; that one has a rejection with `MODEL_FAULT`, or
@@ -32,7 +33,7 @@ def call_isolated(
     Args:
         engine: the engine.
         clips: mono float32 audio at its sample rate.
-        requests: one per clip.
+        requests: one per clip; all with `identify`, or none.
         on_call: called before each call of the engine.
 
     Raises:
@@ -44,10 +45,7 @@ def call_isolated(
         nonlocal failed
         on_call()
         try:
-            results = engine.transcribe(
-                [clip for clip, _ in pairs], [request for _, request in pairs]
-            )
-            return checked_results(results, len(pairs))
+            return _called(engine, [clip for clip, _ in pairs], [each for _, each in pairs])
         except Exception as error:
             failed = True
             alone = len(pairs) == 1 and not is_out_of_memory(error)
@@ -65,3 +63,11 @@ def call_isolated(
     if failed:
         check_engine(engine)
     return results
+
+
+def _called(
+    engine: Engine, clips: list[Clip], requests: list[ClipRequest]
+) -> list[Hypothesis | Rejection]:
+    if requests[0].identify:
+        return [Hypothesis(text="", language=each) for each in identified(engine, clips)]
+    return checked_results(engine.transcribe(clips, requests), len(clips))

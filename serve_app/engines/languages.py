@@ -1,4 +1,4 @@
-"""Find the language of a record among those that a model has."""
+"""Languages as records say them, and as models do."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ def find_language(tag: str | None, known: Iterable[str]) -> str | None:
         `known` that is the same language in any country.
     """
     wanted = (tag or "").replace("_", "-").lower()
-    language = wanted.partition("-")[0]
+    language = language_of(wanted)
     if not language:
         return None
     names = {each.lower(): each for each in known}
     anywhere = next((each for each in names if each.startswith(f"{language}-")), "")
     return names.get(wanted) or names.get(language) or names.get(anywhere)
+
+
+def language_of(tag: str) -> str:
+    """The language of a tag such as "de-AT" or "de_AT", in lower case and without the country."""
+    return tag.replace("_", "-").lower().partition("-")[0]

@@ -13,7 +13,7 @@ from typing import SupportsFloat, SupportsIndex
 
 from schemas.failures import ErrorCode
 from schemas.transcript import Word
-from serve_app.engines.base import Engine, Hypothesis, Rejection
+from serve_app.engines.base import Engine, Hypothesis, Language, Rejection
 
 #: How far a value may be outside its range by rounding; it is then moved to the limit. The
 #: precision of a float16 at 1.
@@ -45,11 +45,39 @@ def checked_results(results: object, count: int) -> list[Hypothesis | Rejection]
     Raises:
         ResultError: there is not one result for each clip, or a value of one is wrong.
     """
+    return [_checked(each) for each in _listed(results, count)]
+
+
+def _listed(results: object, count: int) -> Sequence[object]:
     if isinstance(results, str) or not isinstance(results, Sequence):
         raise ResultError(f"it gave {_kind(results)} for {count} clips, not a list")
     if len(results) != count:
         raise ResultError(f"it gave {len(results)} results for {count} clips")
-    return [_checked(each) for each in results]
+    return results
+
+
+def checked_languages(results: object, count: int) -> list[Language | None]:
+    """The languages that an engine identified, with Python's own numbers.
+
+    Args:
+        results: what `identify_languages` of the engine returned.
+        count: number of clips.
+
+    Raises:
+        ResultError: there is not one for each clip, or one is no pair of a code and a probability.
+    """
+    return [_language(each) for each in _listed(results, count)]
+
+
+def _language(result: object) -> Language | None:
+    if result is None:
+        return None
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise ResultError(f"it gave {_kind(result)} for a clip, not a (code, probability) or None")
+    code, probability = result
+    if not _text(code, "code"):
+        raise ResultError("the code of a language is empty")
+    return Language(str(code), _ranged(probability, "probability", 1.0))
 
 
 def _checked(result: object) -> Hypothesis | Rejection:

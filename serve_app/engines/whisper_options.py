@@ -9,6 +9,9 @@ import msgspec
 from serve_app.engines.options import Options
 from serve_app.engines.repetition import repetition
 
+#: A Whisper model hears so many seconds at once; shorter clips are padded to them.
+WINDOW_S = 30.0
+
 _Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Temperature = Annotated[float, msgspec.Meta(gt=0, le=1)]
 

@@ -73,6 +73,6 @@ def channels_of(pieces: Sequence[UploadPart]) -> list[ApiChannel] | None:
 def _equal(piece: UploadPart) -> list[int] | None:
     """The channels that hold the same as the first one, which alone is transcribed."""
     measures = piece.transcript.audio_measures
-    if abs(measures.get(SIMILARITY.removeprefix("audio."), 0.0)) != 1.0:
+    if measures.get(SIMILARITY.removeprefix("audio.")) not in (1.0, -1.0):
         return None
     return list(range(1, int(measures[CHANNELS.removeprefix("audio.")])))

@@ -73,6 +73,11 @@ class _Waiting(msgspec.Struct):
     arrived: float
 
 
+def _kind(item: _Waiting) -> tuple[bool, bool]:
+    """Clips of the same kind can be in a batch; kinds that cost less come first."""
+    return not item.request.identify, item.request.words
+
+
 class Batcher:
     """Owns an engine and the only thread that may use it.
 
@@ -238,12 +243,12 @@ class Batcher:
             return []
 
     def _plan(self, clips: list[_Waiting]) -> list[list[_Waiting]]:
-        """Group clips into batches; those with words come after those without."""
+        """Group clips into batches of a kind: languages first, then texts, then words."""
         limit = self._batch_seconds * self._engine.sample_rate
         shortest = getattr(self._engine, "min_samples", 0)
         batches: list[list[_Waiting]] = []
-        for words in (False, True):
-            chosen = [item for item in clips if item.request.words is words]
+        for kind in sorted(set(map(_kind, clips))):
+            chosen = [item for item in clips if _kind(item) == kind]
             plan = plan_batches([max(len(item.clip), shortest) for item in chosen], limit)
             batches += [[chosen[index] for index in batch] for batch in plan]
         return batches

@@ -30,6 +30,7 @@ class DomainModel:
             replica counts as unhealthy.
         registry: where versions are, for a model that is named by `model`.
         app: the Serve application of the replica; empty outside of Serve.
+        identifies: whether it is the model that identifies languages.
     """
 
     # Serve awaits it, so that the replica can answer Serve while the engine loads.
@@ -40,6 +41,8 @@ class DomainModel:
         health_timeout_s: float,
         registry: RegistrySettings | None = None,
         app: str = "",
+        *,
+        identifies: bool = False,
     ) -> None:
         from serve_app.model.reports import report  # with Ray
         from serve_app.system.ray_adapter import Turn, ended, use_replica_log
@@ -48,7 +51,7 @@ class DomainModel:
         turn = Turn(f"{app}:{name}") if app else None
         self._tasks: list[asyncio.Task[None]] = []
         self._recent = RecentWork()
-        self._swapper = Swapper(name, source, turn)
+        self._swapper = Swapper(name, source, turn, identifies=identifies)
         use_replica_log()
         self._callers = Callers(ended)
         self._health_timeout_s = health_timeout_s
@@ -81,7 +84,8 @@ class DomainModel:
         serving = await self._swapper.serving()
         with self._callers.call_of(caller):
             reply = await serving.transcribe(clips, sample_rate, requests)
-        self._recent.add(sum(map(len, clips)) / sample_rate, reply.outcomes)
+        heard = 0 if requests and requests[0].identify else sum(map(len, clips))
+        self._recent.add(heard / sample_rate, reply.outcomes)
         return reply
 
     async def info(self) -> ModelInfo:

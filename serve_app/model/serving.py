@@ -10,6 +10,7 @@ from schemas.settings import ModelSettings
 from serve_app.audio.clip import Clip
 from serve_app.audio.resample import resample
 from serve_app.engines.base import Engine
+from serve_app.engines.identifying import check_identifies
 from serve_app.engines.load import load_engine
 from serve_app.model.batcher import Batcher
 from serve_app.model.protocol import ModelInfo, Reply
@@ -34,15 +35,20 @@ class Serving:
         self.version = version
 
     @classmethod
-    async def load(cls, name: str, version: Version) -> Serving:
+    async def load(cls, name: str, version: Version, *, identifies: bool = False) -> Serving:
         """Load a version, and check that it transcribes.
+
+        Args:
+            name: of the model in the settings.
+            version: that is loaded.
+            identifies: whether it must be able to identify languages, too.
 
         Raises:
             EngineError: it cannot be loaded, or does not work.
         """
         settings = version.settings
         batcher = Batcher(
-            lambda: _load(settings),
+            lambda: _load(settings, identifies=identifies),
             batch_seconds=settings.batch_seconds,
             interactive_share=settings.interactive_share,
         )
@@ -93,8 +99,10 @@ class Serving:
         self._batcher.close()
 
 
-def _load(settings: ModelSettings) -> Engine:
+def _load(settings: ModelSettings, *, identifies: bool) -> Engine:
     engine = load_engine(settings)
+    if identifies:
+        check_identifies(engine)
     warm_up = getattr(engine, "warm_up", None)
     if warm_up is not None:
         warm_up()

@@ -49,12 +49,21 @@ class Swapper:
         source: of its versions.
         turn: what the replicas of the model have in common, so that they change one after the
             other; None if there is only one.
+        identifies: whether its versions must be able to identify languages.
     """
 
-    def __init__(self, name: str, source: VersionSource, turn: Turn | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: VersionSource,
+        turn: Turn | None = None,
+        *,
+        identifies: bool = False,
+    ) -> None:
         self._name = name
         self._source = source
         self._turn = turn
+        self._identifies = identifies
         self._serving: Serving | None = None
         self._open = asyncio.Event()  # clear while there is no version
         self._seen = ""
@@ -80,7 +89,7 @@ class Swapper:
             version = await self._served_last(error)
         else:
             await self._hold(version)
-        self._serving = await Serving.load(self._name, version)
+        self._serving = await self._load(version)
         self._seen = version.place
         self._open.set()
         if not self._copy:
@@ -177,11 +186,11 @@ class Swapper:
                 self._open.clear()
                 await old.drained()
                 old.close()
-            self._serving = await Serving.load(self._name, version)
+            self._serving = await self._load(version)
         except _REFUSALS as error:
             await self._refuse(version.place, f"version {version.number}: {error}")
             if drains and not self._open.is_set():
-                self._serving = await Serving.load(self._name, old.version)
+                self._serving = await self._load(old.version)
             return
         finally:
             self._open.set()
@@ -192,6 +201,9 @@ class Swapper:
             await old.drained()
             old.close()
         await self._hold(version)
+
+    async def _load(self, version: Version) -> Serving:
+        return await Serving.load(self._name, version, identifies=self._identifies)
 
     async def _served_last(self, error: OSError | UnknownModelError) -> Version:
         """The version that served last, if the registry is out of reach; else raises `error`."""

@@ -22,6 +22,7 @@ from serve_app.engines.base import Hypothesis
 from serve_app.router.calls import ModelCalls
 from serve_app.router.channels import Parts
 from serve_app.router.faults import internal_error
+from serve_app.router.languages import Identification, LanguageCalls, Unrouted
 from serve_app.router.results import FinishedRecord, Result
 from serve_app.router.silence import without_silence
 from serve_app.router.state import ActiveRecord, RouterState
@@ -59,6 +60,7 @@ class TranscriptionJob:
         self._calls = ModelCalls(
             state, answer=self._answer, after=self._check_done, fail=self._fail
         )
+        self._languages = LanguageCalls(state, begin=self._begin_identified, fail=self._fail)
         self._reading = asyncio.TaskGroup()
         self._reads: list[asyncio.Task[None]] = []
         self._fault: BaseException | None = None
@@ -71,7 +73,7 @@ class TranscriptionJob:
             async with self._reading:
                 self._start_reads(range(len(self._parts.records)))
             if self._fault is None:
-                self._calls.send_all()
+                self._send_all()
             self._check_done()
             await self._done.wait()
             if self._fault is not None:
@@ -79,7 +81,9 @@ class TranscriptionJob:
         finally:
             self._calls.cancel()  # of a slow member, or all if this is cancelled
             for item in self._under_way.values():
-                self._release(item)
+                self._release(item.loaded)
+            for waiting in self._languages.cancel():
+                self._release(waiting.loaded)
         return self._parts.joined(self._results, self._state.results)
 
     def _start_reads(self, places: range) -> None:
@@ -113,17 +117,21 @@ class TranscriptionJob:
             try:
                 others = self._parts.add_others(index, each.recording, state.settings.audio)
                 self._start_reads(others)
-                self._begin(index, record, each, options[index - indices.start])
+                waiting = Unrouted(index, record, each, options[index - indices.start])
+                if not self._languages.add(waiting):
+                    self._begin(waiting)
             except AudioError as error:
                 state.memory.release(each.clip.nbytes)
                 self._refuse(index, record, error)
             except Exception as error:
-                self._under_way.pop(index, None)
-                state.memory.release(each.clip.nbytes)
-                self._results[index] = internal_error(record, error)
+                self._give_up(index, record, each, error)
         if state.memory.full:
             # Records whose group is not full may hold the memory that the next readers wait for.
-            self._calls.send_all()
+            self._send_all()
+
+    def _send_all(self) -> None:
+        self._languages.send()
+        self._calls.send_all()
 
     def _refuse(self, index: int, record: ManifestRecord, error: Exception) -> None:
         code, message = audio_fault(error)
@@ -132,19 +140,40 @@ class TranscriptionJob:
 
     # -- plans --------------------------------------------------------------------------------
 
-    def _begin(
-        self, index: int, record: ManifestRecord, loaded: Loaded, options: CallOptions
-    ) -> None:
-        """Choose the plan of a record, start it, and ask its first query."""
+    def _begin(self, waiting: Unrouted, identified: Identification | None = None) -> None:
+        """Choose the plan of a record, start it, and ask its first query.
+
+        One whose language was asked for is urgent: the others of the list have been sent.
+        """
+        record, loaded, options = waiting.record, waiting.loaded, waiting.options
         if options.target is None:
             choice = self._state.selector.choose(record, loaded.measures)
         else:
             choice = Choice(options.target, REQUESTED)
         run = self._state.planner.run(choice.target, record)
-        item = ActiveRecord(index, record, loaded, choice, run, options)
+        item = ActiveRecord(waiting.index, record, loaded, choice, run, options)
+        if identified is not None:
+            identified.note(item)
         query = next(run)
-        self._under_way[index] = item
-        self._ask(item, query)
+        self._under_way[waiting.index] = item
+        self._ask(item, query, urgent=identified is not None)
+
+    def _begin_identified(self, found: Sequence[tuple[Unrouted, Identification]]) -> None:
+        for waiting, identified in found:
+            try:
+                self._begin(waiting, identified)
+            except Exception as error:
+                self._give_up(waiting.index, waiting.record, waiting.loaded, error)
+        self._calls.send_urgent()
+        self._check_done()
+
+    def _give_up(
+        self, index: int, record: ManifestRecord, loaded: Loaded, error: Exception
+    ) -> None:
+        """Note a fault of ours that a record brought out before its plan was running."""
+        self._under_way.pop(index, None)
+        self._release(loaded)
+        self._results[index] = internal_error(record, error)
 
     def _ask(self, item: ActiveRecord, query: Query, *, urgent: bool = False) -> None:
         """Ask the models of `query`; a query of a plan that was resumed is urgent."""
@@ -213,6 +242,7 @@ class TranscriptionJob:
                     models=item.models,
                     phrases=item.phrases,
                     arms=item.arms,
+                    failed=item.failed,
                 )
             )
         except Exception as error:
@@ -222,7 +252,7 @@ class TranscriptionJob:
     def _end(self, item: ActiveRecord, result: Result) -> None:
         self._results[item.index] = result
         del self._under_way[item.index]
-        self._release(item)
+        self._release(item.loaded)
 
     def _fail(self, fault: BaseException) -> None:
         self._fault = fault
@@ -234,8 +264,8 @@ class TranscriptionJob:
         if len(self._results) == len(self._parts.records):
             self._done.set()
 
-    def _release(self, item: ActiveRecord) -> None:
-        self._state.memory.release(item.clip.nbytes)
+    def _release(self, loaded: Loaded) -> None:
+        self._state.memory.release(loaded.clip.nbytes)
 
 
 def _bytes(loaded: Sequence[Loaded | Exception]) -> int:

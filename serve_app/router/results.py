@@ -39,6 +39,7 @@ class FinishedRecord:
             none.
         phrases: how many of the record's phrases each model used.
         arms: which version was asked, by model, where a rollout is under way.
+        failed: error codes of models that gave no answer before the plan began, by model.
     """
 
     record: ManifestRecord
@@ -52,6 +53,7 @@ class FinishedRecord:
     models: Mapping[str, tuple[str, str]]
     phrases: Mapping[str, int]
     arms: Mapping[str, str]
+    failed: Mapping[str, str]
 
 
 class ResultMaker:
@@ -96,7 +98,7 @@ class ResultMaker:
             id=record.id,
             audio_filepath=record.audio_filepath,
             offset=record.offset,
-            duration=measures["audio.seconds"],
+            duration=float(measures["audio.seconds"]),
             channel=record.channel,
             text=record.text,
             lang=record.lang,
@@ -115,7 +117,7 @@ class ResultMaker:
             rule=finished.choice.rule,
             rule_values=finished.choice.values,
             audio_measures={name.removeprefix("audio."): each for name, each in measures.items()},
-            failed_models=dict(found.failed) or None,
+            failed_models={**finished.failed, **found.failed} or None,
             confidence=found.confidence,
             words=found.words if model.words or finished.options.words else None,
             wer=errors.percent if errors else None,

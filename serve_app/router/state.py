@@ -75,6 +75,7 @@ class ActiveRecord:
         models: digest of the model file, and the version, by model.
         phrases: how many of the record's phrases each model used.
         arms: which version was asked, by model, where a rollout is under way.
+        failed: error codes of models that gave no answer before the plan began, by model.
     """
 
     index: int
@@ -91,6 +92,7 @@ class ActiveRecord:
     models: dict[str, tuple[str, str]] = field(default_factory=dict)
     phrases: dict[str, int] = field(default_factory=dict)
     arms: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     @property
     def clip(self) -> Clip:
@@ -100,7 +102,7 @@ class ActiveRecord:
     @property
     def seconds(self) -> float:
         """Length of the audio in seconds."""
-        return self.loaded.measures["audio.seconds"]
+        return float(self.loaded.measures["audio.seconds"])
 
     def timings(self, started: float) -> Timings:
         """Timings up to now.

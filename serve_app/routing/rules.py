@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +11,9 @@ import msgspec
 from schemas.manifest import ManifestRecord
 from schemas.settings import (
     DEFAULT,
+    LANGUAGE,
+    LANGUAGE_CONFIDENCE,
+    LANGUAGE_MEASURES,
     MEASURES,
     SPEECH_SHARE,
     Condition,
@@ -19,6 +22,7 @@ from schemas.settings import (
     Scalar,
 )
 from serve_app.audio.clip import Measures
+from serve_app.engines.languages import language_of
 
 _Test = Callable[[Any], bool]
 
@@ -66,8 +70,9 @@ class Selector:
     """
 
     def __init__(self, routing: Routing) -> None:
-        conditions = [each for rule in routing.rules for each in (*rule.all, *rule.any)]
-        self.needs_speech = any(each.field == SPEECH_SHARE for each in conditions)
+        tested = {each.field for each in routing.conditions}
+        self.needs_speech = SPEECH_SHARE in tested
+        self._tests_language = not LANGUAGE_MEASURES.isdisjoint(tested)
         self._default = Choice(routing.default, DEFAULT)
         self._rules = [_CompiledRule(rule) for rule in routing.rules]
 
@@ -82,6 +87,21 @@ class Selector:
             if rule.holds(record, measures):
                 return Choice(rule.target, rule.name, rule.values(record, measures))
         return self._default
+
+    def needs_language(self, record: ManifestRecord, measures: Measures) -> bool:
+        """Whether the choice depends on the language that is spoken, which nobody has said yet.
+
+        Args:
+            record: as for `choose`.
+            measures: as for `choose`, so far.
+        """
+        if not self._tests_language or record.lang or LANGUAGE in measures:
+            return False
+        for rule in self._rules:
+            held = rule.holds_without_language(record, measures)
+            if held is not False:
+                return held is None
+        return False
 
     def test_conditions(self, record: ManifestRecord, measures: Measures) -> list[ConditionResult]:
         """Test every condition of every rule, in order, to explain the choice.
@@ -111,6 +131,15 @@ class _CompiledRule:
             not self.any_of or any(test(record, measures) for test in self.any_of)
         )
 
+    def holds_without_language(self, record: ManifestRecord, measures: Measures) -> bool | None:
+        """Whether it holds; None if that depends on the language."""
+
+        def test(one: _CompiledCondition) -> bool | None:
+            return None if one.of_language else one(record, measures)
+
+        some = _some(map(test, self.any_of)) if self.any_of else True
+        return _every([*map(test, self.all_of), some])
+
     def values(self, record: ManifestRecord, measures: Measures) -> dict[str, Any]:
         """The values that make the rule hold, by field; call it only if it holds."""
         return {
@@ -123,6 +152,7 @@ class _CompiledRule:
 class _CompiledCondition:
     def __init__(self, condition: Condition) -> None:
         self.condition = condition
+        self.of_language = condition.field in LANGUAGE_MEASURES
         self._test = None if condition.present is not None else _compile_test(condition)
 
     def __call__(self, record: ManifestRecord, measures: Measures) -> bool:
@@ -161,11 +191,26 @@ def _compile_test(condition: Condition) -> _Test:
 def _value(record: ManifestRecord, measures: Measures, field: str) -> Any:
     """The value of `field`; None if there is none or it is null.
 
-    A measure is never what the record says of itself, whatever its keys are called.
+    A measure is never what the record says of itself, whatever its keys are called; but the
+    language is its `lang`, which saves asking a model.
     """
     if field in _FIELDS:
         return getattr(record, field)
+    if field in LANGUAGE_MEASURES and record.lang:
+        return {LANGUAGE: language_of(record.lang), LANGUAGE_CONFIDENCE: 1.0}[field]
     return measures.get(field) if field in MEASURES else record.extra.get(field)
+
+
+def _every(values: Iterable[bool | None]) -> bool | None:
+    """Whether all hold, some of which may be unknown (None)."""
+    known = list(values)
+    return False if False in known else None if None in known else True
+
+
+def _some(values: Iterable[bool | None]) -> bool | None:
+    """Whether one holds, where some may be unknown (None)."""
+    known = list(values)
+    return True if True in known else None if None in known else False
 
 
 def _contains(text: str, parts: list[str]) -> bool:

@@ -68,6 +68,12 @@ def test_good_settings_have_absolute_paths(write: Callable[[str], Path], tmp_pat
         ("model: medical", "model: legal", r":9: routing.rules\[0\].model: no model `legal`"),
         ("equals: medical", "equals: medical, below: 2", r"any\[0\]: give exactly one of"),
         ("field: domain", "field: audio.snr", "no measure `audio.snr`"),
+        ("field: domain", "field: audio.lang", "`audio.lang` needs `routing.language_model`"),
+        (
+            "default: general",
+            "default: general\n  language_model: whisper",
+            ":7: routing.language_model: no model `whisper`; defined are: medical, general",
+        ),
         ("contains: [medical]", "matches: '('", "not a regular expression"),
         ("name: medical", "name: default", r"\[0\].name: the name `default` is reserved: results"),
         ("name: medical", "name: requested", "reserved: results have `default` where no rule hol"),

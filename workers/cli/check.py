@@ -81,9 +81,10 @@ def check(
 
 
 def _model_faults(settings: Settings) -> list[tuple[str, str]]:
-    from serve_app.engines.available import engine_faults, pretrained_faults
+    from serve_app.engines.available import engine_faults, language_faults, pretrained_faults
 
-    found = [*engine_faults(settings.models), *_registry_faults(settings)]
+    found = [*engine_faults(settings.models), *language_faults(settings)]
+    found += _registry_faults(settings)
     found += _digest_faults(settings)
     try:
         found += pretrained_faults(settings.models)

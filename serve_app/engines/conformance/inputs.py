@@ -6,6 +6,7 @@ import numpy as np
 
 from schemas.manifest import MAX_PHRASE_CHARS, MAX_PHRASES
 from schemas.requests import DEFAULT_REQUEST, ClipRequest
+from serve_app.engines.available import can_identify
 from serve_app.engines.base import Hypothesis, Rejection
 from serve_app.engines.calling import call_isolated
 from serve_app.engines.conformance.subject import (
@@ -17,6 +18,7 @@ from serve_app.engines.conformance.subject import (
     time_fault,
 )
 from serve_app.engines.errors import EngineError, cause_of
+from serve_app.engines.identifying import identified
 from serve_app.engines.results import checked_results
 
 #: Seconds of each sound in which nobody speaks; level of the faint one: -60 dB.
@@ -119,6 +121,26 @@ def language(subject: Subject) -> Verdict:
             "`language` is a hint of the record: take the model's own where it does not fit",
         )
     return Verdict("ok", "languages that it may not know are no error")
+
+
+def identification(subject: Subject) -> Verdict:
+    """The languages of clips, alone and together, if it identifies them."""
+    if not can_identify(subject.engine):
+        return Verdict("ok", "it has no `identify_languages`, which is optional")
+    try:
+        together = identified(subject.engine, [clip.copy() for clip in subject.clips])
+    except EngineError as error:
+        return Verdict("ok", f"it identifies none: {error}")
+    alone = [identified(subject.engine, [clip.copy()])[0] for clip in subject.clips]
+    codes = [None if each is None else each.code for each in together]
+    if codes != [None if each is None else each.code for each in alone]:
+        return Verdict(
+            "wrong",
+            "`identify_languages` names other languages in a batch than alone",
+            "give them in the order of the clips; what is beside a clip must not change them",
+        )
+    named = ", ".join(sorted({code or "none" for code in codes}))
+    return Verdict("ok", f"it identifies languages, here {named}")
 
 
 def phrases(subject: Subject) -> Verdict:

@@ -88,6 +88,11 @@ _STAGES = (
         "clips come whole: cut them by serve_app.engines.splitting, and join the results",
     ),
     _Stage("language", inputs.language, "ignore a language that the model does not know"),
+    _Stage(
+        "languages",
+        inputs.identification,
+        "give a list with (code, probability) or None for each clip; see `Identifying languages`",
+    ),
     _Stage("phrases", inputs.phrases, "ignore phrases that the model cannot use"),
     _Stage("read-only", inputs.read_only, "copy a clip before you change it: `np.array(clip)`"),
     _Stage("errors", inputs.errors, "a clip at fault must not spoil the calls after it"),

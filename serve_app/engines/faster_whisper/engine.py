@@ -19,7 +19,7 @@ from schemas.requests import DEFAULT_REQUEST, ClipRequest
 from schemas.settings import ModelSettings
 from schemas.transcript import Word
 from serve_app.audio.clip import Clip
-from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.engines.base import Hypothesis, Language, Rejection
 from serve_app.engines.batches import BatchRunner
 from serve_app.engines.errors import EngineError, cause_of
 from serve_app.engines.faster_whisper.decoding import Attempt, Decoder, Encoded
@@ -28,9 +28,8 @@ from serve_app.engines.faster_whisper.options import compute_type, options_of
 from serve_app.engines.faster_whisper.prompts import Prompts
 from serve_app.engines.faster_whisper.times import timed_words
 from serve_app.engines.pieces import transcribe_pieces
+from serve_app.engines.whisper_options import WINDOW_S
 
-#: Whisper hears so many seconds at once; shorter clips are padded to them.
-WINDOW_S = 30.0
 #: Shorter clips are padded with silence: the times of words need a few frames.
 _SHORTEST_S = 0.1
 #: What a clip of the engine's own check asks for.
@@ -165,6 +164,18 @@ class FasterWhisperEngine:
             each if isinstance(each, Rejection) else replace(each, phrases=wish.used)
             for each, wish in zip(heard, wishes, strict=True)
         ]
+
+    def identify_languages(self, clips: Sequence[Clip]) -> list[Language]:
+        """The language of each clip, in its first 30 seconds, in order. Blocks.
+
+        Raises:
+            EngineError: the model knows only English.
+        """
+        if not self._model.is_multilingual:
+            raise EngineError("this model knows only English, so it identifies no languages")
+        features, _ = self._features([clip[: self.min_samples] for clip in clips])
+        found = self._model.detect_language(ctranslate2.StorageView.from_array(features))
+        return [Language(each[0][0].strip("<|>"), round(each[0][1], 4)) for each in found]
 
     def _wish(self, request: ClipRequest) -> _Wish:
         tokens, used = self._prompts.phrases(request.phrases)

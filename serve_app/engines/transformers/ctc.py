@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from schemas.failures import ErrorCode
-from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.audio.clip import Clip
+from serve_app.engines.base import Hypothesis, Language, Rejection
 from serve_app.engines.errors import EngineError
 from serve_app.engines.transformers.heads import Piece
 from serve_app.engines.transformers.loading import Loaded
@@ -62,6 +63,10 @@ class CtcHead:
                 pieces, labels.cpu().numpy(), best.cpu().numpy(), frames, strict=True
             )
         ]
+
+    def identify(self, clips: Sequence[Clip]) -> list[Language]:
+        """Refuse to; see `Head.identify`."""
+        raise EngineError("a CTC model identifies no languages; Whisper of several does")
 
     def _features(self, pieces: Sequence[Piece]) -> dict[str, torch.Tensor]:
         shortest = self.min_samples

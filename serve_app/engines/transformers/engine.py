@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from schemas.requests import DEFAULT_REQUEST, ClipRequest
 from schemas.settings import ModelSettings
 from serve_app.audio.clip import Clip
-from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.engines.base import Hypothesis, Language, Rejection
 from serve_app.engines.batches import BatchRunner
 from serve_app.engines.errors import EngineError
 from serve_app.engines.options import read_options
@@ -110,6 +111,15 @@ class TransformersEngine:
             max_seconds=min(self._settings.split_seconds, self._head.max_seconds),
         )
 
+    def identify_languages(self, clips: Sequence[Clip]) -> list[Language]:
+        """The language at the beginning of each clip, in order. Blocks while the model runs.
+
+        Raises:
+            EngineError: the model knows one language only, or the GPU failed.
+        """
+        with _gpu_faults():
+            return self._head.identify(clips)
+
     def warm_up(self) -> None:
         """Transcribe noise, on a GPU in a batch of the largest size. Blocks.
 
@@ -123,10 +133,16 @@ class TransformersEngine:
             self._batches.probe(max(1, int(most / longest)), longest)
 
     def _forward(self, pieces: Sequence[Piece]) -> list[Hypothesis | Rejection]:
-        try:
+        with _gpu_faults():
             return self._head.transcribe(pieces)
-        except torch.AcceleratorError as error:  # the CUDA context is lost, regardless of the clips
-            raise EngineError(f"the GPU failed: {error}") from error
+
+
+@contextmanager
+def _gpu_faults() -> Iterator[None]:
+    try:
+        yield
+    except torch.AcceleratorError as error:  # the CUDA context is lost, regardless of the clips
+        raise EngineError(f"the GPU failed: {error}") from error
 
 
 def _whisper(settings: ModelSettings, loaded: Loaded) -> Head:

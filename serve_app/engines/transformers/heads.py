@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from schemas.requests import ClipRequest
 from serve_app.audio.clip import Clip
-from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.engines.base import Hypothesis, Language, Rejection
 
 
 class Piece(NamedTuple):
@@ -46,4 +46,12 @@ class Head(Protocol):
 
     def transcribe(self, pieces: Sequence[Piece]) -> list[Hypothesis | Rejection]:
         """Transcribe a batch; one result per piece, in order. Blocks."""
+        ...
+
+    def identify(self, clips: Sequence[Clip]) -> list[Language]:
+        """The language at the beginning of each clip, in order. Blocks.
+
+        Raises:
+            EngineError: the model knows one language only.
+        """
         ...

@@ -10,7 +10,8 @@ import torch
 
 from schemas.failures import ErrorCode
 from schemas.transcript import Word
-from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.audio.clip import Clip
+from serve_app.engines.base import Hypothesis, Language, Rejection
 from serve_app.engines.errors import EngineError
 from serve_app.engines.repetition import repetition
 from serve_app.engines.transformers.alignment import token_frames
@@ -79,6 +80,20 @@ class WhisperHead:
             heard = self._hear(states, pieces)
             written = self._decoder.write(states, [each.prompt for each in heard])
             return [self._result(*each) for each in zip(pieces, heard, written, strict=True)]
+
+    def identify(self, clips: Sequence[Clip]) -> list[Language]:
+        """The language of each clip, in its first 30 seconds; see `Head.identify`."""
+        codes = list(self._tokens.languages)
+        if not codes:
+            raise EngineError("this Whisper model knows one language, so it identifies no others")
+        with torch.inference_mode():
+            states = self._encode([Piece(clip[: self.min_samples]) for clip in clips])
+            scores = self._decoder.hear(states)[:, [self._tokens.languages[each] for each in codes]]
+            best = (scores / scores.sum(-1, keepdim=True)).max(-1)
+        return [
+            Language(codes[place], round(probability, 4))
+            for place, probability in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
 
     def _encode(self, pieces: Sequence[Piece]) -> torch.Tensor:
         """[clips, frames, size]; every clip is padded to 30 seconds."""

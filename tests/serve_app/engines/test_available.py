@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 
 from schemas.requests import ClipRequest
-from schemas.settings import ModelSettings
+from schemas.settings import AudioSettings, ModelSettings, Routing, Settings
 from serve_app.audio.clip import Clip
-from serve_app.engines.available import engine_class, engine_faults, pretrained_faults
+from serve_app.engines.available import (
+    engine_class,
+    engine_faults,
+    language_faults,
+    pretrained_faults,
+)
 from serve_app.engines.errors import EngineError
 from serve_app.engines.nemo.pretrained import pretrained_fault
 
@@ -108,3 +113,37 @@ def test_a_name_that_nemo_does_not_know_has_its_nearest() -> None:
     ((key, reason),) = pretrained_faults(models)
     assert key == "models.bad.pretrained"
     assert "did you mean `stt_en_conformer_ctc_small`?" in reason
+
+
+class Polyglot(Echo):
+    def identify_languages(self, clips: Sequence[Clip]) -> list[None]:
+        return [None] * len(clips)
+
+
+@pytest.mark.parametrize(
+    ("engine", "identifies"),
+    [
+        ("faster-whisper", True),
+        ("transformers", True),
+        (f"{__name__}:Polyglot", True),
+        (f"{__name__}:make_echo", True),  # known when it is called
+        (f"{__name__}:Echo", False),
+        ("nemo", False),
+        ("absent:Echo", True),  # another fault
+    ],
+)
+def test_a_language_model_has_an_engine_that_identifies_languages(
+    engine: str, identifies: bool
+) -> None:
+    settings = Settings(
+        models={"heard": ModelSettings(engine=engine, path="x")},
+        routing=Routing(default="heard", language_model="heard"),
+        audio=AudioSettings(roots=["/"]),
+    )
+    faults = list(language_faults(settings))
+    if identifies:
+        assert not faults
+    else:
+        [(key, reason)] = faults
+        assert key == "routing.language_model"
+        assert f"the engine of `heard`, {engine}, identifies no languages" in reason

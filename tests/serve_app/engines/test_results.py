@@ -10,8 +10,8 @@ import pytest
 
 from schemas.failures import ErrorCode
 from schemas.transcript import Word
-from serve_app.engines.base import Hypothesis, Rejection
-from serve_app.engines.results import ResultError, checked_results
+from serve_app.engines.base import Hypothesis, Language, Rejection
+from serve_app.engines.results import ResultError, checked_languages, checked_results
 
 
 def lawless(**fields: Any) -> Hypothesis:
@@ -100,3 +100,28 @@ def test_what_is_no_result_is_refused_by_name(result: object, reason: str) -> No
 def test_anything_but_a_result_for_each_clip_is_refused(results: object) -> None:
     with pytest.raises(ResultError, match="for 2 clips"):
         checked_results(results, 2)
+
+
+def test_languages_are_pairs_of_a_code_and_a_probability() -> None:
+    given = [("de", np.float32(0.5)), None, Language("fr", 1.0001)]
+    found = checked_languages(given, 3)
+    assert found == [Language("de", 0.5), None, Language("fr", 1.0)]
+    assert type(found[0][1] if found[0] else None) is float
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "it gave 0 results for 1 clips"),
+        ("d", "it gave str for 1 clips"),
+        (["de"], r"it gave str for a clip, not a \(code, probability\) or None"),
+        ([("de",)], "it gave tuple for a clip"),
+        ([("", 0.5)], "the code of a language is empty"),
+        ([(7, 0.5)], "`code` is int, not a text"),
+        ([("de", 50)], "`probability` is 50.0, not 0 to 1"),
+        ([("de", None)], "`probability` is NoneType, not a number"),
+    ],
+)
+def test_languages_that_are_none_are_refused_by_name(given: Any, said: str) -> None:
+    with pytest.raises(ResultError, match=said):
+        checked_languages(given, 1)

@@ -1,27 +1,33 @@
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from schemas.requests import ClipRequest
 from schemas.settings import ModelSettings
-from serve_app.engines.base import Hypothesis
+from serve_app.audio.clip import Clip
+from serve_app.engines.base import Hypothesis, Language
 from serve_app.engines.errors import EngineError
 from serve_app.model.batcher import EngineBrokenError
 from serve_app.model.protocol import ModelInfo
 from serve_app.model.replica import DomainModel
 from tests.serve_app.conftest import tone
-from tests.standin import marked_clip, text_of
+from tests.standin import StandInEngine, marked_clip, text_of
 
 
-async def make(**options: Any) -> DomainModel:
-    settings = ModelSettings(engine="tests.standin:StandInEngine", options=options)
+async def make(
+    engine: str = "tests.standin:StandInEngine", *, identifies: bool = False, **options: Any
+) -> DomainModel:
+    settings = ModelSettings(engine=engine, options=options)
     model = DomainModel.__new__(DomainModel)
     # as Serve does: the constructor of a deployment may be a coroutine
-    await cast(Awaitable[None], model.__init__("m", settings, 60.0))  # type: ignore[misc]
+    starting = model.__init__("m", settings, 60.0, identifies=identifies)  # type: ignore[misc]
+    await cast(Awaitable[None], starting)
     return model
 
 
@@ -54,6 +60,35 @@ async def test_audio_of_another_rate_is_resampled_for_the_engine() -> None:
     assert isinstance(result, Hypothesis)
     assert result.words is not None
     assert result.words[-1].end == pytest.approx(1.0, abs=0.01)
+
+
+class Polyglot(StandInEngine):
+    """Tells languages by the sign of the first sample."""
+
+    def identify_languages(self, clips: Sequence[Clip]) -> list[Language]:
+        return [Language("de" if clip[0] < 0 else "en", 0.75) for clip in clips]
+
+
+async def test_languages_and_texts_come_from_the_same_queue() -> None:
+    model = await make(engine=f"{__name__}:Polyglot", identifies=True)
+    clips = [np.full(1600, value, np.float32) for value in (-0.5, 0.5)]
+    languages, texts = await asyncio.gather(
+        model.transcribe(clips, 16_000, [ClipRequest(identify=True)] * 2),
+        model.transcribe(clips, 16_000),
+    )
+    assert [each.result for each in languages.outcomes] == [
+        Hypothesis(text="", language=Language("de", 0.75)),
+        Hypothesis(text="", language=Language("en", 0.75)),
+    ]
+    assert [getattr(each.result, "text", None) for each in texts.outcomes] == [
+        text_of(clip) for clip in clips
+    ]
+    assert (await model.info()).audio_per_s == 0.2, "what was only identified is not transcribed"
+
+
+async def test_a_language_model_that_identifies_none_does_not_serve() -> None:
+    with pytest.raises(EngineError, match="StandInEngine identifies no languages"):
+        await make(identifies=True)
 
 
 async def test_a_broken_engine_is_unhealthy() -> None:

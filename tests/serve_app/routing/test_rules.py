@@ -168,3 +168,49 @@ def test_every_condition_can_be_looked_at() -> None:
         ("phone", "calls/Phone-7.wav", True),
         ("short", 5.0, False),
     ]
+
+
+GERMAN = Condition(field="audio.lang", equals="de")
+SURE = Condition(field="audio.lang_confidence", at_least=0.8)
+SHORT, LONG = Condition(field="audio.seconds", below=2), Condition(field="audio.seconds", below=9)
+
+
+@pytest.mark.parametrize(
+    ("all_of", "any_of", "needed"),
+    [
+        ([GERMAN], [], True),
+        ([SURE, LONG], [], True),
+        ([GERMAN, SHORT], [], False),  # cannot hold, whatever is spoken
+        ([LONG], [GERMAN, LONG], False),  # holds, whatever is spoken
+        ([LONG], [GERMAN, SHORT], True),
+        ([Condition(field="audio.lang", present=False)], [], True),
+        ([LONG], [], False),
+    ],
+)
+def test_a_language_is_needed_only_if_the_choice_depends_on_it(
+    all_of: list[Condition], any_of: list[Condition], needed: bool
+) -> None:
+    rules = [
+        Rule(name="ward", model="a", all=[Condition(field="ward", equals=7)]),
+        Rule(name="language", model="b", all=all_of, any=any_of),
+    ]
+    selector = Selector(Routing(default="general", rules=rules, language_model="b"))
+    measures: dict[str, float | str] = {"audio.seconds": 5.0}
+    assert selector.needs_language(record(), measures) is needed
+    assert not selector.needs_language(record(extra={"ward": 7}), measures)
+    assert not selector.needs_language(record(lang="fr"), measures)
+    assert not selector.needs_language(record(), measures | {"audio.lang": "de"})
+
+
+def test_the_language_is_the_records_before_it_is_what_was_heard() -> None:
+    heard: dict[str, float | str] = {"audio.lang": "de", "audio.lang_confidence": 0.5}
+    selector = Selector(
+        Routing(default="general", rules=[Rule(name="r", model="m", all=[GERMAN, SURE])])
+    )
+    assert selector.choose(record(), heard).rule == "default"
+    assert selector.choose(record(), heard | {"audio.lang_confidence": 0.8}).rule == "r"
+    assert selector.choose(record(lang="de_AT"), {}).values == {
+        "audio.lang": "de",
+        "audio.lang_confidence": 1.0,
+    }
+    assert selector.choose(record(lang="en"), heard).rule == "default"

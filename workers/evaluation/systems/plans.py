@@ -14,7 +14,7 @@ from schemas.failures import ErrorCode
 from schemas.manifest import ManifestRecord
 from schemas.requests import ClipRequest
 from schemas.settings import AUTO, Settings
-from serve_app.audio.clip import SAMPLE_RATE, Clip
+from serve_app.audio.clip import SAMPLE_RATE, Clip, Measures
 from serve_app.audio.measures import measure
 from serve_app.audio.resample import resample
 from serve_app.engines.base import Engine, Hypothesis, Rejection
@@ -121,13 +121,14 @@ class PlanEngine:
         self._engines = engines
         self._selector = Selector(settings.routing)
         self._planner = Planner(settings, calibration)
+        self._language_model = settings.routing.language_model
         self._write = writers(settings.models, settings.text_rules)
 
     def transcribe(
         self, clips: Sequence[Clip], requests: Sequence[ClipRequest]
     ) -> list[Hypothesis | Rejection]:
         """Run the plans of all clips in rounds; in each, a model gets all its clips together."""
-        runs = [self._run(clip, each.language) for clip, each in zip(clips, requests, strict=True)]
+        runs = self._runs(clips, requests)
         ended: dict[int, Decision | Failure] = {}
         queries = {index: next(run) for index, run in enumerate(runs)}
         while queries:
@@ -140,15 +141,43 @@ class PlanEngine:
                     ended[index] = stop.value
         return [self._result(ended[index], each.words) for index, each in enumerate(requests)]
 
-    def _run(self, clip: Clip, lang: str | None) -> PlanRun:
+    def _runs(self, clips: Sequence[Clip], requests: Sequence[ClipRequest]) -> list[PlanRun]:
+        """The plan of each clip, by the rules where no plan was named."""
         record = ManifestRecord(id="clip", audio_filepath="clip")
-        target = self._target
-        if target is None:
+        if self._target is not None:
+            targets = [self._target] * len(clips)
+        else:
             speech = self._selector.needs_speech
-            measures = measure(clip, self.sample_rate, speech=speech)
-            target = self._selector.choose(record, measures).target
-        # not known to the rules, but to a vote, which reads numbers
-        return self._planner.run(target, msgspec.structs.replace(record, lang=lang))
+            measured = [measure(clip, self.sample_rate, speech=speech) for clip in clips]
+            targets = [
+                self._selector.choose(record, each).target
+                for each in self._with_languages(record, clips, measured)
+            ]
+        return [
+            # not known to the rules, but to a vote, which reads numbers
+            self._planner.run(target, msgspec.structs.replace(record, lang=each.language))
+            for target, each in zip(targets, requests, strict=True)
+        ]
+
+    def _with_languages(
+        self, record: ManifestRecord, clips: Sequence[Clip], measured: Sequence[Measures]
+    ) -> list[Measures]:
+        """The measures, with the languages of the clips whose rules depend on them."""
+        asked = [
+            index
+            for index, each in enumerate(measured)
+            if self._selector.needs_language(record, each)
+        ]
+        measured = list(measured)
+        if not asked:
+            return measured
+        engine = self._engines[str(self._language_model)]
+        some = [resample(clips[i], self.sample_rate, engine.sample_rate) for i in asked]
+        heard = call_isolated(engine, some, [ClipRequest(identify=True)] * len(some))
+        for index, each in zip(asked, heard, strict=True):
+            if isinstance(each, Hypothesis) and each.language is not None:
+                measured[index] = {**measured[index], **each.language.measures}
+        return measured
 
     def _answers(
         self,
@@ -190,4 +219,7 @@ def members(settings: Settings, plan: str) -> tuple[str, ...]:
     if plan != AUTO:
         return planner.members(plan)
     targets = [*(rule.target for rule in settings.routing.rules), settings.routing.default]
+    language_model = settings.routing.language_model
+    if language_model is not None:
+        targets.append(language_model)
     return tuple(dict.fromkeys(model for each in targets for model in planner.members(each)))

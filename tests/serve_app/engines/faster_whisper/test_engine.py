@@ -12,6 +12,8 @@ from schemas.failures import ErrorCode
 from schemas.requests import ClipRequest
 from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.engines.errors import EngineError
+from serve_app.engines.identifying import check_identifies, identified
 from serve_app.engines.load import check_engine
 from serve_app.engines.results import checked_results, engine_name
 from tests.asking import alike
@@ -146,6 +148,27 @@ def test_forty_seconds_are_heard_in_two_pieces(
     assert [word.word for word in found.words] == found.text.split()
     assert any(word.start > 30 for word in found.words)
     assert found.words[-1].end <= 40
+
+
+def test_a_model_of_one_language_says_that_it_identifies_none(whisper_of: WhisperOf) -> None:
+    with pytest.raises(EngineError, match="knows only English, so it identifies no languages"):
+        check_identifies(whisper_of())
+
+
+def test_a_model_of_several_languages_identifies_the_likeliest(
+    whisper_of: WhisperOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Multilingual:
+        is_multilingual = True
+
+        def detect_language(self, features: Any) -> list[list[tuple[str, float]]]:
+            assert features.shape == [2, 80, 3000], "padded, and cut, to 30 seconds"
+            return [[("<|de|>", 0.75), ("<|en|>", 0.25)], [("<|yue|>", 0.5), ("<|zh|>", 0.25)]]
+
+    engine = whisper_of()
+    monkeypatch.setattr(engine, "_model", Multilingual())
+    clips = [np.zeros(seconds * 16_000, np.float32) for seconds in (1, 40)]
+    assert identified(engine, clips) == [("de", 0.75), ("yue", 0.5)]
 
 
 def test_phrases_are_hotwords(whisper_of: WhisperOf, reference: Any, speech: list[Clip]) -> None:

@@ -12,12 +12,14 @@ import transformers
 
 from schemas.requests import ClipRequest
 from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.engines.errors import EngineError
+from serve_app.engines.identifying import check_identifies
 from serve_app.engines.repetition import compression_ratio
 from serve_app.engines.transformers.alignment import token_frames
 from serve_app.engines.transformers.whisper import WhisperHead
 from tests.serve_app.engines.transformers.conftest import EngineOf, FolderOf
 from tests.serve_app.engines.transformers.test_engine import CLIPS, UNGUARDED, hypotheses
-from tests.serve_app.engines.transformers.tiny_models import RATE
+from tests.serve_app.engines.transformers.tiny_models import LANGUAGES, RATE, speech
 
 pytestmark = pytest.mark.slow  # imports Transformers and runs its models
 
@@ -59,6 +61,32 @@ def test_the_language_is_the_records_or_the_settings_or_what_is_heard(
         expected(3, "en"),
     ]
     assert expected(0, "fr") != expected(0, "en")
+
+
+def test_languages_are_identified_as_the_library_does(
+    engine_of: EngineOf, folder_of: FolderOf
+) -> None:
+    model, features, tokenizer = library(folder_of)
+    clips = [*CLIPS, *(speech(seconds, seed) for seed, seconds in enumerate((2.0, 31.0), 50))]
+    found = engine_of("whisper").identify_languages(clips)
+    inputs = features(clips, sampling_rate=RATE, return_tensors="pt").input_features
+    tokens = [f"<|{each.code}|>" for each in found]
+    assert tokens == tokenizer.convert_ids_to_tokens(model.detect_language(inputs).tolist())
+    assert len(set(tokens)) > 1
+    with torch.inference_mode():
+        start = torch.full((len(clips), 1), model.config.decoder_start_token_id)
+        logits = model(inputs, decoder_input_ids=start).logits[:, 0]
+    numbers = tokenizer.convert_tokens_to_ids([f"<|{each}|>" for each in LANGUAGES])
+    wanted = logits[:, numbers].softmax(-1).max(-1).values.tolist()
+    assert [each.probability for each in found] == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["english", "wav2vec2"])
+def test_a_model_of_one_language_says_that_it_identifies_none(
+    engine_of: EngineOf, kind: str
+) -> None:
+    with pytest.raises(EngineError, match="identifies no"):
+        check_identifies(engine_of(kind))
 
 
 def test_translations_are_those_of_the_library(engine_of: EngineOf, folder_of: FolderOf) -> None:
