@@ -39,7 +39,9 @@ def explain(
 ) -> None:
     """Show how the routing rules treat records: audio measures, conditions, and the chosen plan.
 
-    Nothing is transcribed. Ends with a summary by rule. Exits with 3 if a record or its audio is
+    Nothing is transcribed. Where a choice depends on the language, the one without it is shown,
+    and the model that would be asked. For models that pad clips, as Whisper does, the seconds that
+    they compute are shown. Ends with a summary by rule. Exits with 3 if a record or its audio is
     invalid. With --json, prints one line for each record, and no summary.
     """
     from schemas.settings import load_settings
@@ -82,12 +84,16 @@ def _figures(each: Explanation) -> dict[str, Any]:
         "rule": each.choice.rule,
         "values": each.choice.values,
         "measures": each.measures,
+        "costs": each.costs,
+        **({} if each.asks is None else {"asks": each.asks}),
     }
 
 
 def _show(each: Explanation, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
+
+    from schemas.settings import LANGUAGE_MEASURES
 
     if each.choice is None:
         console.print(Text.assemble((each.id, "bold"), "  ", (str(each.error), "red"), "\n"))
@@ -99,13 +105,20 @@ def _show(each: Explanation, console: Console) -> None:
             "  ",
             (each.choice.target, "cyan"),
             f", by rule {each.choice.rule}",
+            f", if {each.asks} hears no language that changes it" if each.asks else "",
         )
     )
     measures = (f"{name.removeprefix('audio.')} {value:g}" for name, value in each.measures.items())
     console.print(Text("  " + "   ".join(measures), "dim"))
+    seconds = each.measures["audio.seconds"]
+    padded = [f"{name} computes {cost:g} s" for name, cost in each.costs.items() if cost > seconds]
+    if padded:
+        console.print(Text("  " + "   ".join(padded), "dim"))
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for tried in each.tried:
         value = "no value" if tried.value is None else repr(tried.value)
+        if each.asks is not None and tried.condition.field in LANGUAGE_MEASURES:
+            value = f"{each.asks} is asked"
         table.add_row(
             Text("  holds" if tried.holds else "  not", "green" if tried.holds else "dim"),
             Text(tried.rule),

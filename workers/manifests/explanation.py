@@ -16,8 +16,10 @@ from serve_app.audio import AudioError, AudioLoader
 from serve_app.audio.channels import others
 from serve_app.audio.clip import SAMPLE_RATE, Recording
 from serve_app.audio.measures import measure
+from serve_app.routing.plans import Planner
 from serve_app.routing.rules import Choice, ConditionResult, Selector
 from workers.manifests.audio_paths import audio_of
+from workers.manifests.costs import cost_of
 from workers.manifests.files import is_there
 from workers.manifests.manifest_file import Line, ManifestFile, read_line, read_manifest
 from workers.manifests.shards import audio_folders
@@ -33,6 +35,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         measures: of its audio.
         channel: that it is about, where the record or the settings name one, or each.
         tried: the conditions up to the rule that held, in order.
+        asks: the model that is asked for the language before this choice, which is that without an
+            answer; None where the choice does not depend on it.
+        costs: seconds of audio that each model computes which the choice may ask, with padding.
     """
 
     id: str
@@ -41,6 +46,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     measures: Mapping[str, float] = {}
     channel: Channel | None = None
     tried: list[ConditionResult] = []
+    asks: str | None = None
+    costs: Mapping[str, float] = {}
 
 
 def explain_file(path: Path, settings: Settings) -> Iterator[Explanation]:
@@ -59,7 +66,7 @@ def explain_file(path: Path, settings: Settings) -> Iterator[Explanation]:
         ManifestFileError: the file as a whole is no manifest.
         OSError: the file cannot be read.
     """
-    selector = Selector(settings.routing)
+    explainer = _Explainer(settings)
     roots = settings.audio.roots
     folders = map(str, audio_folders(path))
     loader = AudioLoader(msgspec.structs.replace(settings.audio, roots=[*roots, *folders]))
@@ -70,7 +77,7 @@ def explain_file(path: Path, settings: Settings) -> Iterator[Explanation]:
         record = with_channel(line.record, settings.audio.channel)
         audio = audio_of(line, roots)
         try:
-            yield from _explain(record, audio, selector, loader, settings.audio)
+            yield from _explain(record, audio, explainer, loader, settings.audio)
         except AudioError as error:
             reason = error.message.removeprefix(f"{audio}: ")
             yield Explanation(id=line.id, error=f"{line.record.audio_filepath}: {reason}")
@@ -79,18 +86,18 @@ def explain_file(path: Path, settings: Settings) -> Iterator[Explanation]:
 def _explain(
     record: ManifestRecord,
     audio: str,
-    selector: Selector,
+    explainer: _Explainer,
     loader: AudioLoader,
     limits: AudioSettings,
 ) -> Iterator[Explanation]:
     """The explanation of a record, or of each of its channels."""
     first = replace(record, channel=0) if record.channel == EACH else record
     recording = _read(first, audio, loader)
-    yield _explain_clip(first, recording, selector)
+    yield explainer.explain(first, recording)
     if record.channel == EACH:
         for channel in others(recording, limits):
             one = replace(record, channel=channel)
-            yield _explain_clip(one, _read(one, audio, loader), selector)
+            yield explainer.explain(one, _read(one, audio, loader))
 
 
 def _read(record: ManifestRecord, audio: str, loader: AudioLoader) -> Recording:
@@ -103,19 +110,35 @@ def _read(record: ManifestRecord, audio: str, loader: AudioLoader) -> Recording:
     )
 
 
-def _explain_clip(record: ManifestRecord, recording: Recording, selector: Selector) -> Explanation:
-    measures = measure(recording.clip, SAMPLE_RATE, speech=selector.needs_speech)
-    measures |= recording.measures
-    choice = selector.choose(record, measures)
-    tried = selector.test_conditions(record, measures)
-    held = [index for index, each in enumerate(tried) if each.rule == choice.rule]
-    return Explanation(
-        id=record.id,
-        choice=choice,
-        measures=measures,
-        channel=record.channel,
-        tried=tried[: held[-1] + 1] if held else tried,
-    )
+class _Explainer:
+    """Explains clips by the rules, plans and models of the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._selector = Selector(settings.routing)
+        self._planner = Planner(settings)
+        self._language_model = settings.routing.language_model
+        self._costs = {
+            name: cost_of(model, settings.registry) for name, model in settings.models.items()
+        }
+
+    def explain(self, record: ManifestRecord, recording: Recording) -> Explanation:
+        measures = measure(recording.clip, SAMPLE_RATE, speech=self._selector.needs_speech)
+        seconds = measures["audio.seconds"]
+        measures |= recording.measures
+        choice = self._selector.choose(record, measures)
+        asks = self._language_model if self._selector.needs_language(record, measures) else None
+        tried = self._selector.test_conditions(record, measures)
+        held = [index for index, each in enumerate(tried) if each.rule == choice.rule]
+        asked = dict.fromkeys([*self._planner.members(choice.target), *([asks] if asks else [])])
+        return Explanation(
+            id=record.id,
+            choice=choice,
+            measures=measures,
+            channel=record.channel,
+            tried=tried[: held[-1] + 1] if held else tried,
+            asks=asks,
+            costs={name: round(self._costs[name](seconds), 3) for name in asked},
+        )
 
 
 def _records(path: Path) -> Iterator[Line]:

@@ -92,3 +92,33 @@ def test_every_line_of_a_manifest_and_what_is_wrong_with_it(
     assert len(found[1].tried) == 4
     assert "gone.wav: no such file" in str(found[2].error)
     assert "audio_filepath" in str(found[3].error)
+
+
+def test_what_a_model_computes_and_which_is_asked_for_the_language(
+    tmp_path: Path, settings: Settings
+) -> None:
+    settings.models["whisper"] = ModelSettings(engine="faster-whisper", path="whisper")
+    german = [Condition(field="audio.lang", equals="de")]
+    settings.routing = Routing(
+        default="general",
+        language_model="whisper",
+        rules=[
+            Rule(name="legal", model="whisper", all=[Condition(field="domain", equals="legal")]),
+            Rule(name="german", model="call", all=german),
+        ],
+    )
+    path = tmp_path / "records.jsonl"
+    lines = [
+        {"id": "a", "audio_filepath": "0.wav", "domain": "legal"},
+        {"id": "b", "audio_filepath": "0.wav"},
+        {"id": "c", "audio_filepath": "0.wav", "lang": "de"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = list(explain_file(path, settings))
+    assert [each.choice and each.choice.rule for each in found] == ["legal", "default", "german"]
+    assert [each.asks for each in found] == [None, "whisper", None]
+    assert [each.costs for each in found] == [
+        {"whisper": 30.0},
+        {"general": 0.8, "whisper": 30.0},
+        {"call": 0.8},
+    ]

@@ -17,6 +17,7 @@ from serve_app.registry.source import VersionSource
 from tests.serve_app.engines.transformers.conftest import EngineOf, FolderOf
 from tests.serve_app.engines.transformers.test_engine import CLIPS
 from tests.workers.cli.shell import chorus
+from workers.manifests.costs import cost_of
 from workers.models.sources import find_model
 
 
@@ -62,6 +63,14 @@ def test_it_is_tried_in_a_process_of_its_own(folder_of: FolderOf) -> None:
     report = try_model(ModelSettings(engine="transformers", path=str(folder_of("wav2vec2"))))
     assert report.model_class == "Wav2Vec2ForCTC"
     assert report.sample_rate == 16_000
+
+
+def test_what_it_computes_is_known_without_loading_it(folder_of: FolderOf) -> None:
+    computed = [
+        cost_of(ModelSettings(engine="transformers", path=str(folder_of(kind))))(2.0)
+        for kind in ("whisper", "wav2vec2")
+    ]
+    assert computed == [30.0, 2.0]
 
 
 def test_its_identity_follows_from_its_files(copy_of: FolderOf) -> None:
