@@ -129,9 +129,8 @@ def transformers(kind: str) -> Callable[[Path], Family]:
         getattr(tiny_models, kind)(folder)
         options = {**_WHISPER, "language": "de"} if kind == "whisper" else {}
         settings = {"engine": "transformers", "path": str(folder), "options": options}
-        return Family(
-            settings, lambda: _in_batches(_whisper if kind == "whisper" else _ctc, folder)
-        )
+        reference = {"whisper": _whisper, "tdt": _tdt}.get(kind, _ctc)
+        return Family(settings, lambda: _in_batches(reference, folder))
 
     return make
 
@@ -179,6 +178,32 @@ def _ctc(folder: Path) -> Callable[[Sequence[Clip]], list[str]]:
             # some mask the frames of padding in `generate`, others have none to mask
             labels = model.generate(**inputs) if masks else model(**inputs).logits.argmax(-1)
         texts: list[str] = processor.batch_decode(labels)
+        return texts
+
+    return transcribe
+
+
+def _tdt(folder: Path) -> Callable[[Sequence[Clip]], list[str]]:
+    import torch
+    from transformers import (
+        ParakeetFeatureExtractor,
+        ParakeetForTDT,
+        ParakeetProcessor,
+        ParakeetTokenizer,
+    )
+
+    model: Any = ParakeetForTDT.from_pretrained(folder).eval()
+    processor: Any = ParakeetProcessor(
+        ParakeetFeatureExtractor.from_pretrained(folder),
+        ParakeetTokenizer.from_pretrained(folder),
+        decoder_type="tdt",
+    )
+
+    def transcribe(clips: Sequence[Clip]) -> list[str]:
+        inputs = processor(list(clips), sampling_rate=16_000, return_tensors="pt", padding=True)
+        with torch.inference_mode():
+            written = model.generate(**inputs, max_new_tokens=1000).sequences
+        texts: list[str] = processor.batch_decode(written, skip_special_tokens=True)
         return texts
 
     return transcribe
@@ -232,6 +257,7 @@ FAMILIES: dict[str, Callable[[Path], Family]] = {
     "transformers-whisper": transformers("whisper"),
     "transformers-wav2vec2": transformers("wav2vec2"),
     "transformers-parakeet-ctc": transformers("parakeet"),
+    "transformers-parakeet-tdt": transformers("tdt"),
     "faster-whisper-tiny.en": faster_whisper,
 }
 

@@ -13,12 +13,15 @@ from schemas.failures import ErrorCode
 from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Language, Rejection
 from serve_app.engines.errors import EngineError
+from serve_app.engines.transformers.frames import (
+    MIN_SECONDS,
+    features_of,
+    frame_samples,
+    surfaces_of,
+)
 from serve_app.engines.transformers.heads import Piece
 from serve_app.engines.transformers.loading import Loaded
 from serve_app.engines.words import fold_words, mean_confidence, merge_runs
-
-#: Shorter clips are padded: they have no frame, or no standard deviation.
-_MIN_SECONDS = 0.1
 
 
 class CtcHead:
@@ -38,7 +41,7 @@ class CtcHead:
         config, tokenizer = loaded.model.config, loaded.tokenizer
         self.sample_rate = int(loaded.features.sampling_rate)
         self.max_seconds = math.inf
-        self.min_samples = round(_MIN_SECONDS * self.sample_rate)
+        self.min_samples = round(MIN_SECONDS * self.sample_rate)
         # a group norm is over all of the time, and so over the padding
         self.pads = getattr(config, "feat_extract_norm", "layer") != "group"
         self._blank, self._size = config.pad_token_id, config.vocab_size
@@ -47,12 +50,12 @@ class CtcHead:
                 f"the blank is token {self._blank} of the model, "
                 f"but {tokenizer.pad_token_id} of the tokenizer"
             )
-        self._surfaces = _surfaces(tokenizer, self._size)
-        self._frame_seconds = _frame_samples(loaded) / self.sample_rate
+        self._surfaces = surfaces_of(tokenizer, self._size)
+        self._frame_seconds = frame_samples(loaded) / self.sample_rate
 
     def transcribe(self, pieces: Sequence[Piece]) -> list[Hypothesis | Rejection]:
         """Transcribe a batch; see `Head.transcribe`."""
-        inputs = self._features(pieces)
+        inputs = features_of(self._loaded, pieces, self.min_samples, masked=self.pads)
         with torch.inference_mode():
             logits = self._loaded.model(**inputs).logits
             best, labels = logits.float().log_softmax(-1).max(-1)
@@ -67,22 +70,6 @@ class CtcHead:
     def identify(self, clips: Sequence[Clip]) -> list[Language]:
         """Refuse to; see `Head.identify`."""
         raise EngineError("a CTC model identifies no languages; Whisper of several does")
-
-    def _features(self, pieces: Sequence[Piece]) -> dict[str, torch.Tensor]:
-        shortest = self.min_samples
-        clips = [np.pad(clip, (0, max(0, shortest - len(clip)))) for clip, *_ in pieces]
-        found = self._loaded.features(
-            clips,
-            sampling_rate=self.sample_rate,
-            padding=True,
-            return_attention_mask=self.pads,
-            return_tensors="pt",
-        )
-        inputs = {name: each.to(self._loaded.device) for name, each in found.items()}
-        return {
-            name: each.to(self._loaded.dtype) if each.is_floating_point() else each
-            for name, each in inputs.items()
-        }
 
     def _frames(self, inputs: dict[str, torch.Tensor], pieces: Sequence[Piece]) -> list[int]:
         """How many frames of the output each clip has."""
@@ -120,23 +107,3 @@ class CtcHead:
         return Hypothesis(
             text=text, confidence=mean_confidence(words), words=words if piece.words else None
         )
-
-
-def _surfaces(tokenizer: Any, size: int) -> list[str]:
-    """What each token adds to a text, without spaces."""
-    delimiter = getattr(tokenizer, "word_delimiter_token", None)
-    lower = getattr(tokenizer, "do_lower_case", False)
-    surfaces = []
-    for token in tokenizer.convert_ids_to_tokens(list(range(size))):
-        surface = "" if token is None or token == delimiter else token.replace("▁", "")
-        surfaces.append(surface.lower() if lower else surface)
-    return surfaces
-
-
-def _frame_samples(loaded: Loaded) -> int:
-    """Samples of audio in a frame of the output."""
-    config = loaded.model.config
-    if hasattr(config, "conv_stride"):
-        adapted = config.adapter_stride**config.num_adapter_layers if config.add_adapter else 1
-        return int(math.prod(config.conv_stride) * adapted)
-    return int(loaded.features.hop_length * config.encoder_config.subsampling_factor)

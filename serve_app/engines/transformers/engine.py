@@ -20,7 +20,8 @@ from serve_app.engines.transformers.ctc import CtcHead
 from serve_app.engines.transformers.folder import check_folder
 from serve_app.engines.transformers.heads import Head, Piece
 from serve_app.engines.transformers.loading import Loaded, load
-from serve_app.engines.transformers.options import CtcOptions, WhisperOptions
+from serve_app.engines.transformers.options import NoOptions, WhisperOptions
+from serve_app.engines.transformers.tdt import TdtHead
 from serve_app.engines.transformers.whisper import WhisperHead
 
 
@@ -64,7 +65,7 @@ class TransformersEngine:
             raise EngineError(
                 f"{settings.path}: SHA-256 is {self.sha256}, not {settings.sha256} as expected"
             )
-        make = _whisper if folder.family == "whisper" else _ctc
+        make = _HEADS.get(folder.family, _ctc)
         loaded = load(folder, device=self.device, dtype=settings.dtype)
         try:
             self._head = make(settings, loaded)
@@ -151,5 +152,14 @@ def _whisper(settings: ModelSettings, loaded: Loaded) -> Head:
 
 
 def _ctc(settings: ModelSettings, loaded: Loaded) -> Head:
-    read_options(settings.options, CtcOptions)
+    read_options(settings.options, NoOptions)
     return CtcHead(loaded, confidence=settings.confidence)
+
+
+def _tdt(settings: ModelSettings, loaded: Loaded) -> Head:
+    read_options(settings.options, NoOptions)
+    return TdtHead(loaded, confidence=settings.confidence)
+
+
+#: By family; the others are CTC models.
+_HEADS = {"whisper": _whisper, "parakeet_tdt": _tdt}

@@ -42,14 +42,17 @@ _TOKENIZERS = {
     "whisper": ((TOKENIZER,), (VOCABULARY, "merges.txt")),
     "wav2vec2": ((VOCABULARY,),),
     "parakeet_ctc": ((TOKENIZER,),),
+    "parakeet_tdt": ((TOKENIZER,),),
 }
 #: `model_type` of the models that can be served.
 FAMILIES = tuple(_TOKENIZERS)
+_PARAKEET_TOKENIZERS = {"ParakeetTokenizer", "ParakeetTokenizerFast", "PreTrainedTokenizerFast"}
 #: The class of the tokenizer that each is read with; a folder may name it, or none.
 _TOKENIZER_CLASSES = {
     "whisper": {"WhisperTokenizer", "WhisperTokenizerFast"},
     "wav2vec2": {"Wav2Vec2CTCTokenizer"},
-    "parakeet_ctc": {"ParakeetTokenizer", "ParakeetTokenizerFast", "PreTrainedTokenizerFast"},
+    "parakeet_ctc": _PARAKEET_TOKENIZERS,
+    "parakeet_tdt": _PARAKEET_TOKENIZERS,
 }
 #: Largest index of shards, list of tensors in a file, and number of shards.
 _MAX_INDEX, _MAX_HEADER, _MAX_SHARDS = 16 * _MIB, 16 * _MIB, 100

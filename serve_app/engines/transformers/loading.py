@@ -73,6 +73,12 @@ _CLASSES = {
         transformers.ParakeetTokenizer,
         transformers.ParakeetFeatureExtractor,
     ),
+    "parakeet_tdt": _Classes(
+        transformers.ParakeetTDTConfig,
+        transformers.ParakeetForTDT,
+        transformers.ParakeetTokenizer,
+        transformers.ParakeetFeatureExtractor,
+    ),
 }
 
 

@@ -10,8 +10,8 @@ from serve_app.engines.options import Options
 from serve_app.engines.whisper_options import SharedWhisperOptions
 
 
-class CtcOptions(Options, frozen=True, kw_only=True):
-    """A CTC model has none."""
+class NoOptions(Options, frozen=True, kw_only=True):
+    """A CTC or TDT model has none."""
 
 
 class WhisperOptions(SharedWhisperOptions, frozen=True, kw_only=True):

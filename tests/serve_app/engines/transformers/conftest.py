@@ -40,6 +40,7 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> FolderOf:
             "whisper": tiny_models.whisper,
             "wav2vec2": tiny_models.wav2vec2,
             "parakeet": tiny_models.parakeet,
+            "tdt": tiny_models.tdt,
         }[kind](folder)
 
     return make

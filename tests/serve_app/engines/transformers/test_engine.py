@@ -23,7 +23,7 @@ from tests.serve_app.engines.transformers.tiny_models import RATE, speech
 
 pytestmark = pytest.mark.slow  # imports Transformers and runs its models
 
-KINDS = ("whisper", "english", "wav2vec2", "group", "parakeet")
+KINDS = ("whisper", "english", "wav2vec2", "group", "parakeet", "tdt")
 CLIPS = [speech(seconds, seed) for seed, seconds in enumerate((2, 0.3, 5, 1.3, 7, 3, 3, 11))]
 WORDS = [ClipRequest(words=True)] * len(CLIPS)
 #: Whisper's without the guards: random weights are sure of nothing, and repeat themselves.
@@ -47,6 +47,8 @@ def by_the_library(kind: str, folder: Path, clips: list[Clip]) -> list[str]:
     """What Transformers' own classes write, one clip at a time."""
     if kind in ("whisper", "english"):
         return [_by_whisper(folder, clip, kind) for clip in clips]
+    if kind == "tdt":
+        return [_by_tdt(folder, clip) for clip in clips]
     if kind == "parakeet":
         model = transformers.ParakeetForCTC.from_pretrained(folder)
         processor: Any = transformers.ParakeetProcessor(
@@ -63,6 +65,23 @@ def by_the_library(kind: str, folder: Path, clips: list[Clip]) -> list[str]:
             labels = model.eval()(**inputs).logits.argmax(-1)
         texts += processor.batch_decode(labels)
     return [text.strip() for text in texts]
+
+
+def _by_tdt(folder: Path, clip: Clip) -> str:
+    model, processor = tdt_of(folder)
+    inputs = processor(clip, sampling_rate=RATE, return_tensors="pt")
+    written = model.generate(**inputs, max_new_tokens=1000).sequences
+    return str(processor.batch_decode(written, skip_special_tokens=True)[0]).strip()
+
+
+def tdt_of(folder: Path) -> tuple[Any, Any]:
+    """The library's model and processor of a TDT model."""
+    processor = transformers.ParakeetProcessor(
+        transformers.ParakeetFeatureExtractor.from_pretrained(folder),
+        transformers.ParakeetTokenizer.from_pretrained(folder),
+        decoder_type="tdt",
+    )
+    return transformers.ParakeetForTDT.from_pretrained(folder).eval(), processor
 
 
 def _by_whisper(folder: Path, clip: Clip, kind: str) -> str:

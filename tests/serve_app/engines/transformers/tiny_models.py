@@ -121,35 +121,70 @@ def wav2vec2(folder: Path, *, norm: str = "layer", shard: str = "5GB", **changes
     return folder
 
 
+_PIECES = ["<unk>", "▁a", "▁be", "▁", "c", "de", "f", "gh", "▁is", "o"]
+_ENCODER = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "subsampling_conv_channels": 8,
+    "num_mel_bins": 80,
+    "initializer_range": 0.5,
+}
+
+
 def parakeet(folder: Path) -> Path:
     """A Parakeet CTC model of two layers that writes pieces of words."""
-    pieces = ["<unk>", "▁a", "▁be", "▁", "c", "de", "f", "gh", "▁is", "o"]
-    inner = Tokenizer(models.Unigram([(each, -1.0) for each in pieces], unk_id=0))
-    inner.pre_tokenizer = pre_tokenizers.Metaspace()
-    inner.decoder = decoders.Metaspace()
-    inner.add_special_tokens([AddedToken("<pad>", special=True)])
-    transformers.ParakeetTokenizer(
-        tokenizer_object=inner, unk_token="<unk>", pad_token="<pad>"
-    ).save_pretrained(folder)
+    _pieces(folder, "<pad>")
     config = transformers.ParakeetCTCConfig(
-        vocab_size=len(pieces) + 1,
-        pad_token_id=len(pieces),
-        encoder_config={
-            "hidden_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 32,
-            "subsampling_conv_channels": 8,
-            "num_mel_bins": 80,
-            "initializer_range": 0.5,
-        },
+        vocab_size=len(_PIECES) + 1, pad_token_id=len(_PIECES), encoder_config=_ENCODER
     )
     torch.manual_seed(3)
     model = transformers.ParakeetForCTC(config)
+    _randomize(model)
+    torch.nn.init.zeros_(model.ctc_head.bias)
+    model.save_pretrained(folder)
+    return folder
+
+
+def tdt(folder: Path) -> Path:
+    """A Parakeet TDT model of two layers that writes pieces of words."""
+    _pieces(folder, "<pad>", "<blank>")
+    size = len(_PIECES) + 2
+    config = transformers.ParakeetTDTConfig(
+        vocab_size=size,
+        pad_token_id=size - 2,
+        blank_token_id=size - 1,
+        decoder_hidden_size=32,
+        num_decoder_layers=2,
+        encoder_config=_ENCODER,
+    )
+    torch.manual_seed(3)
+    model = transformers.ParakeetForTDT(config)
+    _randomize(model)
+    with torch.no_grad():
+        torch.nn.init.zeros_(model.joint.head.bias)
+        model.joint.head.bias[[0, size - 2]] = -20  # tokens that are no text
+        model.joint.head.bias[size] = -2  # else it writes for ever within one frame
+    model.generation_config.decoder_start_token_id = size - 1
+    model.generation_config.suppress_tokens = list(range(size, size + len(config.durations)))
+    model.save_pretrained(folder)
+    return folder
+
+
+def _pieces(folder: Path, *special: str) -> None:
+    """The tokenizer and the feature extractor of Parakeet."""
+    inner = Tokenizer(models.Unigram([(each, -1.0) for each in _PIECES], unk_id=0))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace()
+    inner.decoder = decoders.Metaspace()
+    inner.add_special_tokens([AddedToken(each, special=True) for each in special])
+    transformers.ParakeetTokenizer(
+        tokenizer_object=inner, unk_token="<unk>", pad_token="<pad>"
+    ).save_pretrained(folder)
+    transformers.ParakeetFeatureExtractor().save_pretrained(folder)
+
+
+def _randomize(model: Any) -> None:
     for weight in model.parameters():
         if weight.dim() > 1:
             torch.nn.init.normal_(weight, std=0.4)
-    torch.nn.init.zeros_(model.ctc_head.bias)
-    model.save_pretrained(folder)
-    transformers.ParakeetFeatureExtractor().save_pretrained(folder)
-    return folder
