@@ -29,7 +29,7 @@ from schemas.requests import ClipRequest
 from schemas.settings import ModelSettings
 from schemas.transcript import Word
 from serve_app.audio.clip import Clip
-from serve_app.engines.base import Hypothesis, Rejection
+from serve_app.engines.base import Hypothesis, Language, Rejection
 
 Mark = Literal["crash", "raise", "hang", "reject", "break", "nothing", "devour"]
 
@@ -126,6 +126,13 @@ class StandInEngine:
         if self._events is not None:
             with open(self._events, "a", encoding="utf-8") as file:
                 file.write(event + "\n")
+
+
+class Polyglot(StandInEngine):
+    """Identifies languages, too: German where the first sample is below zero, else English."""
+
+    def identify_languages(self, clips: Sequence[Clip]) -> list[Language]:
+        return [Language("de" if clip[0] < 0 else "en", 0.75) for clip in clips]
 
 
 #: What is given for a clip with such a mark; None is what no engine may give.

