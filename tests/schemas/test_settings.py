@@ -72,7 +72,7 @@ def test_good_settings_have_absolute_paths(write: Callable[[str], Path], tmp_pat
         (
             "default: general",
             "default: general\n  language_model: whisper",
-            ":7: routing.language_model: no model `whisper`; defined are: medical, general",
+            ":7: routing.language_model: no model `whisper`; defined are: general, medical",
         ),
         ("contains: [medical]", "matches: '('", "not a regular expression"),
         ("name: medical", "name: default", r"\[0\].name: the name `default` is reserved: results"),

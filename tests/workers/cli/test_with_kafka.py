@@ -188,7 +188,7 @@ def test_dead_letters_are_listed_shown_and_replayed(shell: Shell, tmp_path: Path
     assert "lost0.wav" in shell.run("dead-letters", "show", "lost0").stdout
     shell.run("dead-letters", "show", "nobody", code=1)
 
-    texts = {each["id"]: shell.clip(str(each["audio_filepath"])) for each in lost}  # found again
+    texts = {str(each["id"]): shell.clip(str(each["audio_filepath"])) for each in lost}  # found
     partly = shell.json("dead-letters", "replay", "lost0", "nobody", code=3)
     assert (partly["replayed"], partly["missing"]) == (1, ["nobody"])
     everything = shell.json("dead-letters", "replay", "--all", "--code", "audio_missing")

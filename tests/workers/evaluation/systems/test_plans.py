@@ -115,6 +115,18 @@ def test_auto_is_the_rules_on_what_can_be_measured(tmp_path: Path) -> None:
     assert "first" not in ScriptedEngine.asked
 
 
+def test_auto_asks_which_language_is_spoken(manifest: Path) -> None:
+    given = settings()
+    given.models["second"].options["german"] = [6, 7]
+    german = {"name": "german", "model": "first", "all": [{"field": "audio.lang", "equals": "de"}]}
+    routing = {"default": "third", "language_model": "second", "rules": [german]}
+    given.routing = msgspec.convert(routing, type(given.routing))
+    found = compare(["auto"], [manifest], settings=given)
+    # of the third model's mistakes, 5 to 7, the first one takes over 6 and 7
+    assert found.frame()["wer"].item() == pytest.approx(100 / 13 / 2, abs=0.01)
+    assert "second" not in ScriptedEngine.asked, "it identifies languages, and transcribes nothing"
+
+
 def test_finished_work_is_of_this_plan_only() -> None:
     (ours,) = as_systems(["vote"], settings())
     (same,) = as_systems(["mine=vote"], settings())
