@@ -56,7 +56,7 @@ def plan_cpu_ms() -> dict[str, float]:
     plain, numbers = (
         [_heard(seed, numbers=numbers) for seed in range(len(pairs))] for numbers in (False, True)
     )
-    work = {
+    work: dict[str, Callable[[], None]] = {
         "select": select,
         "rover": partial(rover, plain),
         "rover_numbers": partial(rover, numbers),
@@ -69,7 +69,7 @@ def _heard(seed: int, *, numbers: bool) -> dict[str, Hypothesis]:
     found = {}
     for model in ("general", "medical", "legal", "telephony", "noisy"):
         texts = [
-            f"w{_letters(i if rng.random() < 2 / 3 else 100 + rng.integers(99))}"
+            f"w{_letters(i if rng.random() < 2 / 3 else 100 + int(rng.integers(99)))}"
             for i in range(WORDS)
         ]
         if numbers:
