@@ -17,6 +17,7 @@ from serve_app.system import ray_environment
 from serve_app.system.deaths import DIED, OUT_OF_MEMORY, Death
 from serve_app.system.logs import PACKAGES
 from serve_app.system.processes import block_sigterm
+from serve_app.system.tracebacks import message_of
 
 ray_environment.apply()
 
@@ -52,6 +53,7 @@ __all__ = [
     "delete_note",
     "delete_soon",
     "ended",
+    "failures_to_start",
     "head_node",
     "log_folder",
     "method_by_reference",
@@ -202,6 +204,22 @@ def ended(names: Collection[str]) -> set[str]:
 def _is_dead_actor(name: str) -> bool:
     kind, _, actor = name.partition(" ")
     return kind == "actor" and ray._private.state.actors(actor).get("State") == "DEAD"
+
+
+def failures_to_start(apps: Collection[str]) -> dict[str, str]:
+    """Why Serve applications are not there, by name, of those that have not started. Blocks.
+
+    One that is on its way up, or that fails after it has been up, is not among them.
+    """
+    statuses = serve.status().applications
+    found = {}
+    for app in apps:
+        if (status := statuses.get(app)) is None:
+            found[app] = "it is not deployed"
+        elif status.status.value == "DEPLOY_FAILED":
+            said = (deployment.message for deployment in status.deployments.values())
+            found[app] = message_of(next(filter(None, said), status.message))
+    return found
 
 
 def claim(app: str) -> bool:

@@ -47,15 +47,6 @@ def worker_notes(app: str) -> str:
     return f"{app}-worker-faults"
 
 
-def missing_notes(app: str) -> str:
-    """The group of the notes that say why models that are not required did not load.
-
-    Args:
-        app: `serve.app` of the settings.
-    """
-    return f"{app}-missing-models"
-
-
 def rollout_notes(app: str) -> str:
     """The group of the notes that tell the Router of an application which candidates get speech.
 
