@@ -27,7 +27,7 @@ from serve_app.router.rollout_watch import RolloutWatch
 from serve_app.router.transcriber import Transcriber
 from serve_app.routing.calibration import read_calibration
 from serve_app.system.memory import return_large_blocks
-from serve_app.system.ray_adapter import ended, serve, use_replica_log
+from serve_app.system.ray_adapter import ended, handle_of, use_replica_log
 
 #: Longest wait for what a model says of itself, in seconds.
 _INFO_S = 5.0
@@ -51,9 +51,7 @@ class Router:
         self._optional = {name for name, model in settings.models.items() if not model.required}
         self._missing = MissingModels(settings.serve.app, self._optional)
         self._models = {
-            name: ModelClient(
-                name, serve.get_deployment_handle(name, app), timeout_s, self._missing
-            )
+            name: ModelClient(name, handle_of(name, app), timeout_s, self._missing)
             for name, app in model_apps(settings.serve.app, settings.models).items()
         }
         self._loader = AudioLoader(settings.audio)

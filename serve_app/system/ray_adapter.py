@@ -54,6 +54,7 @@ __all__ = [
     "delete_soon",
     "ended",
     "failures_to_start",
+    "handle_of",
     "head_node",
     "log_folder",
     "method_by_reference",
@@ -66,6 +67,7 @@ __all__ = [
     "ray",
     "send_token",
     "serve",
+    "serve_client",
     "shortage_of",
     "use_replica_log",
     "use_separate_loop",
@@ -222,6 +224,28 @@ def failures_to_start(apps: Collection[str]) -> dict[str, str]:
     return found
 
 
+def serve_client(address: str) -> Any:
+    """Ray's client of Serve's REST API, with this user's token.
+
+    Its methods raise RuntimeError where Ray refuses, and `requests.RequestException`.
+
+    Args:
+        address: of the dashboard, ``http://HOST:8265``.
+
+    Raises:
+        ConnectionError: nobody answers there.
+        PermissionError: the cluster does not know the token, or wants one and there is none.
+        ValueError: the address is no URL.
+    """
+    from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+
+    send_token()
+    try:
+        return ServeSubmissionClient(address)
+    except ray.exceptions.AuthenticationError as error:
+        raise PermissionError(str(error).partition("\n")[0]) from None
+
+
 def claim(app: str) -> bool:
     """Become the owner of a Serve application, unless another process that lives is.
 
@@ -318,6 +342,16 @@ def own_sigterm() -> Iterator[None]:
     finally:
         ray._private.utils.set_sigterm_handler = of_ray
         signal.signal(signal.SIGTERM, handler)  # in place of that of the C++ part
+
+
+def handle_of(deployment: str, app: str) -> Any:
+    """A handle of a deployment that may come later, and go and come again.
+
+    Args:
+        deployment: its name.
+        app: name of its Serve application.
+    """
+    return serve.get_deployment_handle(deployment, app, _check_exists=False)
 
 
 def method_by_reference(handle: Any, method: str) -> Any:

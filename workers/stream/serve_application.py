@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from schemas.settings import Settings, settings_digest
 from serve_app.cluster.application import Running, add_application
 from serve_app.cluster.readiness import StartError
+from serve_app.deploy import settings_of
 from serve_app.router.client import RouterClient
 from serve_app.system.ray_adapter import delete_note, put_note, serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
@@ -101,6 +103,11 @@ def build(settings: Settings) -> serve.Application:
         graceful_shutdown_timeout_s=settings.stream.drain_timeout_s + _CLOSING_S,
     )
     return deployment.bind(settings)
+
+
+def worker(args: Mapping[str, Any]) -> serve.Application:
+    """Build the application from a Serve config; see `serve_app.deploy`."""
+    return build(settings_of(args, "worker"))
 
 
 def deploy_worker(running: Running, settings: Settings, *, timeout_s: float = 60.0) -> str:
