@@ -7,6 +7,7 @@ that still calls the models would hold them up. It reserves no CPU: it mostly wa
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,8 @@ from workers.stream.worker import StreamWorker
 
 log = logging.getLogger(__name__)
 
+#: The environment variable in which KubeRay names the cluster.
+CLUSTER_NAME = "RAY_CLUSTER_NAME"
 #: A loop that has not polled for this long is stuck; Serve replaces the replica.
 _MAX_HEARTBEAT_AGE_S = 60.0
 _HEALTH_PERIOD_S = 5.0
@@ -32,6 +35,9 @@ _CLOSING_S = 15.0
 
 class StreamWorkerReplica:
     """One worker. Its instance name follows from the replica's rank, which a replacement keeps.
+
+    KubeRay names each cluster in `RAY_CLUSTER_NAME`; it is in the name too, so that the workers of
+    two clusters share the group during an upgrade instead of fencing each other.
 
     Args:
         settings: checked settings. Secrets named in them are read from the environment of the
@@ -44,7 +50,7 @@ class StreamWorkerReplica:
         backend = RouterClient(
             settings.serve.app, settings.stream.call_timeout_s, settings_digest(settings)
         )
-        self._instance = f"serve-{rank}"
+        self._instance = "-".join(filter(None, (os.environ.get(CLUSTER_NAME), "serve", str(rank))))
         self._notes = worker_notes(settings.serve.app)
         self._worker = StreamWorker(settings, backend, instance=self._instance)
         self._exit_code: int | None = None

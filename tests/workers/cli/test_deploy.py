@@ -68,7 +68,8 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         _wait_for(url, head, folder / "head.log")
         yield url
     finally:
-        for process in [*psutil.Process(head.pid).children(recursive=True), head]:
+        ray = psutil.Process(head.pid)
+        for process in [*ray.children(recursive=True), ray]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         head.wait()
