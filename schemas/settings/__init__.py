@@ -26,7 +26,7 @@ from schemas.settings.routing import (
     Rule,
     Scalar,
 )
-from schemas.settings.secrets import api_key_digests, api_key_faults, client_options
+from schemas.settings.secrets import api_key_digests, api_key_faults, backend_key, client_options
 from schemas.settings.serve import ServeSettings
 from schemas.settings.stream import StreamSettings, broker_limit_faults
 from schemas.settings.types import (
@@ -74,6 +74,7 @@ __all__ = [
     "ValidationSettings",
     "api_key_digests",
     "api_key_faults",
+    "backend_key",
     "broker_limit_faults",
     "client_options",
     "is_loopback",

@@ -198,7 +198,8 @@ def _delete(app: str) -> None:
 
 def _take(running: Running, app: str) -> None:
     """Have `stop` delete an application that is deployed now, unless another process owns it."""
-    from serve_app.system.ray_adapter import claim, put_note
+    from serve_app.system.ray_adapter import claim
+    from serve_app.system.ray_notes import put_note
 
     put_note(DEPLOYED_NOTES, app, secrets.token_hex(8))
     if app in running.apps:

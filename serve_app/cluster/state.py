@@ -15,8 +15,9 @@ from serve_app.model.application import model_app
 from serve_app.model.protocol import ModelInfo
 from serve_app.model.reports import reported
 from serve_app.router.client import RouterClient
-from serve_app.system.ray_adapter import failures_to_start, notes, serve
+from serve_app.system.ray_adapter import failures_to_start, serve
 from serve_app.system.ray_environment import worker_notes
+from serve_app.system.ray_notes import notes
 from serve_app.system.tracebacks import message_of
 
 _TIMEOUT_S = 10.0

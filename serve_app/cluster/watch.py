@@ -13,8 +13,9 @@ from serve_app.cluster.announcements import check_answers
 from serve_app.model.application import is_model_app, model_app
 from serve_app.rollout.judge import is_candidate
 from serve_app.system.deaths import Death, sentences
-from serve_app.system.ray_adapter import deaths, notes, serve
+from serve_app.system.ray_adapter import deaths, serve
 from serve_app.system.ray_environment import DEPLOYED_NOTES, worker_notes
+from serve_app.system.ray_notes import notes
 from serve_app.system.tracebacks import message_of
 
 logger = logging.getLogger(__name__)

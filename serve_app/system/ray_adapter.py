@@ -50,20 +50,18 @@ __all__ = [
     "dead_processes",
     "death_of",
     "deaths",
-    "delete_note",
     "delete_soon",
     "ended",
     "failures_to_start",
     "handle_of",
     "head_node",
+    "internal_kv",
     "log_folder",
     "method_by_reference",
-    "notes",
     "object_ref",
     "own_name",
     "own_sigterm",
     "proxy_address",
-    "put_note",
     "ray",
     "send_token",
     "serve",
@@ -296,32 +294,6 @@ class Turn:
 def delete_soon(app: str) -> None:
     """Have a Serve application deleted, also that of this replica; does not wait for its end."""
     serve.delete(app, _blocking=False)
-
-
-def put_note(group: str, name: str, text: str) -> None:
-    """Leave a short text that every process on the cluster can read, until it is deleted. Blocks.
-
-    Args:
-        group: what the text is about.
-        name: within the group.
-        text: replaces an earlier one.
-    """
-    internal_kv._internal_kv_put(f"chorus-note:{group}:{name}", text)
-
-
-def delete_note(group: str, name: str) -> None:
-    """Take back what `put_note` left, if it is there. Blocks."""
-    internal_kv._internal_kv_del(f"chorus-note:{group}:{name}")
-
-
-def notes(group: str) -> dict[str, str]:
-    """The texts that were left in a group, by name. Blocks."""
-    prefix = f"chorus-note:{group}:"
-    found = {
-        key.decode().removeprefix(prefix): internal_kv._internal_kv_get(key)
-        for key in internal_kv._internal_kv_list(prefix)
-    }
-    return {name: text.decode() for name, text in sorted(found.items()) if text is not None}
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from serve_app.cluster.application import Running, add_application
 from serve_app.cluster.readiness import StartError
 from serve_app.deploy import settings_of
 from serve_app.router.client import RouterClient
-from serve_app.system.ray_adapter import delete_note, put_note, serve, use_replica_log
+from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
+from serve_app.system.ray_notes import delete_note, put_note
 from workers import exit_codes
 from workers.stream.worker import StreamWorker
 
