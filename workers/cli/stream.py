@@ -43,7 +43,8 @@ def stream(
     """
     from schemas.settings import load_settings
 
-    settings = load_settings(settings_file)
+    # the models and the audio are where the Router is
+    settings = load_settings(settings_file, files=False)
     set_up_logging()
     if settings.stream.backend is not None:
         if address is not None:
