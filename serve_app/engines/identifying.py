@@ -10,10 +10,11 @@ from serve_app.engines.base import Engine, Language
 from serve_app.engines.batches import noise
 from serve_app.engines.errors import EngineError, cause_of
 from serve_app.engines.results import checked_languages, engine_name
+from serve_app.engines.whisper_options import WINDOW_S
 
 
 def identified(engine: Any, clips: list[Clip]) -> list[Language | None]:
-    """The language of each clip; None where the engine cannot tell. Blocks.
+    """The language at the beginning of each clip; None where the engine cannot tell. Blocks.
 
     Args:
         engine: that can identify languages, see `can_identify`.
@@ -23,7 +24,9 @@ def identified(engine: Any, clips: list[Clip]) -> list[Language | None]:
         ResultError: what it returns is not what its protocol says.
         Exception: it raises.
     """
-    return checked_languages(engine.identify_languages(clips), len(clips))
+    most = int(WINDOW_S * engine.sample_rate)
+    found = engine.identify_languages([clip[:most] for clip in clips])
+    return checked_languages(found, len(clips))
 
 
 def check_identifies(engine: Engine) -> None:

@@ -23,7 +23,7 @@ from serve_app.router.state import ActiveRecord, RouterState
 
 logger = logging.getLogger(__name__)
 
-#: Samples of a clip's beginning that are listened to: as many as Whisper hears at once.
+#: Samples of a clip's beginning that are sent: no more are listened to.
 _MOST = int(WINDOW_S * SAMPLE_RATE)
 
 

@@ -173,7 +173,7 @@ class FasterWhisperEngine:
         """
         if not self._model.is_multilingual:
             raise EngineError("this model knows only English, so it identifies no languages")
-        features, _ = self._features([clip[: self.min_samples] for clip in clips])
+        features, _ = self._features(clips)
         found = self._model.detect_language(ctranslate2.StorageView.from_array(features))
         return [Language(each[0][0].strip("<|>"), round(each[0][1], 4)) for each in found]
 

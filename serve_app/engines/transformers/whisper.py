@@ -87,7 +87,7 @@ class WhisperHead:
         if not codes:
             raise EngineError("this Whisper model knows one language, so it identifies no others")
         with torch.inference_mode():
-            states = self._encode([Piece(clip[: self.min_samples]) for clip in clips])
+            states = self._encode([Piece(clip) for clip in clips])
             scores = self._decoder.hear(states)[:, [self._tokens.languages[each] for each in codes]]
             best = (scores / scores.sum(-1, keepdim=True)).max(-1)
         return [
