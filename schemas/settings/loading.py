@@ -19,7 +19,9 @@ from schemas.settings.types import NAME_PATTERN, SettingsError
 from schemas.settings.yaml_reading import YamlText
 
 
-def load_settings(path: str | os.PathLike[str], *, files: bool = True) -> Settings:
+def load_settings(
+    path: str | os.PathLike[str], *, files: bool = True, base: Path | None = None
+) -> Settings:
     """Read and check a settings file.
 
     Relative paths in it (models, audio roots) come back absolute.
@@ -28,6 +30,7 @@ def load_settings(path: str | os.PathLike[str], *, files: bool = True) -> Settin
         path: of the file.
         files: whether the models, folders and other files that it names must exist; not so for
             what talks to Kafka alone, whose machine may have none of them.
+        base: folder that relative paths are relative to; that of the file by default.
 
     Raises:
         SettingsError: the file cannot be read, is not YAML, has an unknown key, a wrong type or
@@ -36,7 +39,7 @@ def load_settings(path: str | os.PathLike[str], *, files: bool = True) -> Settin
     path = Path(path)
     text = _read(path)
     settings = _decode(path, text)
-    base = path.resolve().parent
+    base = path.resolve().parent if base is None else base
     found = faults(settings, base if files else None)
     problems = [f"{_place(path, text, key)}: {reason}" for key, reason in found]
     if problems:
