@@ -46,9 +46,21 @@ def _ends_the_file(page: bytes) -> bool:
     """Whether the last page is complete, and either the end of the file or marked as the last."""
     if len(page) < _HEADER:
         return False
-    segments = page[26]
-    length = _HEADER + segments + sum(page[_HEADER : _HEADER + segments])
+    length = _page_length(page)
     return length == len(page) or (length < len(page) and bool(page[5] & _LAST_PAGE))
+
+
+def _page_length(page: bytes) -> int:
+    segments = page[26]
+    return _HEADER + segments + sum(page[_HEADER : _HEADER + segments])
+
+
+def ogg_end(fd: int) -> int:
+    """Where the last page of the Ogg file open at `fd` ends, and another file may begin."""
+    with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as data:
+        last = data.rfind(b"OggS\0")
+        page = data[last : last + _MAX_PAGE] if last >= 0 else b""
+    return last + _page_length(page) if len(page) >= _HEADER else 0
 
 
 def ogg_codecs(fd: int) -> list[str]:
