@@ -8,8 +8,9 @@ from typing import Annotated
 
 import msgspec
 
-from schemas.channels import Channel
+from schemas.channels import Channel, channel_of
 from schemas.settings.types import Fault, PositiveFloat, PositiveInt, Strict
+from schemas.settings.values import read_by
 
 
 class AudioSettings(Strict):
@@ -35,7 +36,7 @@ class AudioSettings(Strict):
     max_seconds: PositiveFloat = 3600.0
     max_bytes: PositiveInt = 1 << 30
     max_channels: PositiveInt = 8
-    channel: Channel | None = None
+    channel: Annotated[Channel | None, read_by(channel_of)] = None
     max_each_seconds: PositiveFloat = 7200.0
     min_sample_rate: PositiveInt = 4_000
     max_sample_rate: PositiveInt = 192_000

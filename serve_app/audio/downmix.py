@@ -140,7 +140,8 @@ class Downmix:
         lost = np.where(left < _LEFT * total / count**2, total, 0.0)
         if count > 2:  # two of them may cancel each other where the others are heard
             kept = np.stack([_window_products(mean, each) for each in channels])
-            lost = np.maximum(lost, np.where(kept < _LEFT * powers / count, powers, 0.0).sum(axis=0))
+            gone = np.where(kept < _LEFT * powers / count, powers, 0.0)
+            lost = np.maximum(lost, gone.sum(axis=0))
         self._cancelled += float(lost.sum())
         pairs = zip_longest(self._powers, powers.sum(axis=1).tolist(), fillvalue=0.0)
         self._powers = [known + more for known, more in pairs]
