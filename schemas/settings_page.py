@@ -49,8 +49,7 @@ audio:
 ```
 
 `NAME` is a name that you choose, `[]` an entry of a list. Shares may be written as on the
-command line: `20%` is 0.2
-(and in `validation`, where the numbers are percent, 20).
+command line: `20%` is 0.2 (and 20 in `validation`, where the numbers are percent).
 """
 
 _BOUNDS = {
