@@ -22,7 +22,7 @@ from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Sen
 from schemas.settings import Access, HttpSettings, Settings
 from schemas.transcription_api import ApiModel, ApiModels, Liveness, Readiness
 from serve_app.http import openapi
-from serve_app.http.errors import ApiError
+from serve_app.http.errors import ApiError, unknown_model
 from serve_app.http.every_answer import REQUEST_ID, Cors, request_id_of
 from serve_app.http.manifests import read_lines, transcribe_lines
 from serve_app.http.metrics import Metrics
@@ -170,8 +170,8 @@ async def show_model(request: Request[Any, Any, Any], service: Service, name: st
     service.client(request)
     name = name.removeprefix("/")  # Litestar's paths begin with one; names of others may have some
     if name not in service.models:
-        reason = "this model does not exist; GET /v1/models lists those that do"
-        raise ApiError(404, reason, param="model", code="model_not_found")
+        advice = "GET /v1/models lists those that do"
+        raise unknown_model(name, service.models, advice)
     return service.models[name]
 
 
