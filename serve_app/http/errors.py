@@ -94,14 +94,14 @@ def unknown_model(name: str, models: Iterable[str], advice: str) -> ApiError:
         reason = f"this model does not exist; {advice}"
     elif versions := [each for each in known if each.startswith(f"{model}:")]:
         reason = (
-            f"`{name}` is not served: the settings of `{model}` name `{versions[0]}`; ask for that, "
-            f"or for `{model}`"
+            f"`{name}` is not served: the settings of `{model}` name `{versions[0]}`; ask for "
+            f"that, or for `{model}`"
         )
     else:
         what = "version" if found[2] == ":" else "alias"
         reason = (
-            f"no {what} can be asked for here, since the settings of `{model}` name no version; ask "
-            f"for `{model}`, and the answer says which version it was"
+            f"no {what} can be asked for here, since the settings of `{model}` name no version; "
+            f"ask for `{model}`, and the answer says which version it was"
         )
     return ApiError(404, reason, param="model", code="model_not_found")
 
