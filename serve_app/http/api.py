@@ -26,7 +26,14 @@ from serve_app.http.errors import ApiError, unknown_model
 from serve_app.http.every_answer import REQUEST_ID, Cors, request_id_of
 from serve_app.http.manifests import read_lines, transcribe_lines
 from serve_app.http.metrics import Metrics
-from serve_app.http.service import CleanupStream, Decoder, Service, WorkerFaults, make_service
+from serve_app.http.service import (
+    CleanupStream,
+    Decoder,
+    Refusals,
+    Service,
+    WorkerFaults,
+    make_service,
+)
 from serve_app.http.transcriptions import create_transcription
 from serve_app.router.protocol import Backend
 from serve_app.system.logs import log_location
@@ -44,7 +51,11 @@ PROBE_S = 3.0
 
 
 def make_api(
-    settings: Settings, backend: Backend, decoder: Decoder, worker_faults: WorkerFaults = dict
+    settings: Settings,
+    backend: Backend,
+    decoder: Decoder,
+    worker_faults: WorkerFaults = dict,
+    refusals: Refusals = dict,
 ) -> ASGIApp:
     """Make the ASGI application.
 
@@ -53,11 +64,12 @@ def make_api(
         backend: the Router.
         decoder: decodes uploads; it is closed when the application shuts down.
         worker_faults: asks why stream workers beside the models do not run, by instance; blocks.
+        refusals: asks how many versions each model could not serve; blocks.
 
     Raises:
         schemas.settings.SettingsError: a key is not in the environment, or is there twice.
     """
-    service = make_service(settings, backend, decoder, worker_faults)
+    service = make_service(settings, backend, decoder, worker_faults, refusals)
     http = service.settings
     routes: list[Any] = [create_transcription, transcribe_manifest, list_models, show_model]
     routes += [live, ready]
@@ -225,6 +237,7 @@ async def metrics(service: Service) -> bytes:
     """Report the metrics of this API process, for Prometheus."""
     faults = await asyncio.to_thread(service.worker_faults)
     service.metrics.worker_faults.set(len(faults))
+    service.metrics.refusals = await asyncio.to_thread(service.refusals)
     return service.metrics.text()
 
 
