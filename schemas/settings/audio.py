@@ -24,7 +24,7 @@ class AudioSettings(Strict):
         max_channels: most channels of a file.
         channel: of records and requests that do not say which channel they mean: the one of this
             number, from 0, `mean` of all, or `each` by itself. Unless given it is the mean, or one
-            channel where all of them cancel each other.
+            channel where they cancel each other.
         max_each_seconds: most seconds of audio that the channels of a recording hold together,
             where each is transcribed by itself; an hour of two channels unless given.
         min_sample_rate: lowest sample rate of a file in hertz.
