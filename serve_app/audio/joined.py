@@ -5,9 +5,10 @@ Decoders read the first, and none says that it leaves out the rest.
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
+from collections.abc import Iterator
+from itertools import islice
 
 from schemas.failures import ErrorCode
 from serve_app.audio.errors import AudioError
@@ -15,6 +16,7 @@ from serve_app.audio.header import Container, Header
 from serve_app.audio.media import EBML, media_end
 from serve_app.audio.mpeg import LAYER_3, first_frames, has_frames, is_mpeg, skip_id3, skip_tags
 from serve_app.audio.ogg import OGG_BEGINNING, ogg_end
+from serve_app.audio.windows import windows
 
 #: What a file of the format begins with, or has within a few bytes; `kind_at` tells for certain.
 _SIGNATURES = {
@@ -65,11 +67,8 @@ def goes_on(fd: int, header: Header) -> bool:
         return _mp3_continues(fd, header)
     if header.container is Container.WAV:  # `read_header` has looked behind its samples
         return False
-    with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as data:
-        beginning = _SIGNATURES[header.container]
-        first = beginning.search(data)
-        if first is not None and beginning.search(data, first.end()) is not None:
-            return True
+    if len(list(islice(_beginnings(fd, header.container), 2))) == 2:
+        return True
     return _other(fd, header, os.lseek(fd, 0, os.SEEK_CUR) - _READ_AHEAD) is not None
 
 
@@ -136,24 +135,40 @@ def _kind_from(fd: int, own: Container | None, end: int) -> tuple[Container, int
 
 
 def _search(fd: int, own: Container, start: int) -> tuple[Container, int] | None:
-    found: list[tuple[int, Container]] = []
     start = max(start, skip_id3(fd))
-    with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as data:
-        for kind in _SIGNATURES.keys() - {own}:
-            for match in _SIGNATURES[kind].finditer(data, start):
-                position = match.start() - _AHEAD.get(kind, 0)
-                if position > 0 and kind_at(fd, position) is kind:
-                    found.append((position, kind))
-                    break
-        if own not in {Container.MP3, Container.AAC, Container.WAV}:
-            tail = max(start, len(data) - _TAIL)
-            if first_frames(data, tail) is not None:
-                position = first_frames(data, start) or tail
-                found.append((position, kind_at(fd, position) or Container.MP3))
-    if not found:
-        return None
-    position, kind = min(found)
-    return kind, position
+    size = os.fstat(fd).st_size
+    frames = own not in {Container.MP3, Container.AAC, Container.WAV} and (
+        first_frames(os.pread(fd, _TAIL, max(start, size - _TAIL))) is not None
+    )
+    for begin, data in windows(fd, start):
+        found = [
+            (position, kind)
+            for kind in _SIGNATURES.keys() - {own}
+            for position in _positions(kind, begin, data)
+            if position > 0 and kind_at(fd, position) is kind
+        ]
+        if frames and (at := first_frames(data)) is not None:
+            found.append((begin + at, kind_at(fd, begin + at) or Container.MP3))
+        if found:
+            position, kind = min(found)
+            return kind, position
+    return None
+
+
+def _positions(kind: Container, begin: int, data: bytes) -> Iterator[int]:
+    """Where files of a format may begin in `data`, which is at the byte `begin` of a file."""
+    for match in _SIGNATURES[kind].finditer(data):
+        yield begin + match.start() - _AHEAD.get(kind, 0)
+
+
+def _beginnings(fd: int, kind: Container) -> Iterator[int]:
+    """Where each file of a format may begin, once, in order."""
+    last = -1
+    for begin, data in windows(fd):
+        for position in _positions(kind, begin, data):
+            if position > last:
+                yield position
+                last = position
 
 
 def _flac_frames(fd: int, position: int) -> int | None:

@@ -9,6 +9,8 @@ import re
 from serve_app.audio.header import Container, Header, unsupported
 
 _HEADER = 27
+#: A page begins with it: the capture pattern and the version.
+_MARK = b"OggS\0"
 _MAX_PAGE = 65_307
 _LAST_PAGE = 0x04
 _SERIAL = slice(14, 18)
@@ -57,10 +59,15 @@ def _page_length(page: bytes) -> int:
 
 def ogg_end(fd: int) -> int:
     """Where the last page of the Ogg file open at `fd` ends, and another file may begin."""
-    with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as data:
-        last = data.rfind(b"OggS\0")
-        page = data[last : last + _MAX_PAGE] if last >= 0 else b""
-    return last + _page_length(page) if len(page) >= _HEADER else 0
+    size = end = os.fstat(fd).st_size
+    while end > 0:
+        begin = max(0, end - _MAX_PAGE)
+        data = os.pread(fd, min(size, end + len(_MARK) - 1) - begin, begin)
+        if (at := data.rfind(_MARK)) >= 0:
+            page = os.pread(fd, _HEADER + 255, begin + at)
+            return begin + at + _page_length(page) if len(page) >= _HEADER else 0
+        end = begin
+    return 0
 
 
 def ogg_codecs(fd: int) -> list[str]:

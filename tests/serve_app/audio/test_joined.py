@@ -158,3 +158,17 @@ def test_web_recordings_one_after_another(
 ) -> None:
     (root / "joined").write_bytes(2 * files["WebM or Matroska"])
     assert len(loader.load("joined")) / 16_000 == pytest.approx(4.0, abs=0.1)
+
+
+def test_the_second_file_is_found_wherever_it_begins(
+    refused: Refused, root: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large files are searched part by part."""
+    monkeypatch.setattr("serve_app.audio.windows._SIZE", 80_000)
+    long = write(root / "long", sweep(30), container="FLAC").read_bytes()
+    begun = len(long)
+    assert begun > 160_000
+    for second in ("WAV", "MP3"):
+        (root / "joined").write_bytes(long + files[second] * 8)
+        error = refused(ErrorCode.AUDIO_UNSUPPORTED, "joined")
+        assert f"up to byte {begun}, where another file begins ({second})" in error.message
