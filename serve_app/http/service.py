@@ -12,7 +12,7 @@ from litestar.response import Stream
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from schemas.channels import OneChannel
-from schemas.settings import AUTO, AudioSettings, HttpSettings, Settings
+from schemas.settings import AUTO, AudioSettings, HttpSettings, Settings, settings_digest
 from schemas.transcription_api import ApiModel
 from serve_app.audio.clip import Recording
 from serve_app.http.errors import ApiError
@@ -109,6 +109,7 @@ class Service:
         free_places: how many more requests are admitted at the moment.
         worker_faults: asks why stream workers beside the models do not run, by instance; blocks.
         refusals: asks how many versions each model could not serve; blocks.
+        settings_digest: `settings_digest` of the whole file.
     """
 
     settings: HttpSettings
@@ -122,6 +123,7 @@ class Service:
     free_places: int
     worker_faults: WorkerFaults = dict
     refusals: Refusals = dict
+    settings_digest: str = ""
 
     def target(self, model: str) -> str | None:
         """The model or plan that a name of `models` stands for; None for the routing rules."""
@@ -176,6 +178,7 @@ def make_service(
         free_places=http.max_requests,
         worker_faults=worker_faults,
         refusals=refusals,
+        settings_digest=settings_digest(settings),
     )
 
 
