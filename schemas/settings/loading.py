@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import re
@@ -16,6 +17,7 @@ from schemas.model_reference import REFERENCE_PATTERN
 from schemas.settings.models import model_file
 from schemas.settings.root import Settings, faults
 from schemas.settings.types import NAME_PATTERN, SettingsError
+from schemas.settings.values import as_read
 from schemas.settings.yaml_reading import YamlText
 
 
@@ -85,6 +87,9 @@ def _read(path: Path) -> YamlText:
 
 
 def _decode(path: Path, text: YamlText) -> Settings:
+    with contextlib.suppress(msgspec.ValidationError):
+        return msgspec.convert(text.value, Settings, strict=True)
+    text.value = as_read(text.value, Settings)  # for most files there is no need to look
     try:
         return msgspec.convert(text.value, Settings, strict=True)
     except msgspec.ValidationError as error:
