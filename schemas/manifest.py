@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from schemas.channels import CHANNELS, Channel
+from schemas.channels import CHANNELS, Channel, channel_of
 from schemas.decoding import reason_and_key
 from schemas.failures import ErrorCode
 from schemas.manifest_values import unambiguous, unusable
@@ -43,7 +43,7 @@ class ManifestRecord(msgspec.Struct, kw_only=True):
         channel: of a file with several channels, which is transcribed: the one of this number,
             from 0; "mean", the mean of all; or "each", every one by itself. None means what
             `audio.channel` of the settings says, else the mean, or one channel of those that cancel
-            each other.
+            each other. NeMo's key for it, `channel_selector`, is read as well.
         text: reference transcript; where given, the result carries a WER.
         lang: BCP 47 language tag: a hint, and what a model is told that does not hear it itself.
         domain: what the speech is about ("medical", "legal", ...), a hint.
@@ -96,6 +96,8 @@ class ManifestError(ValueError):
 
 
 _FIELDS = frozenset(f.name for f in msgspec.structs.fields(ManifestRecord)) - {"extra"}
+#: NeMo's key for the channel (`AudioSegment`); it stays with the keys that pass through.
+_SELECTOR = "channel_selector"
 _decoder = msgspec.json.Decoder(dict[str, Any])
 #: Some editors and exporters put it before the first record of a file or a message.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -134,6 +136,9 @@ def _record_of(keys: dict[str, Any], default_id: str) -> ManifestRecord:
             reason = f"is nested more than {MAX_EXTRA_DEPTH} levels deep"
             raise ManifestError(ErrorCode.RECORD_JSON, f"`{key[:100]}`: {reason}", key)
     known["extra"] = extra
+    selected = _selected(extra)
+    if selected is not None:
+        known.setdefault("channel", selected)
     try:
         record = msgspec.convert(known, ManifestRecord, strict=True)
     except msgspec.ValidationError as error:
@@ -142,6 +147,9 @@ def _record_of(keys: dict[str, Any], default_id: str) -> ManifestRecord:
             reason = f"{reason}; give {CHANNELS}"
         message = f"`{at}`: {reason}" if at else reason
         raise ManifestError(ErrorCode.RECORD_SCHEMA, message, at or None) from None
+    if selected not in {None, record.channel}:
+        reason = f"means {selected}, and `channel` is {record.channel}; leave one of them out"
+        raise ManifestError(ErrorCode.RECORD_SCHEMA, f"`{_SELECTOR}`: {reason}", _SELECTOR)
     for key in ("id", "audio_filepath", "phrases"):
         value = getattr(record, key)
         texts = [value] if isinstance(value, str) else value or []
@@ -149,6 +157,17 @@ def _record_of(keys: dict[str, Any], default_id: str) -> ManifestRecord:
             message = f"`{key}`: contains a control character"
             raise ManifestError(ErrorCode.RECORD_SCHEMA, message, key)
     return record
+
+
+def _selected(keys: dict[str, Any]) -> Channel | None:
+    """The channel that NeMo's key for it names; None where there is no such key."""
+    value = channel_of(keys.get(_SELECTOR))
+    try:
+        channel: Channel | None = msgspec.convert(value, Channel | None, strict=True)
+    except msgspec.ValidationError:
+        message = f"`{_SELECTOR}`: is no channel; give {CHANNELS}"
+        raise ManifestError(ErrorCode.RECORD_SCHEMA, message, _SELECTOR) from None
+    return channel
 
 
 def _decode_json(data: bytes) -> dict[str, Any]:

@@ -48,7 +48,8 @@ audio:
   roots: [speech]
 ```
 
-`NAME` is a name that you choose, `[]` an entry of a list.
+`NAME` is a name that you choose, `[]` an entry of a list. Shares may be written as on the
+command line: `20%` is 0.2 (and 20 in `validation`, where the numbers are percent).
 """
 
 _BOUNDS = {

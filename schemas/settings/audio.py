@@ -8,8 +8,9 @@ from typing import Annotated
 
 import msgspec
 
-from schemas.channels import Channel
+from schemas.channels import Channel, channel_of
 from schemas.settings.types import Fault, PositiveFloat, PositiveInt, Strict
+from schemas.settings.values import read_by
 
 
 class AudioSettings(Strict):
@@ -23,7 +24,7 @@ class AudioSettings(Strict):
         max_channels: most channels of a file.
         channel: of records and requests that do not say which channel they mean: the one of this
             number, from 0, `mean` of all, or `each` by itself. Unless given it is the mean, or one
-            channel where all of them cancel each other.
+            channel where they cancel each other.
         max_each_seconds: most seconds of audio that the channels of a recording hold together,
             where each is transcribed by itself; an hour of two channels unless given.
         min_sample_rate: lowest sample rate of a file in hertz.
@@ -35,7 +36,7 @@ class AudioSettings(Strict):
     max_seconds: PositiveFloat = 3600.0
     max_bytes: PositiveInt = 1 << 30
     max_channels: PositiveInt = 8
-    channel: Channel | None = None
+    channel: Annotated[Channel | None, read_by(channel_of)] = None
     max_each_seconds: PositiveFloat = 7200.0
     min_sample_rate: PositiveInt = 4_000
     max_sample_rate: PositiveInt = 192_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import re
@@ -16,10 +17,13 @@ from schemas.model_reference import REFERENCE_PATTERN
 from schemas.settings.models import model_file
 from schemas.settings.root import Settings, faults
 from schemas.settings.types import NAME_PATTERN, SettingsError
+from schemas.settings.values import as_read
 from schemas.settings.yaml_reading import YamlText
 
 
-def load_settings(path: str | os.PathLike[str], *, files: bool = True) -> Settings:
+def load_settings(
+    path: str | os.PathLike[str], *, files: bool = True, base: Path | None = None
+) -> Settings:
     """Read and check a settings file.
 
     Relative paths in it (models, audio roots) come back absolute.
@@ -28,6 +32,7 @@ def load_settings(path: str | os.PathLike[str], *, files: bool = True) -> Settin
         path: of the file.
         files: whether the models, folders and other files that it names must exist; not so for
             what talks to Kafka alone, whose machine may have none of them.
+        base: folder that relative paths are relative to; that of the file by default.
 
     Raises:
         SettingsError: the file cannot be read, is not YAML, has an unknown key, a wrong type or
@@ -36,7 +41,7 @@ def load_settings(path: str | os.PathLike[str], *, files: bool = True) -> Settin
     path = Path(path)
     text = _read(path)
     settings = _decode(path, text)
-    base = path.resolve().parent
+    base = path.resolve().parent if base is None else base
     found = faults(settings, base if files else None)
     problems = [f"{_place(path, text, key)}: {reason}" for key, reason in found]
     if problems:
@@ -82,6 +87,9 @@ def _read(path: Path) -> YamlText:
 
 
 def _decode(path: Path, text: YamlText) -> Settings:
+    with contextlib.suppress(msgspec.ValidationError):
+        return msgspec.convert(text.value, Settings, strict=True)
+    text.value = as_read(text.value, Settings)  # for most files there is no need to look
     try:
         return msgspec.convert(text.value, Settings, strict=True)
     except msgspec.ValidationError as error:

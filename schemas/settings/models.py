@@ -17,9 +17,12 @@ from schemas.settings.types import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    Probability,
     Strict,
     under,
 )
+from schemas.settings.values import read_by
+from schemas.shares import share_of
 
 #: Stands before the name of a pretrained model where a file could be named as well.
 PRETRAINED = "pretrained:"
@@ -105,12 +108,12 @@ class ModelSettings(Strict):
     model: Reference | None = None
     swap: Literal["beside", "drain"] = "beside"
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
-    gpu_fraction: Annotated[float, msgspec.Meta(gt=0, le=8)] = 0.2
+    gpu_fraction: Annotated[float, read_by(share_of, gt=0, le=8)] = 0.2
     num_cpus: NonNegativeFloat = 1.0
     replicas: PositiveInt = 1
     autoscaling: Autoscaling | None = None
     batch_seconds: PositiveFloat = 120.0
-    interactive_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.75
+    interactive_share: Probability = 0.75
     split_seconds: Annotated[float, msgspec.Meta(ge=2)] = 40.0
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     head: Literal["auto", "ctc", "rnnt", "aed"] = "auto"

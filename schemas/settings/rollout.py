@@ -9,16 +9,19 @@ import msgspec
 
 from schemas.settings.types import (
     Fault,
-    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     Probability,
     Strict,
 )
+from schemas.settings.values import read_by
+from schemas.shares import share_of
 
 BlockBy = Literal["speaker", "recording", "record"]
 #: A part of all blocks of speech, from 0 to 1.
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Share = Annotated[float, read_by(share_of, ge=0, le=1)]
+#: By how much more something may be, as a part of it.
+Increase = Annotated[float, read_by(share_of, ge=0)]
 
 
 class RolloutSettings(Strict):
@@ -59,14 +62,14 @@ class RolloutSettings(Strict):
     shadow: Share = 0.2
     canary: Share = 0.0
     promote: Literal["by_hand", "automatic"] = "by_hand"
-    max_worse: NonNegativeFloat = 0.05
+    max_worse: Increase = 0.05
     promote_when: Literal["better", "not_worse"] = "better"
     max_failing: Probability = 0.01
     max_slow: Probability = 0.05
     slow_s: PositiveFloat = 10.0
     errors_in_a_row: PositiveInt = 5
     timeout_s: PositiveFloat = 30.0
-    error_rate: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.05
+    error_rate: Annotated[float, read_by(share_of, gt=0, lt=0.5)] = 0.05
     sharpest_at: PositiveInt = 500
     min_blocks: Annotated[int, msgspec.Meta(ge=30)] = 100
     max_blocks: PositiveInt = 5000

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from schemas.settings.kafka import FromEnvironment
-from schemas.settings.types import Fault, PositiveFloat, PositiveInt, Strict
+from schemas.settings.types import Fault, PositiveFloat, PositiveInt, Probability, Strict
 
 
 class StreamSettings(Strict):
@@ -67,7 +67,7 @@ class StreamSettings(Strict):
     retry_max_s: PositiveFloat = 15.0
     breaker_failures: PositiveInt = 3
     suspect_attempts: PositiveInt = 3
-    max_dead_letter_ratio: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    max_dead_letter_ratio: Probability = 0.5
     dead_letter_window: PositiveInt = 1000
     max_consecutive_dead_letters: PositiveInt = 200
 

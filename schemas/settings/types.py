@@ -7,10 +7,14 @@ from typing import Annotated
 
 import msgspec
 
+from schemas.settings.values import read_by
+from schemas.shares import share_of
+
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 NonNegativeFloat = Annotated[float, msgspec.Meta(ge=0)]
-Probability = Annotated[float, msgspec.Meta(gt=0, le=1)]
+#: A part of all, more than none of it; `20%` is 0.2.
+Probability = Annotated[float, read_by(share_of, gt=0, le=1)]
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 

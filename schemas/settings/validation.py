@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from schemas.settings.types import NonNegativeFloat, PositiveFloat, PositiveInt, Strict
+from schemas.settings.values import read_by
+from schemas.shares import percent_of
 
-from schemas.settings.types import PositiveFloat, PositiveInt, Strict
-
-Percent = Annotated[float, msgspec.Meta(ge=0)]
+#: A number of percent; `25%` is 25.
+Percent = Annotated[float, read_by(percent_of, ge=0)]
 
 
 class ValidationSettings(Strict):
@@ -35,7 +36,7 @@ class ValidationSettings(Strict):
     max_failed: Percent | None = None
     min_rtfx: PositiveFloat | None = None
     max_slice_wer: dict[str, Percent] = {}
-    max_degradation: dict[str, Percent] = {}
-    max_wer_increase: Percent = 5.0
+    max_degradation: dict[str, NonNegativeFloat] = {}
+    max_wer_increase: NonNegativeFloat = 5.0
     min_speed_ratio: PositiveFloat = 0.5
     min_words: PositiveInt = 50

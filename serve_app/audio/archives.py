@@ -11,6 +11,7 @@ import re
 import tarfile
 import tempfile
 import threading
+import unicodedata
 from collections import OrderedDict
 from typing import BinaryIO, NamedTuple, cast
 
@@ -24,6 +25,8 @@ MAX_FILES = 1_000_000
 _MAX_READ = 1 << 20
 #: Larger files are copied to an unnamed file on disk, not into memory.
 _MAX_IN_MEMORY = 64 << 20
+#: Most blocks of zeros between two archives in a file; `tar` fills the last of 20 blocks.
+_MAX_ZEROS = 2048
 _COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst)|tgz|tbz2|txz)/")
 #: NeMo's names for the further segments of a file that an archive has once.
 _SEGMENT = re.compile(r"-sub\d+(?=(\.\w+)?$)")
@@ -150,13 +153,17 @@ def _read_headers(archive: int) -> _Contents:
     with os.fdopen(os.dup(archive), "rb", buffering=1 << 16) as file:
         file.seek(0)
         try:
-            with tarfile.open(fileobj=cast(BinaryIO, _Bounded(file)), mode="r:") as tar:
-                while (member := tar.next()) is not None:
-                    tar.members.clear()  # type: ignore[attr-defined]  # it would keep all
-                    _add(files, member)
+            while True:  # one after another, as `cat` puts them and `tar --ignore-zeros` reads them
+                with tarfile.open(fileobj=cast(BinaryIO, _Bounded(file)), mode="r:") as tar:
+                    while (member := tar.next()) is not None:
+                        tar.members.clear()  # type: ignore[attr-defined]  # it would keep all
+                        _add(files, member)
                 file.seek(tar.offset)
-            if any(file.read(tarfile.BLOCKSIZE)):  # an archive ends with zeros, or just so
-                fault = tarfile.ReadError("a damaged header")
+                if any(file.read(tarfile.BLOCKSIZE)):  # an archive ends with zeros, or just so
+                    fault = tarfile.ReadError("a damaged header")
+                    break
+                if not _skip_zeros(file):
+                    break
         except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
             fault = error
     if fault is not None and not files:
@@ -165,6 +172,18 @@ def _read_headers(archive: int) -> _Contents:
             f"the archive is damaged, or no tar file without compression: {fault}; make it again",
         ) from fault
     return _Contents(files, damaged=fault is not None)
+
+
+def _skip_zeros(file: BinaryIO) -> bool:
+    """Move to the next block that is not all zeros; whether there is one soon."""
+    for _ in range(_MAX_ZEROS):
+        block = file.read(tarfile.BLOCKSIZE)
+        if any(block):
+            file.seek(-len(block), os.SEEK_CUR)
+            return True
+        if not block:
+            break
+    return False
 
 
 def _add(files: dict[str, _Member], member: tarfile.TarInfo) -> None:
@@ -187,8 +206,11 @@ def _add(files: dict[str, _Member], member: tarfile.TarInfo) -> None:
 
 
 def _name_of(path: str) -> str:
-    """The name of a file in an archive, without the ``./`` that some begin with."""
-    return os.path.normpath(path).lstrip("/")
+    """The name of a file in an archive, without the ``./`` that some begin with.
+
+    Composed and decomposed letters are the same: macOS decomposes names.
+    """
+    return unicodedata.normalize("NFC", os.path.normpath(path).lstrip("/"))
 
 
 class _Bounded:

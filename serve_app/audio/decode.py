@@ -19,8 +19,9 @@ from schemas.settings import AudioSettings
 from serve_app.audio.clip import Clip
 from serve_app.audio.downmix import Downmix
 from serve_app.audio.errors import AudioError
-from serve_app.audio.formats import goes_on, is_allowed
+from serve_app.audio.formats import is_allowed
 from serve_app.audio.header import Header, unsupported
+from serve_app.audio.joined import goes_on, refuse_other
 from serve_app.audio.limits import (
     BLOCK,
     MIN_SECONDS,
@@ -118,6 +119,7 @@ def decode(
             raise AudioError(
                 ErrorCode.AUDIO_IO, f"could not be read just now: {reason}; it is tried again"
             ) from None
+        refuse_other(fd, header)
         raise damaged(header.container, reason) from None
 
 
@@ -202,7 +204,7 @@ def _check_whole(stream: _Stream, fd: int, header: Header, frames: int, got: int
     rate, short = stream.samplerate, False
     if header.length_known and stream.frames != _UNKNOWN_FRAMES:
         short = (frames - got) / rate > tolerated(frames / rate)
-    if header.cut or short:
-        raise damaged(header.container, "it ends before its header says")
     if goes_on(fd, header):
         raise MoreToReadError
+    if header.cut or short:
+        raise damaged(header.container, "it ends before its header says")

@@ -23,7 +23,8 @@ from serve_app.audio.errors import AudioError
 #: Samples over which channels are compared; 20 ms at 48 kHz to 120 ms at 8 kHz.
 _WINDOW = 960
 #: In a window, channels cancel each other if less than this share is left of the power that the
-#: mean of independent channels has. In two channels with the same voice only inverted ones do.
+#: mean of independent channels has, or that one of several channels has in it. In two channels with
+#: the same voice only inverted ones do.
 _LEFT = 0.25
 #: Channels are not mixed if this share of their power or more is in such windows.
 _MAX_CANCELLED = 0.25
@@ -131,19 +132,24 @@ class Downmix:
         return int(np.argmax(np.array(self._powers) > _AS_LOUD * max(self._powers)))
 
     def _compare(self, channels: Sequence[Clip], mean: Clip) -> None:
-        powers = np.stack([_window_powers(each) for each in channels])
+        count = len(channels)
+        powers = np.stack([_window_products(each, each) for each in channels])
         total = powers.sum(axis=0)
-        left = _window_powers(mean)
+        left = _window_products(mean, mean)
         self._mean_power += float(left.sum())
-        self._cancelled += float(total[left < _LEFT * total / len(channels) ** 2].sum())
+        lost = np.where(left < _LEFT * total / count**2, total, 0.0)
+        if count > 2:  # two of them may cancel each other where the others are heard
+            kept = np.stack([_window_products(mean, each) for each in channels])
+            gone = np.where(kept < _LEFT * powers / count, powers, 0.0)
+            lost = np.maximum(lost, gone.sum(axis=0))
+        self._cancelled += float(lost.sum())
         pairs = zip_longest(self._powers, powers.sum(axis=1).tolist(), fillvalue=0.0)
         self._powers = [known + more for known, more in pairs]
 
 
-def _window_powers(samples: Clip) -> npt.NDArray[np.float64]:
-    """Sums of squares of consecutive windows; the last one may be shorter."""
-    whole = len(samples) // _WINDOW * _WINDOW
-    windows = samples[:whole].reshape(-1, _WINDOW)
-    rest = samples[whole:]
-    powers = np.einsum("ij,ij->i", windows, windows).astype(np.float64)
-    return np.append(powers, float(np.dot(rest, rest)))
+def _window_products(one: Clip, other: Clip) -> npt.NDArray[np.float64]:
+    """Products of two channels, summed over consecutive windows; the last one may be shorter."""
+    whole = len(one) // _WINDOW * _WINDOW
+    windows, others = (each[:whole].reshape(-1, _WINDOW) for each in (one, other))
+    sums = np.einsum("ij,ij->i", windows, others).astype(np.float64)
+    return np.append(sums, float(np.dot(one[whole:], other[whole:])))

@@ -26,6 +26,7 @@ from serve_app.audio.clip import Clip
 from serve_app.audio.downmix import Downmix
 from serve_app.audio.errors import AudioError
 from serve_app.audio.header import CONVERT, Container, Header
+from serve_app.audio.joined import refuse_other
 from serve_app.audio.limits import (
     BLOCK,
     MIN_SECONDS,
@@ -126,14 +127,17 @@ def decode_by_ffmpeg(
                 if mixdown.full:
                     break
             else:
+                refuse_other(fd, header)
                 if header.cut or mixdown.seconds < stated - tolerated(stated):
                     raise damaged(kind, "it ends before its header says")
             return to_full_scale(mixdown.finish())
     except av.error.MemoryError:
         raise
     except av.error.PatchWelcomeError:
+        refuse_other(fd, header)
         raise _joined(fd, kind) from None
     except av.FFmpegError as error:
+        refuse_other(fd, header)
         if kind is Container.OGG and len(ogg_codecs(fd)) > 1:
             raise _joined(fd, kind) from None
         raise damaged(kind, error.strerror or "unknown error") from None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from serve_app.audio.header import Container, Header
+from serve_app.audio.mpeg import is_adts
 
 #: Types of the boxes that an MP4 or QuickTime file begins with (ISO 14496-12, 4.2).
 _FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 #: Boxes that must be whole; behind them there may be anything.
 _NEEDED_BOXES = frozenset({b"moov", b"moof", b"mdat"})
 _MAX_BOXES = 100_000
-_EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"  # RFC 8794, RFC 9559
+EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"  # RFC 8794, RFC 9559
 
 
 def read_media(fd: int, magic: bytes, start: int) -> Header | None:
@@ -31,9 +33,9 @@ def read_media(fd: int, magic: bytes, start: int) -> Header | None:
     size = os.fstat(fd).st_size
     if start == 0 and magic[4:8] in _FIRST_BOXES:
         return _header(Container.MP4, cut=_mp4_end(fd, size) > size)
-    if start == 0 and magic.startswith(_EBML):
+    if start == 0 and magic.startswith(EBML):
         return _header(Container.WEBM, cut=_matroska_end(fd) > size)
-    if len(magic) > 1 and magic[0] == 0xFF and magic[1] & 0xF6 == 0xF0:  # ADTS: layer 0
+    if is_adts(magic):
         return _header(Container.AAC)
     return None
 
@@ -42,28 +44,51 @@ def _header(container: Container, *, cut: bool = False) -> Header:
     return Header(container, cut=cut, length_known=False, irregular=True)
 
 
+def media_end(fd: int, container: Container) -> int | None:
+    """Where the structure of the MP4 or WebM file open at `fd` ends, and another may begin.
+
+    Returns:
+        None for another container, and where the file does not say.
+    """
+    if container is Container.WEBM:
+        return _matroska_end(fd) or None
+    if container is not Container.MP4:
+        return None
+    size, end = os.fstat(fd).st_size, 0
+    for position, length, name in _mp4_boxes(fd, size):
+        is_next = name == b"ftyp" and position > 0
+        if is_next or not name.isascii() or not name.decode().isprintable():
+            return position
+        end = position + length
+    return end
+
+
 def _mp4_end(fd: int, size: int) -> int:
     """Offset of the end of the last box that must be complete."""
-    position = end = 0
+    ends = [at + length for at, length, name in _mp4_boxes(fd, size) if name in _NEEDED_BOXES]
+    return max(ends, default=0)
+
+
+def _mp4_boxes(fd: int, size: int) -> Iterator[tuple[int, int, bytes]]:
+    """The outermost boxes of a file of `size` bytes: where each begins, its length and its type."""
+    position = 0
     for _ in range(_MAX_BOXES):
         head = os.pread(fd, 16, position)
         length, name = int.from_bytes(head[:4]), head[4:8]
         if length == 1:
             length = int.from_bytes(head[8:16])
         if len(head) < 8 or length < 8:  # 0 is "to the end of the file"
-            break
+            return
+        yield position, length, name
         position += length
-        if name in _NEEDED_BOXES:
-            end = position
         if position >= size:
-            break
-    return end
+            return
 
 
 def _matroska_end(fd: int) -> int:
     """Offset of the end of the segment, which follows the EBML header; 0 where it is unstated."""
     position = 0
-    for name in (_EBML, _SEGMENT):
+    for name in (EBML, _SEGMENT):
         head = os.pread(fd, 4 + 8, position)
         length, width = _ebml_size(head[4:])
         if not head.startswith(name) or length is None:

@@ -9,6 +9,8 @@ import re
 from serve_app.audio.header import Container, Header, unsupported
 
 _HEADER = 27
+#: A page begins with it: the capture pattern and the version.
+_MARK = b"OggS\0"
 _MAX_PAGE = 65_307
 _LAST_PAGE = 0x04
 _SERIAL = slice(14, 18)
@@ -46,9 +48,26 @@ def _ends_the_file(page: bytes) -> bool:
     """Whether the last page is complete, and either the end of the file or marked as the last."""
     if len(page) < _HEADER:
         return False
-    segments = page[26]
-    length = _HEADER + segments + sum(page[_HEADER : _HEADER + segments])
+    length = _page_length(page)
     return length == len(page) or (length < len(page) and bool(page[5] & _LAST_PAGE))
+
+
+def _page_length(page: bytes) -> int:
+    segments = page[26]
+    return _HEADER + segments + sum(page[_HEADER : _HEADER + segments])
+
+
+def ogg_end(fd: int) -> int:
+    """Where the last page of the Ogg file open at `fd` ends, and another file may begin."""
+    size = end = os.fstat(fd).st_size
+    while end > 0:
+        begin = max(0, end - _MAX_PAGE)
+        data = os.pread(fd, min(size, end + len(_MARK) - 1) - begin, begin)
+        if (at := data.rfind(_MARK)) >= 0:
+            page = os.pread(fd, _HEADER + 255, begin + at)
+            return begin + at + _page_length(page) if len(page) >= _HEADER else 0
+        end = begin
+    return 0
 
 
 def ogg_codecs(fd: int) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -53,6 +54,14 @@ def split_scheme(path: str) -> tuple[str, str]:
             ErrorCode.AUDIO_OUTSIDE_ROOTS, "names another host; write file:///path/on/this/host"
         )
     return scheme, unquote(parts.path)
+
+
+def spellings(path: str) -> list[str]:
+    """`path`, and with letters that are composed or decomposed as macOS does, if that differs."""
+    if path.isascii():
+        return [path]
+    forms = (unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
+    return list(dict.fromkeys([path, *forms]))
 
 
 class FileSource:
@@ -109,9 +118,11 @@ class FileSource:
         If that is an archive, the second is its path, and the name of the file in it.
         """
         if os.path.isabs(location):
-            candidates = [location]
+            candidates = spellings(location)
         else:
-            candidates = [os.path.join(root, location) for root in self._roots]
+            candidates = [
+                os.path.join(root, each) for root in self._roots for each in spellings(location)
+            ]
         for candidate in candidates:
             try:
                 return _open_path(candidate)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schemas.decoding import nearest
@@ -31,6 +32,7 @@ class _BuiltIn(NamedTuple):
 
     Attributes:
         where: its class.
+        examines: a function that checks, at a glance, the model file or folder at a path.
         extra: what it needs of the package's extras.
         checks_options: whether its class can `check` settings without the model's files; importing
             the others takes seconds, and their options depend on the model.
@@ -38,18 +40,27 @@ class _BuiltIn(NamedTuple):
     """
 
     where: str
+    examines: str
     extra: str
     checks_options: bool = False
     identifies: bool = False
 
 
 _ENGINES = {
-    "nemo": _BuiltIn("serve_app.engines.nemo.engine:NemoEngine", "serve"),
+    "nemo": _BuiltIn(
+        "serve_app.engines.nemo.engine:NemoEngine",
+        "serve_app.engines.nemo.examination:examine",
+        "serve",
+    ),
     "transformers": _BuiltIn(
-        "serve_app.engines.transformers.engine:TransformersEngine", "serve", identifies=True
+        "serve_app.engines.transformers.engine:TransformersEngine",
+        "serve_app.engines.transformers.folder:check_folder",
+        "serve",
+        identifies=True,
     ),
     "faster-whisper": _BuiltIn(
         "serve_app.engines.faster_whisper.engine:FasterWhisperEngine",
+        "serve_app.engines.faster_whisper.folder:model_files",
         "faster-whisper",
         checks_options=True,
         identifies=True,
@@ -166,6 +177,21 @@ def language_faults(settings: Settings) -> Iterator[Fault]:
             f"the engine of `{name}`, {engine}, identifies no languages; name a Whisper model of "
             f"several languages ({known}), or an engine of your own with `identify_languages`",
         )
+
+
+def file_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:
+    """The model files and folders at `path` that cannot be served, as far as a glance shows it."""
+    for name, model in models.items():
+        built_in = _ENGINES.get(model.engine)
+        if built_in is None or model.path is None:
+            continue
+        module, _, function = built_in.examines.partition(":")
+        try:
+            getattr(importlib.import_module(module), function)(Path(model.path))
+        except EngineError as error:
+            yield f"models.{name}.path", str(error)
+        except OSError as error:
+            yield f"models.{name}.path", f"{model.path}: cannot be read: {error.strerror}"
 
 
 def pretrained_faults(models: Mapping[str, ModelSettings]) -> Iterator[Fault]:

@@ -17,6 +17,7 @@ from serve_app.engines.errors import EngineError, cause_of
 from serve_app.system.memory import peak_bytes
 
 if TYPE_CHECKING:
+    from serve_app.audio.clip import Clip
     from serve_app.engines.base import Engine
 
 #: The speech is transcribed again and again, for so many seconds or times: the fastest pass is the
@@ -44,6 +45,27 @@ class TrialClip(msgspec.Struct, frozen=True):
     duration: float | None = None
     channel: OneChannel | None = None
     language: str | None = None
+
+
+def load_clips(speech: Sequence[TrialClip], sample_rate: int) -> list[Clip]:
+    """The samples of each clip, float32 mono at `sample_rate` hertz, shape [samples].
+
+    Raises:
+        AudioError: a recording cannot be read.
+    """
+    from serve_app.audio import AudioLoader
+
+    loader = AudioLoader(AudioSettings(roots=["/"]))
+    return [
+        loader.load(
+            each.path,
+            offset=each.offset,
+            duration=each.duration,
+            channel=each.channel,
+            sample_rate=sample_rate,
+        )
+        for each in speech
+    ]
 
 
 class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,23 +162,13 @@ def _with_speech(report: TrialReport, engine: Engine, speech: Sequence[TrialClip
     import numpy as np
 
     from schemas.requests import DEFAULT_REQUEST, ClipRequest
-    from serve_app.audio import AudioError, AudioLoader
+    from serve_app.audio import AudioError
     from serve_app.engines.base import Hypothesis, Rejection
     from serve_app.engines.calling import call_isolated
 
-    loader = AudioLoader(AudioSettings(roots=["/"]))
     rate = engine.sample_rate
     try:
-        clips = [
-            loader.load(
-                each.path,
-                offset=each.offset,
-                duration=each.duration,
-                channel=each.channel,
-                sample_rate=rate,
-            )
-            for each in speech
-        ]
+        clips = load_clips(speech, rate)
     except AudioError as error:
         raise EngineError(f"the speech of the trial: {error}") from error
 

@@ -22,12 +22,19 @@ from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Sen
 from schemas.settings import Access, HttpSettings, Settings
 from schemas.transcription_api import ApiModel, ApiModels, Liveness, Readiness
 from serve_app.http import openapi
-from serve_app.http.errors import ApiError
+from serve_app.http.errors import ApiError, unknown_model
 from serve_app.http.every_answer import REQUEST_ID, Cors, request_id_of
 from serve_app.http.manifests import read_lines, transcribe_lines
 from serve_app.http.metrics import Metrics
 from serve_app.http.records import describe_records, transcribe_records
-from serve_app.http.service import CleanupStream, Decoder, Service, WorkerFaults, make_service
+from serve_app.http.service import (
+    CleanupStream,
+    Decoder,
+    Refusals,
+    Service,
+    WorkerFaults,
+    make_service,
+)
 from serve_app.http.transcriptions import create_transcription
 from serve_app.router.protocol import Backend
 from serve_app.system.logs import log_location
@@ -45,7 +52,11 @@ PROBE_S = 3.0
 
 
 def make_api(
-    settings: Settings, backend: Backend, decoder: Decoder, worker_faults: WorkerFaults = dict
+    settings: Settings,
+    backend: Backend,
+    decoder: Decoder,
+    worker_faults: WorkerFaults = dict,
+    refusals: Refusals = dict,
 ) -> ASGIApp:
     """Make the ASGI application.
 
@@ -54,11 +65,12 @@ def make_api(
         backend: the Router.
         decoder: decodes uploads; it is closed when the application shuts down.
         worker_faults: asks why stream workers beside the models do not run, by instance; blocks.
+        refusals: asks how many versions each model could not serve; blocks.
 
     Raises:
         schemas.settings.SettingsError: a key is not in the environment, or is there twice.
     """
-    service = make_service(settings, backend, decoder, worker_faults)
+    service = make_service(settings, backend, decoder, worker_faults, refusals)
     http = service.settings
     routes: list[Any] = [create_transcription, transcribe_manifest, list_models, show_model]
     routes += [live, ready, transcribe_records, describe_records]
@@ -171,8 +183,8 @@ async def show_model(request: Request[Any, Any, Any], service: Service, name: st
     service.client(request)
     name = name.removeprefix("/")  # Litestar's paths begin with one; names of others may have some
     if name not in service.models:
-        reason = "this model does not exist; GET /v1/models lists those that do"
-        raise ApiError(404, reason, param="model", code="model_not_found")
+        advice = "GET /v1/models lists those that do"
+        raise unknown_model(name, service.models, advice)
     return service.models[name]
 
 
@@ -227,6 +239,7 @@ async def metrics(service: Service) -> bytes:
     """Report the metrics of this API process, for Prometheus."""
     faults = await asyncio.to_thread(service.worker_faults)
     service.metrics.worker_faults.set(len(faults))
+    service.metrics.refusals = await asyncio.to_thread(service.refusals)
     return service.metrics.text()
 
 

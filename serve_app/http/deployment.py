@@ -13,6 +13,7 @@ from serve_app.audio.clip import SAMPLE_RATE
 from serve_app.audio.sandbox import MediaDecoder
 from serve_app.http.api import make_api
 from serve_app.http.coalescing import RequestCoalescer
+from serve_app.model.reports import refusals
 from serve_app.router.client import RouterClient
 from serve_app.system.memory import return_large_blocks
 from serve_app.system.ray_adapter import serve, use_replica_log
@@ -67,4 +68,5 @@ def _make(settings: Settings) -> Any:
     )
     router = RouterClient(settings.serve.app, http.timeout_s)
     faults = partial(notes, worker_notes(settings.serve.app))
-    return make_api(settings, RequestCoalescer(router), decoder, faults)
+    refused = partial(refusals, settings.serve.app)
+    return make_api(settings, RequestCoalescer(router), decoder, faults, refused)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from schemas.failures import ErrorCode, FailureClass, RecordError
 from schemas.transcription_api import ErrorBody, ErrorDetails
 
@@ -74,6 +77,33 @@ _OURS = frozenset({ErrorCode.ROUTER_FAULT, ErrorCode.MODEL_FAULT, ErrorCode.INTE
 def invalid(message: str, param: str | None = None) -> ApiError:
     """An invalid parameter or body: status 400."""
     return ApiError(400, message, param=param, code="invalid_request")
+
+
+def unknown_model(name: str, models: Iterable[str], advice: str) -> ApiError:
+    """The error of a model that is not served: status 404.
+
+    Args:
+        name: that was asked for.
+        models: all that may be.
+        advice: where to look, unless the name is that of a version or of an alias.
+    """
+    found = re.fullmatch(r"([^:@]+)([:@])(.+)", name)
+    model = found[1] if found else ""
+    known = list(models)
+    if found is None or model not in known:
+        reason = f"this model does not exist; {advice}"
+    elif versions := [each for each in known if each.startswith(f"{model}:")]:
+        reason = (
+            f"`{name}` is not served: the settings of `{model}` name `{versions[0]}`; ask for "
+            f"that, or for `{model}`"
+        )
+    else:
+        what = "version" if found[2] == ":" else "alias"
+        reason = (
+            f"no {what} can be asked for here, since the settings of `{model}` name no version; "
+            f"ask for `{model}`, and the answer says which version it was"
+        )
+    return ApiError(404, reason, param="model", code="model_not_found")
 
 
 def record_error(error: RecordError) -> ApiError:

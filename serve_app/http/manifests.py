@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, BinaryIO, cast
 
 from schemas.failures import ErrorCode, RecordError
-from schemas.manifest import ManifestError, ManifestRecord, decode_manifest
+from schemas.manifest import BYTE_ORDER_MARK, ManifestError, ManifestRecord, decode_manifest
 from schemas.manifest_text import ManifestFileError, Peekable, plain_text
 from schemas.transcript import Transcript, encode_failure, encode_transcript
 from serve_app.http.bodies import declared_length, receive, storing
@@ -123,8 +123,19 @@ def _plain(file: BinaryIO, max_bytes: int) -> BinaryIO:
     if not size:
         found.close()
         raise invalid("the body is empty; send records as JSON, one per line")
+    if _is_blank(found):
+        found.close()
+        raise invalid("the body has only blank lines; send records as JSON, one per line")
     found.seek(0)
     return found
+
+
+def _is_blank(file: BinaryIO) -> bool:
+    file.seek(0)
+    head = file.read(_CHUNK_BYTES).removeprefix(BYTE_ORDER_MARK)
+    while head and not head.strip():
+        head = file.read(_CHUNK_BYTES)
+    return not head
 
 
 def _copy(text: Peekable, max_bytes: int) -> BinaryIO:

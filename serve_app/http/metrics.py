@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,6 +12,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 #: The library does not annotate it.
 _disable_created_metrics: Callable[[], None] = disable_created_metrics
@@ -20,7 +22,7 @@ _disable_created_metrics: Callable[[], None] = disable_created_metrics
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
-class Metrics:
+class Metrics(Collector):
     """The API's metrics, in a registry of their own.
 
     Attributes:
@@ -30,6 +32,7 @@ class Metrics:
         under_way: gauge of the requests that are being worked on.
         audio_seconds: counter of the seconds of audio received, by client.
         worker_faults: gauge of the stream workers beside the models that do not run.
+        refusals: by model, the versions that an alias named and that could not be served.
     """
 
     def __init__(self) -> None:
@@ -63,6 +66,20 @@ class Metrics:
             "Stream workers beside the models that do not run.",
             registry=self._registry,
         )
+
+        self.refusals: Mapping[str, int] = {}
+        self._registry.register(self)
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """What is counted elsewhere: by the models' replicas."""
+        family = CounterMetricFamily(
+            "chorus_model_refusals",
+            "Versions that an alias named and that could not be served, by the model's replicas.",
+            labels=["model"],
+        )
+        for model, count in self.refusals.items():
+            family.add_metric([model], count)
+        yield family
 
     def text(self) -> bytes:
         """The metrics in Prometheus' text format."""

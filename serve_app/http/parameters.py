@@ -23,7 +23,7 @@ from schemas.transcription_request import (
     TranscriptionRequest,
 )
 from serve_app.http.compatibility import COMPATIBLE, FALSE, TRUE, number_of
-from serve_app.http.errors import ApiError, invalid
+from serve_app.http.errors import ApiError, invalid, unknown_model
 from serve_app.http.prompts import phrases_of
 
 #: Pattern of a language tag.
@@ -189,12 +189,7 @@ def _among(value: str, choices: Sequence[Choice], name: str) -> Choice:
 def _model(values: Values, models: Sequence[str]) -> str:
     name = _one(values, "model", AUTO)
     if name not in models:
-        raise ApiError(
-            404,
-            f"this model does not exist; available are: {', '.join(models)}",
-            param="model",
-            code="model_not_found",
-        )
+        raise unknown_model(name, models, f"available are: {', '.join(models)}")
     return name
 
 

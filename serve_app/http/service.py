@@ -24,6 +24,7 @@ from serve_app.router.protocol import Backend
 from serve_app.routing.plans import Planner
 
 WorkerFaults = Callable[[], Mapping[str, str]]
+Refusals = Callable[[], Mapping[str, int]]
 
 
 class Decoder(Protocol):
@@ -107,6 +108,7 @@ class Service:
         models: what `model` of a request may name, by name.
         free_places: how many more requests are admitted at the moment.
         worker_faults: asks why stream workers beside the models do not run, by instance; blocks.
+        refusals: asks how many versions each model could not serve; blocks.
         settings_digest: `settings_digest` of the whole file.
     """
 
@@ -120,6 +122,7 @@ class Service:
     models: dict[str, ApiModel]
     free_places: int
     worker_faults: WorkerFaults = dict
+    refusals: Refusals = dict
     settings_digest: str = ""
 
     def target(self, model: str) -> str | None:
@@ -151,7 +154,11 @@ class Service:
 
 
 def make_service(
-    settings: Settings, backend: Backend, decoder: Decoder, worker_faults: WorkerFaults = dict
+    settings: Settings,
+    backend: Backend,
+    decoder: Decoder,
+    worker_faults: WorkerFaults = dict,
+    refusals: Refusals = dict,
 ) -> Service:
     """Make the service for the settings' models and plans; see `Service`.
 
@@ -170,6 +177,7 @@ def make_service(
         models=_models(settings),
         free_places=http.max_requests,
         worker_faults=worker_faults,
+        refusals=refusals,
         settings_digest=settings_digest(settings),
     )
 

@@ -90,8 +90,13 @@ class DomainModel:
 
     async def info(self) -> ModelInfo:
         """Describe what the replica serves."""
-        refused, current = self._swapper.refused, self._swapper.current
-        info = msgspec.structs.replace(current.info, refused=refused, waiting=current.waiting)
+        swapper, current = self._swapper, self._swapper.current
+        info = msgspec.structs.replace(
+            current.info,
+            refused=swapper.refused,
+            refusals=swapper.refusals,
+            waiting=current.waiting,
+        )
         return self._recent.described(info)
 
     def check_health(self) -> None:

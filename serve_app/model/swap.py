@@ -50,6 +50,9 @@ class Swapper:
         turn: what the replicas of the model have in common, so that they change one after the
             other; None if there is only one.
         identifies: whether its versions must be able to identify languages.
+
+    Attributes:
+        refusals: versions that were named and could not be served.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Swapper:
         self._unreadable = ""  # why the alias cannot be looked at
         self._copy = ""  # of a version that was loaded without the registry, in words
         self._refused = ""  # why the version that it named last does not serve
+        self.refusals = 0
         self._lease: Lease | None = None
         self._held = ""
         self._renewed = 0.0
@@ -240,6 +244,7 @@ class Swapper:
 
     async def _refuse(self, place: str, reason: str) -> None:
         self._refused = reason
+        self.refusals += 1
         self._say_refused(reason)
         try:
             await asyncio.to_thread(self._source.refuse, place, reason)

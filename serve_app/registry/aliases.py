@@ -15,7 +15,7 @@ import msgspec
 from schemas.model_card import AliasMove, Refusal
 from serve_app.registry.errors import ConflictError, UnknownModelError
 from serve_app.registry.provenance import now
-from serve_app.registry.store import Store
+from serve_app.registry.store import Store, numbers_in
 
 _FOLDER = "aliases"
 
@@ -82,7 +82,7 @@ def all_last(store: Store, name: str) -> dict[str, Moved]:
 
 def last(store: Store, name: str, alias: str) -> Moved | None:
     """The last move of an alias, which counts; None for an unknown one."""
-    numbers = _numbers(store, name, alias)
+    numbers = numbers_in(store, f"{_FOLDER}/{name}/{alias}")
     return _moved(store, name, alias, numbers[-1]) if numbers else None
 
 
@@ -92,6 +92,7 @@ def promote(
     alias: str,
     version: str,
     *,
+    last: Moved | None,
     why: str,
     by: str,
     over: str | None = None,
@@ -103,6 +104,7 @@ def promote(
         name: of the model.
         alias: of the model.
         version: that it is to name.
+        last: the last move, see `last`.
         why: the reason.
         by: who does it.
         over: the version that it must name until then; None for any.
@@ -110,23 +112,12 @@ def promote(
     Raises:
         ConflictError: it names another version than `over`.
     """
-    if over is not None:
-        return _promote_over(store, name, alias, version, why=why, by=by, over=over)
-    number = max(_numbers(store, name, alias), default=0)
-    while True:
+    names = last.move.version if last is not None else "none"
+    number = last.number if last is not None else 0
+    while over is None or names == over:
         number += 1
-        with contextlib.suppress(FileExistsError):
-            return _move(store, name, alias, number, version=version, why=why, by=by)
-
-
-def _promote_over(
-    store: Store, name: str, alias: str, version: str, *, why: str, by: str, over: str
-) -> Moved:
-    current = last(store, name, alias)
-    names = current.move.version if current is not None else "none"
-    if current is not None and names == over:
         try:
-            return _move(store, name, alias, current.number + 1, version=version, why=why, by=by)
+            return _move(store, name, alias, number, version=version, why=why, by=by)
         except FileExistsError:
             names = "another one, since this moment"
     raise ConflictError(f"{name}@{alias} does not name version {over} any more, but {names}")
@@ -191,11 +182,6 @@ def _all_numbers(
         if key.startswith(f"{folder}/") and stem.isdecimal():
             found.setdefault(alias, []).append(int(stem))
     return {alias: sorted(found[alias]) for alias in sorted(found)}
-
-
-def _numbers(store: Store, name: str, alias: str) -> list[int]:
-    keys = store.keys(f"{_FOLDER}/{name}/{alias}")
-    return _all_numbers(store, name, keys).get(alias, [])
 
 
 def _moved(store: Store, name: str, alias: str, number: int) -> Moved:

@@ -217,8 +217,9 @@ class Registry:
             last = aliases.last(self.store, name, alias)
             if last is not None and last.move.version == str(version):
                 return last
+            by = by or user()
             return aliases.promote(
-                self.store, name, alias, str(version), why=why, by=by or user(), over=over
+                self.store, name, alias, str(version), last=last, why=why, by=by, over=over
             )
 
     def rollback(self, name: str, alias: str, *, why: str = "", by: str | None = None) -> Moved:

@@ -107,6 +107,19 @@ def open_store(url: str | Path) -> Store:
     return ObjectStore(text)
 
 
+def numbers_in(store: Store, folder: str, file: str | None = None) -> list[int]:
+    """The numbers below a folder, in order: of its files, or of its folders that have `file`."""
+    depth = folder.count("/") + 1
+    found = set()
+    for key in store.keys(folder):
+        parts = key.split("/")[depth:]
+        if (file is None and len(parts) == 1) or parts[1:] == [file]:
+            stem = parts[0].removesuffix(".json")
+            if stem.isdecimal():
+                found.add(int(stem))
+    return sorted(found)
+
+
 def exists(store: Store, key: str) -> bool:
     """Whether there is a small file."""
     try:

@@ -17,7 +17,7 @@ from schemas.rollout import ENDS, EventKind, RolloutEvent, RolloutPlan
 from serve_app.registry.errors import ConflictError
 from serve_app.registry.provenance import now
 from serve_app.registry.registry import ROLLOUTS, pretty
-from serve_app.registry.store import Store
+from serve_app.registry.store import Store, numbers_in
 from serve_app.rollout.evidence import Evidence
 
 
@@ -62,7 +62,7 @@ class Rollouts:
 
     def last(self, name: str, alias: str) -> Rollout | None:
         """The last rollout to an alias; None if there was none."""
-        numbers = _numbers(self._store, f"{ROLLOUTS}/{name}/{alias}", "plan.json")
+        numbers = numbers_in(self._store, f"{ROLLOUTS}/{name}/{alias}", "plan.json")
         if not numbers:
             return None
         folder = f"{ROLLOUTS}/{name}/{alias}/{numbers[-1]:06}"
@@ -114,7 +114,7 @@ class Rollouts:
     def evidence(self, plan: RolloutPlan) -> tuple[int, Evidence]:
         """What was stored last, and its number; 0 and nothing before the first time."""
         folder = f"{_folder(plan)}/evidence"
-        for number in reversed(_numbers(self._store, folder)):
+        for number in reversed(numbers_in(self._store, folder)):
             with contextlib.suppress(FileNotFoundError):  # removed by a later one meanwhile
                 data = self._store.read(f"{folder}/{number:06}.json")
                 return number, msgspec.json.decode(data, type=Evidence)
@@ -133,7 +133,7 @@ class Rollouts:
         """
         folder = f"{_folder(plan)}/evidence"
         self._store.create(f"{folder}/{number:06}.json", msgspec.json.encode(evidence))
-        for older in _numbers(self._store, folder):
+        for older in numbers_in(self._store, folder):
             if older < number - 1:  # somebody may be reading the one before
                 self._store.remove(f"{folder}/{older:06}.json")
 
@@ -141,22 +141,9 @@ class Rollouts:
         folder = f"{_folder(plan)}/events"
         return [
             msgspec.json.decode(self._store.read(f"{folder}/{number:06}.json"), type=RolloutEvent)
-            for number in _numbers(self._store, folder)
+            for number in numbers_in(self._store, folder)
         ]
 
 
 def _folder(plan: RolloutPlan) -> str:
     return f"{ROLLOUTS}/{plan.name}/{plan.alias}/{plan.number:06}"
-
-
-def _numbers(store: Store, folder: str, file: str | None = None) -> list[int]:
-    """The numbers below a folder, in order: of its files, or of its folders that have `file`."""
-    depth = folder.count("/") + 1
-    found = set()
-    for key in store.keys(folder):
-        parts = key.split("/")[depth:]
-        if (file is None and len(parts) == 1) or parts[1:] == [file]:
-            stem = parts[0].removesuffix(".json")
-            if stem.isdecimal():
-                found.add(int(stem))
-    return sorted(found)

@@ -10,6 +10,10 @@ from typing import NamedTuple
 OUT_OF_MEMORY = "was killed because the memory of its machine ran out"
 #: Crashed, or killed by the kernel: Ray does not know.
 DIED = "died (it crashed, or memory ran out)"
+#: How Serve's messages begin: of a replica that ran and died, once it has seen that; and what it
+#: quotes of one that died as it started.
+_UNHEALTHY = "A replica's health check failed."
+_DIED = ("ActorDiedError(", "The actor died unexpectedly", "ray.exceptions.ActorDiedError: ")
 _ADVICE = "give the machine more memory, or serve fewer or smaller models or replicas"
 
 
@@ -41,18 +45,24 @@ def sentences(deaths: Iterable[Death]) -> Iterator[str]:
             )
 
 
-def of_start(error: str) -> str | None:
-    """What to say of a replica that never came up, for Ray's error without a traceback.
+def of_deployment(message: str) -> str | None:
+    """What to say of a deployment whose replicas die, for Serve's message without a traceback.
 
     Args:
-        error: as Serve quotes it.
+        message: of the deployment; it may quote an error of Ray.
 
     Returns:
         None for other errors.
     """
+    if message.startswith(_UNHEALTHY):
+        return (
+            "a replica ended, or did not answer when it was asked how it is; another one is "
+            "started in its place"
+        )
+    error = message.rpartition("Error:\n")[2]
     if error.startswith("OutOfMemoryError("):
         return f"its process {OUT_OF_MEMORY} while it loaded; {_ADVICE}"
-    if error.startswith("ActorDiedError("):
+    if error.startswith(_DIED):
         return (
             "its process ended while it loaded: it crashed, or was killed, most often because "
             f"memory ran out; {_ADVICE}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from serve_app.system.deaths import of_start
+from serve_app.system.deaths import of_deployment
 from serve_app.system.logs import PACKAGES
 
 #: The line before the frames: Python's, or Ray's for an exception that it passes on.
@@ -25,14 +25,15 @@ def message_of(text: str) -> str:
 
     Returns:
         The message without the type for an exception of this project; a sentence where Serve says
-        that a replica died as it started; `text` itself if there is no traceback in it.
+        that a replica died; `text` itself if there is no traceback in it.
     """
     text = _COLOUR.sub("", text).strip()
     starts = list(_START.finditer(text))
     if not starts:
-        return of_start(text.rpartition("Error:\n")[2]) or text
+        return of_deployment(text) or text
     lines = text[starts[-1].end() :].strip("\n").splitlines()
     for number, line in enumerate(lines):  # the frames are indented
         if _EXCEPTION.match(line):
-            return _OURS.sub("", "\n".join(lines[number:]), count=1).strip()
+            message = "\n".join(lines[number:])
+            return of_deployment(message) or _OURS.sub("", message, count=1).strip()
     return text

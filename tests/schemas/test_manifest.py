@@ -107,6 +107,33 @@ def test_a_value_that_can_mean_one_thing_only_is_taken() -> None:
     assert decode(audio_filepath="x.wav", channel="average").channel == "mean"
 
 
+@pytest.mark.parametrize(
+    ("value", "channel"), [(0, 0), ("1", 1), ("average", "mean"), (None, None)]
+)
+def test_the_key_of_nemo_for_a_channel(value: object, channel: object) -> None:
+    record = decode(audio_filepath="x.wav", channel_selector=value)
+    assert record.channel == channel
+    assert record.extra == {"channel_selector": value}  # passes through, too
+    again = decode_manifest(encode_manifest(record), default_id="x")
+    assert again.channel == channel
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"channel_selector": [0, 1]}, "is no channel; give the number of a channel"),
+        ({"channel_selector": True}, "is no channel"),
+        ({"channel_selector": 1, "channel": 0}, "means 1, and `channel` is 0; leave one of them"),
+        ({"channel_selector": "average", "channel": 0}, "means mean, and `channel` is 0"),
+    ],
+)
+def test_a_key_of_nemo_that_says_something_else(keys: dict[str, object], message: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        decode(audio_filepath="x.wav", **keys)
+    assert f"`channel_selector`: {message}" in str(caught.value)
+    assert caught.value.key == "channel_selector"
+
+
 def test_a_byte_order_mark_is_no_part_of_the_record() -> None:
     data = json.dumps({"audio_filepath": "x.wav"}).encode("utf-8-sig")
     assert decode_manifest(data, default_id="x").audio_filepath == "x.wav"

@@ -107,6 +107,43 @@ def test_a_fault_is_named_with_its_line_and_key(
         load_settings(write(GOOD.replace(old, new, 1)))
 
 
+def test_shares_and_channels_as_they_are_written_elsewhere(write: Callable[[str], Path]) -> None:
+    """Shares as on the command line, channels as in records."""
+    text = GOOD.replace("gpu_fraction: 0.25", "gpu_fraction: 25%, interactive_share: 50%")
+    settings = load_settings(
+        write(
+            text.replace("[speech]", '[speech]\n  channel: "1"')
+            + "rollout: {shadow: 20%, canary: 2.5%, max_worse: 120%, error_rate: 1%}\n"
+            "stream: {max_dead_letter_ratio: 10%}\n"
+            "validation: {max_wer: 25%, max_slice_wer: {short: 30%}}\n"
+        )
+    )
+    medical, rollout = settings.models["medical"], settings.rollout
+    assert (medical.gpu_fraction, medical.interactive_share) == (0.25, 0.5)
+    assert (rollout.shadow, rollout.canary, rollout.max_worse) == (0.2, 0.025, 1.2)
+    assert (rollout.error_rate, settings.stream.max_dead_letter_ratio) == (0.01, 0.1)
+    assert (settings.validation.max_wer, settings.validation.max_slice_wer) == (25, {"short": 30})
+    assert settings.audio.channel == 1
+    mean = load_settings(write(GOOD.replace("[speech]", "[speech]\n  channel: average")))
+    assert mean.audio.channel == "mean"
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("rollout: {shadow: 120%}", "rollout.shadow: Expected `float` <= 1.0"),
+        ("rollout: {shadow: much}", "rollout.shadow: Expected `float`, got `str`"),
+        ("stream: {batch_records: 20%}", "stream.batch_records: Expected `int"),
+    ],
+)
+def test_what_is_no_share_is_refused(
+    write: Callable[[str], Path], section: str, message: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(write(GOOD + section))
+    assert message in str(caught.value)
+
+
 def test_all_contradictions_are_named_at_once(write: Callable[[str], Path]) -> None:
     text = GOOD.replace("default: general", "default: a").replace("model: medical", "model: b", 1)
     with pytest.raises(SettingsError) as caught:

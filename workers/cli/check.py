@@ -34,7 +34,8 @@ def check(
 ) -> None:
     """Check a settings file without starting anything.
 
-    Engines of your own are imported, and the names of pretrained models looked up in NeMo's list.
+    Engines of your own are imported, model files looked at (not loaded), and the names of
+    pretrained models looked up in NeMo's list.
     Secrets that it names are looked for in the environment. Exits with 0 when all is right, also
     with warnings, else with 2 and an error that names file, line and key.
     """
@@ -81,9 +82,15 @@ def check(
 
 
 def _model_faults(settings: Settings) -> list[tuple[str, str]]:
-    from serve_app.engines.available import engine_faults, language_faults, pretrained_faults
+    from serve_app.engines.available import (
+        engine_faults,
+        file_faults,
+        language_faults,
+        pretrained_faults,
+    )
 
-    found = [*engine_faults(settings.models), *language_faults(settings)]
+    found = [*engine_faults(settings.models), *file_faults(settings.models)]
+    found += language_faults(settings)
     found += _registry_faults(settings)
     found += _digest_faults(settings)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -67,6 +68,12 @@ def deploy(
     from workers.deploying.config import serve_config
 
     settings = load_settings(settings_file, files=False)
+    if file is not None and settings != load_settings(settings_file, files=False, base=Path("/")):
+        fail(
+            f"--file: {settings_file} has relative paths, and the nodes have it in another place; "
+            "make the paths in it absolute, or URLs",
+            exit_codes.SETTINGS,
+        )
     if settings.http is not None and not open_ and (reason := open_door(settings.http)):
         fail(reason, exit_codes.SETTINGS)
     config = serve_config(settings, file=file, worker=worker)

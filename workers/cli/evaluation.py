@@ -188,9 +188,11 @@ def errors_for_people(interrupted: str = "interrupted") -> Iterator[None]:
         for fault in error.faults:
             print(fault, file=sys.stderr)
         count = len(error.faults)
+        advice = ", or leave these lines out with --skip-faults"
+        if error.nothing_left:
+            advice = "; without these lines nothing is left of it"
         fail(
-            f"{count} {'fault' if count == 1 else 'faults'}; correct the manifest, or leave these "
-            "lines out with --skip-faults",
+            f"{count} {'fault' if count == 1 else 'faults'}; correct the manifest{advice}",
             exit_codes.SETTINGS,
         )
     except (EngineError, AudioError, ValueError) as error:

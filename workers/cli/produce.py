@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -46,7 +47,7 @@ def produce(
     from workers.kafka.topic_state import topic_states
     from workers.manifests.files import joined
     from workers.manifests.manifest_file import read_manifest
-    from workers.manifests.shards import with_archive
+    from workers.manifests.shards import missing_archive, with_archive
 
     manifest = joined(manifests)
     settings = load_settings(settings_file, files=False)
@@ -69,11 +70,14 @@ def produce(
         )
     producer = make_producer(settings.kafka, linger_ms=20)
     sent = []
+    missing: Counter[tuple[str, str]] = Counter()
     try:
         for line in read_manifest(manifest):
             if raw or line.record:
                 key = line.record.id.encode() if line.record else None
                 value = line.data if raw else with_archive(line)
+                if not raw and (archive := missing_archive(line)) is not None:
+                    missing[line.file.name, archive] += 1
                 sent.append(producer.send(topic, key=key, value=value))
         producer.flush()
     except KeyboardInterrupt:
@@ -91,6 +95,12 @@ def produce(
             f"{len(failed)} of {len(sent)} records were not accepted by the broker: "
             f"{failed[0].exception}",
             exit_codes.UNREACHABLE,
+        )
+    for (name, archive), count in missing.items():
+        print(
+            f"warning: {name}: there is no {archive} in its folder or the one above; its {count} "
+            "records were sent as they are, and are looked up under `audio.roots`",
+            file=sys.stderr,
         )
     if not sent and not faults:
         print(f"{manifest}: has no records", file=sys.stderr)

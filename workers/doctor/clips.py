@@ -27,14 +27,14 @@ def read_clips(
 
     Raises:
         ManifestFaultsError: lines of the manifest are at fault; it lists them.
-        ManifestFileError: the file as a whole is no manifest.
+        ManifestFileError: the file as a whole is no manifest, or has no records.
         OSError: it cannot be read.
     """
     utterances, faults = check_manifest(
         manifest or SHIPPED, MAX_SECONDS, LINES, needs_text=False, roots=roots
     )
     if faults and not (skip_faults and utterances):
-        raise ManifestFaultsError(faults)
+        raise ManifestFaultsError(faults, nothing_left=not utterances)
     return utterances
 
 

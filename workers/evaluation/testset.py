@@ -82,7 +82,7 @@ def read_test_set(
 
     Raises:
         ManifestFaultsError: lines are invalid, or two have the same id; it lists them all.
-        ManifestFileError: the file as a whole is no manifest.
+        ManifestFileError: the file as a whole is no manifest, or has no records.
         OSError: the manifest cannot be read.
     """
     path = Path(manifest)
@@ -101,7 +101,7 @@ def read_test_set(
         else:
             first[each.id] = each
     if faults and not (skip_faults and first):
-        raise ManifestFaultsError(faults)
+        raise ManifestFaultsError(faults, nothing_left=not first)
     return TestSet(
         name or Path(name_of(path)).stem, list(first.values()), manifest_sha256(path), len(faults)
     )

@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from serve_app.engines.errors import EngineError, shown
 from serve_app.engines.nemo.allow_list import TOLD_CLASSES
-from serve_app.engines.nemo.archive import WEIGHTS, load_model, open_archive
+from serve_app.engines.nemo.archive import load_model, open_archive
 from serve_app.engines.nemo.configuration import safe_config
+from serve_app.engines.nemo.examination import WEIGHTS
 from serve_app.engines.nemo.imports import import_nemo
 from serve_app.engines.nemo.plain_yaml import check_plain, parse_yaml
 from serve_app.system.files import atomic_path

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from serve_app.audio import AudioError
 from serve_app.audio.archives import split_archive
-from serve_app.audio.sources import split_scheme
+from serve_app.audio.sources import spellings, split_scheme
 from workers.manifests.manifest_file import Line
 from workers.manifests.shards import archive_of, shard_of
 
@@ -51,9 +51,10 @@ def locate(audio: str, folder: Path, roots: Sequence[str] = (), *, shard: int | 
     if archive is not None and not os.path.isabs(path):
         places.append(str(archive))
     for place in (*places, *roots):
-        candidate = os.path.join(place, path)  # an absolute path stays as it is
-        if _is_something(candidate):
-            return candidate
+        for spelling in spellings(path):
+            candidate = os.path.join(place, spelling)  # an absolute path stays as it is
+            if _is_something(candidate):
+                return candidate
     return audio
 
 

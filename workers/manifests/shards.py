@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -16,9 +17,9 @@ from workers.manifests.files import manifest_files
 from workers.manifests.manifest_file import Line
 from workers.manifests.source import folder_of
 
-#: The number of a shard in the name of its manifest, as NeMo finds it.
 #: A number of a shard, as JSON and as spreadsheets have it.
 _WHOLE = re.compile(r"\d{1,9}(\.0)?")
+#: The number of a shard in the name of its manifest, as NeMo finds it.
 _NUMBER = re.compile(r"manifest.*_(\d+)")
 
 
@@ -46,13 +47,40 @@ def with_archive(line: Line) -> bytes:
     A topic has no folder, where the archive would be looked up.
     """
     record, shard = line.record, shard_of(line)
-    if record is None or shard is None:
+    if record is None or shard is None or not _is_inside(line):
         return line.data
-    path, folder = record.audio_filepath, line.file.folder
-    archive = archive_of(shard, folder)
-    if archive is None or "://" in path or os.path.isabs(path) or (folder / path).exists():
+    archive = archive_of(shard, line.file.folder)
+    if archive is None:
         return line.data
-    return encode_manifest(msgspec.structs.replace(record, audio_filepath=str(archive / path)))
+    path = str(archive / record.audio_filepath)
+    return encode_manifest(msgspec.structs.replace(record, audio_filepath=path))
+
+
+def missing_archive(line: Line) -> str | None:
+    """The name of the archive that a record of a tarred data set lacks; None if it lacks none.
+
+    The name of a file alone makes no tarred data set: only the key `shard_id` does, or archives
+    beside it.
+    """
+    shard, folder = shard_of(line), line.file.folder
+    if line.record is None or shard is None or not _is_inside(line):
+        return None
+    is_tarred = "shard_id" in line.record.extra or _has_archives(folder)
+    return f"audio_{shard}.tar" if is_tarred and archive_of(shard, folder) is None else None
+
+
+def _is_inside(line: Line) -> bool:
+    """Whether the audio of a record of a shard can only be in an archive."""
+    if line.record is None:
+        return False
+    path = line.record.audio_filepath
+    is_whole = "://" in path or ".tar/" in path or os.path.isabs(path)
+    return not (is_whole or (line.file.folder / path).exists())
+
+
+@cache
+def _has_archives(folder: Path) -> bool:
+    return any(any(place.glob("audio_*.tar")) for place in (folder, folder.parent))
 
 
 def audio_folders(manifest: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.channels import EACH, OneChannel
+from schemas.manifest_text import ManifestFileError
 from schemas.settings import AudioSettings
 from serve_app.audio import AudioError, AudioLoader
 from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
@@ -89,11 +90,13 @@ class ManifestFaultsError(ValueError):
 
     Attributes:
         faults: all of them, in the order of the manifests.
+        nothing_left: whether no line of a manifest is without one.
     """
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[Fault], *, nothing_left: bool = False) -> None:
         super().__init__("\n".join(map(str, faults)))
         self.faults = list(faults)
+        self.nothing_left = nothing_left
 
 
 def check_manifest(
@@ -121,7 +124,7 @@ def check_manifest(
         The good utterances with their measured durations, and the faults of the others.
 
     Raises:
-        ManifestFileError: the file as a whole is no manifest.
+        ManifestFileError: the file as a whole is no manifest, or has no records.
         OSError: the file cannot be read.
     """
     utterances, faults = _parse(manifest, limit, needs_text, roots)
@@ -129,7 +132,7 @@ def check_manifest(
         utterances, found = _check_recordings(utterances, max_seconds, measure)
         faults += found
     if not utterances and not faults:
-        faults = [Fault(name_of(manifest), 1, "the manifest is empty")]
+        raise ManifestFileError(f"{name_of(manifest)}: has no records; give one on each line")
     return utterances, sorted(faults, key=lambda fault: (fault.manifest, fault.line))
 
 

@@ -110,7 +110,8 @@ def _is_hidden(path: str) -> bool:
 
 
 def _of_file(path: Path, card_file: Path | None = None) -> FoundModel:
-    from serve_app.engines.nemo.archive import WEIGHTS, open_archive
+    from serve_app.engines.nemo.archive import open_archive
+    from serve_app.engines.nemo.examination import WEIGHTS
     from serve_app.engines.nemo.weights import read_list
 
     known = _known(path, card_file or path.with_suffix(".json"))

@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from schemas.settings import AudioSettings, ModelSettings
-from serve_app.audio import AudioLoader
+from schemas.settings import ModelSettings
 from serve_app.audio.clip import SAMPLE_RATE, Clip
 from serve_app.audio.resample import resample
 from serve_app.engines.apart import TIMEOUT_S, Ended, own_output, run_apart
@@ -26,7 +25,7 @@ from serve_app.engines.conformance.subject import Check, State, Subject, Verdict
 from serve_app.engines.errors import EngineError, cause_of
 from serve_app.engines.load import attribute_fault, check_engine, make_engine
 from serve_app.engines.results import ResultError
-from serve_app.engines.trial import TrialClip
+from serve_app.engines.trial import TrialClip, load_clips
 from serve_app.system.memory import peak_bytes
 from serve_app.system.processes import block_sigterm
 from serve_app.system.sizes import size_text
@@ -224,20 +223,10 @@ def _place(error: BaseException) -> str:
 def _main() -> int:
     output = own_output()
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=_Job)
-    loader = AudioLoader(AudioSettings(roots=["/"]))
 
     def speech_at(rate: int) -> list[Clip]:
         """Decoded and resampled as for a replica."""
-        clips = [
-            loader.load(
-                each.path,
-                offset=each.offset,
-                duration=each.duration,
-                channel=each.channel,
-                sample_rate=SAMPLE_RATE,
-            )
-            for each in job.speech
-        ]
+        clips = load_clips(job.speech, SAMPLE_RATE)
         return [resample(clip, SAMPLE_RATE, rate) for clip in clips]
 
     def run() -> None:

@@ -24,21 +24,16 @@ from serve_app.engines.nemo.configuration import (
     safe_config,
     transformer_size,
 )
+from serve_app.engines.nemo.examination import CONFIG, MAX_CONFIG_BYTES, WEIGHTS
 from serve_app.engines.nemo.imports import import_nemo, nemo_class, silent_nemo
 from serve_app.engines.nemo.tokenizers import tokenizer_files
 from serve_app.engines.nemo.unpacking import unpack
 from serve_app.engines.nemo.weights import load_weights, read_list
 
-#: Largest configuration; most of it is the vocabulary.
-MAX_CONFIG_BYTES = 16 << 20
-
 #: Largest SentencePiece model; one with 256,000 tokens has 4 MB.
 MAX_TOKENIZER_BYTES = 16 << 20
 
 _TOO_LARGE = "its configuration asks for more parameters than its weights have"
-_CONFIG = "model_config.yaml"
-#: Name of the file of weights, in the archive and in `ModelArchive.folder`.
-WEIGHTS = "model_weights.ckpt"
 #: The configuration and the weights of a second model, which times the words of a multitask one.
 _TIMES = ("timestamps_asr_model_config.yaml", "timestamps_asr_model_weights.ckpt")
 
@@ -171,7 +166,7 @@ def _open(path: Path, folder: Path, sha256: str | None) -> ModelArchive:
             f"has SHA-256 {digest}, but {sha256} is expected; "
             "it is not the approved file, or it is damaged"
         )
-    archive = _model(members, folder, (_CONFIG, WEIGHTS), path=path, sha256=digest)
+    archive = _model(members, folder, (CONFIG, WEIGHTS), path=path, sha256=digest)
     if archive.model_class == MULTITASK and not members.keys().isdisjoint(_TIMES):
         times = _model(members, folder / "times", _TIMES, path=path, sha256=digest)
         if times.model_class != TIMES_CLASS:

@@ -14,7 +14,7 @@ import shutil
 import stat
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
@@ -36,6 +36,8 @@ _COPY_BYTES = 1 << 20
 _EXTENSIONS = frozenset(
     {tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 )
+#: What the libraries raise over a damaged archive.
+_UNREADABLE = (EOFError, ValueError, zlib.error, tarfile.TarError, RecursionError)
 #: Errors of `tarfile` that its type stubs lack.
 _DAMAGED: Any = (vars(tarfile)["InvalidHeaderError"], vars(tarfile)["TruncatedHeaderError"])
 
@@ -60,24 +62,71 @@ def unpack(path: Path, folder: Path) -> tuple[str, dict[str, Path]]:
         OSError: the archive cannot be read, or `folder` cannot be written.
     """
     with open(path, "rb", opener=_without_waiting) as file:
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise EngineError("is not a regular file")
-        if facts.st_size > MAX_BYTES:
-            raise EngineError(f"is larger than {MAX_BYTES >> 30} GiB")
+        size = _checked_size(file)
         digest = hashlib.sha256()
         whole = _SequentialReader(file, digest.update)
         try:
             if file.peek(len(_GZIP)).startswith(_GZIP):
-                limit = min(MAX_BYTES, max(SMALL_BYTES, MAX_RATIO * facts.st_size))
+                limit = min(MAX_BYTES, max(SMALL_BYTES, MAX_RATIO * size))
                 with gzip.GzipFile(fileobj=whole, mode="rb") as unzipped:
                     members = _unpack(_SequentialReader(unzipped), folder, limit)
             else:
                 members = _unpack(whole, folder, MAX_BYTES)
-        except (EOFError, ValueError, zlib.error, tarfile.TarError, RecursionError) as error:
+        except _UNREADABLE as error:
             raise EngineError(f"cannot be read as a .nemo archive: {error}") from error
         whole.read_rest()
     return digest.hexdigest(), members
+
+
+def glance(path: Path, name: str, max_bytes: int) -> tuple[bytes, set[str] | None]:
+    """What an archive holds, without unpacking it: milliseconds for one that is not compressed.
+
+    Of a compressed archive nothing is read behind the member `name`.
+
+    Args:
+        path: as `unpack` takes it.
+        name: of a member.
+        max_bytes: most bytes of that member.
+
+    Returns:
+        The content of that member; and the names of all, None where not all were seen.
+
+    Raises:
+        EngineError: the archive is cut short, has no such member, or is refused by `unpack` for its
+            headers.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        _checked_size(file)
+        compressed = file.peek(len(_GZIP)).startswith(_GZIP)
+        opened: Any = gzip.GzipFile(fileobj=file, mode="rb") if compressed else file
+        names: set[str] = set()
+        content: bytes | None = None
+        try:
+            with tarfile.open(fileobj=opened, mode="r:", tarinfo=_Member) as archive:
+                for found, member in _members(archive):
+                    names.add(found)
+                    source = archive.extractfile(member) if found == name else None
+                    if source is not None:
+                        content = source.read(max_bytes + 1)
+                        if compressed:
+                            break
+        except _UNREADABLE as error:
+            raise EngineError(f"cannot be read as a .nemo archive: {error}") from error
+    if content is None:
+        raise EngineError(f"has no {name}; it is not a NeMo model")
+    if len(content) > max_bytes:
+        raise EngineError(f"{name} is larger than {max_bytes >> 20} MiB")
+    return content, None if compressed else names
+
+
+def _checked_size(file: io.BufferedReader) -> int:
+    facts = os.fstat(file.fileno())
+    if not stat.S_ISREG(facts.st_mode):
+        raise EngineError("is not a regular file")
+    if facts.st_size > MAX_BYTES:
+        raise EngineError(f"is larger than {MAX_BYTES >> 30} GiB")
+    return facts.st_size
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -89,22 +138,11 @@ def _unpack(reader: _SequentialReader, folder: Path, limit: int) -> dict[str, Pa
     members: dict[str, Path] = {}
     unpacked = 0
     with tarfile.open(fileobj=reader, mode="r:", tarinfo=_Member) as archive:
-        for number, member in enumerate(archive):  # stops at the first fault
-            if number >= MAX_MEMBERS:
-                raise EngineError(f"has more than {MAX_MEMBERS} members")
-            name = PurePosixPath(member.name)
-            if name.is_absolute() or ".." in name.parts:
-                raise EngineError(f"member {shown(member.name)} points outside the archive")
-            if member.isdir():
-                continue
-            if not member.isreg() or member.size < 0:
-                raise EngineError(f"member {shown(member.name)} is not a regular file")
-            if str(name) in members:
-                raise EngineError(f"has two members named {shown(str(name))}")
+        for name, member in _members(archive):
             unpacked += member.size
             if unpacked > limit:
                 raise EngineError(f"unpacks to more than {limit >> 20} MiB")
-            members[str(name)] = target = folder / f"member-{number}"
+            members[name] = target = folder / f"member-{len(members)}"
             source = archive.extractfile(member)
             if source is None:
                 raise EngineError(f"member {shown(member.name)} has no content")
@@ -115,6 +153,25 @@ def _unpack(reader: _SequentialReader, folder: Path, limit: int) -> dict[str, Pa
         if data.strip(b"\0") or unpacked > limit:
             raise EngineError("has data after the end of the archive")
     return members
+
+
+def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """The files in an archive, each with its name; stops at the first fault of a header."""
+    names: set[str] = set()
+    for number, member in enumerate(archive):
+        if number >= MAX_MEMBERS:
+            raise EngineError(f"has more than {MAX_MEMBERS} members")
+        name = PurePosixPath(member.name)
+        if name.is_absolute() or ".." in name.parts:
+            raise EngineError(f"member {shown(member.name)} points outside the archive")
+        if member.isdir():
+            continue
+        if not member.isreg() or member.size < 0:
+            raise EngineError(f"member {shown(member.name)} is not a regular file")
+        if str(name) in names:
+            raise EngineError(f"has two members named {shown(str(name))}")
+        names.add(str(name))
+        yield str(name), member
 
 
 class _SequentialReader(io.RawIOBase):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import unicodedata
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 from unittest.mock import Mock
 
 import numpy as np
@@ -82,6 +84,43 @@ def test_a_link_in_the_archive_is_the_file(loader: AudioLoader, root: Path) -> N
     pack(root / "x.tar", {name: root / name for name in names})
     for name in names:
         assert np.array_equal(loader.load(f"x.tar/{name}"), loader.load("one.wav"))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_letters_may_be_composed_or_not(
+    loader: AudioLoader, root: Path, form: Literal["NFC", "NFD"]
+) -> None:
+    clip = write(root / "clip.wav", sweep(1))
+    pack(root / "x.tar", {unicodedata.normalize(form, "björk/café.wav"): clip})
+    write(root / unicodedata.normalize(form, "loose café.wav"), sweep(1))
+    for name in ("x.tar/björk/café.wav", "loose café.wav"):
+        for asked in (unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
+            assert len(loader.load(asked)) == 16_000
+
+
+@pytest.mark.parametrize("zeros", [1024, 10_240, 0])
+def test_archives_one_after_another(
+    loader: AudioLoader, root: Path, refused: Refused, zeros: int
+) -> None:
+    data = b""
+    for seconds in (1, 2, 3):
+        clip = write(root / f"{seconds}.wav", sweep(seconds))
+        files = {f"{seconds}.wav": clip}
+        one = pack(root / "one.tar", files, format=tarfile.USTAR_FORMAT).read_bytes()
+        data += one[: 512 * (1 + -(-clip.stat().st_size // 512))]  # without the zeros at its end
+        data += bytes(zeros)
+    (root / "x.tar").write_bytes(data)
+    for seconds in (1, 2, 3):
+        assert len(loader.load(f"x.tar/{seconds}.wav")) == seconds * 16_000
+    refused(ErrorCode.AUDIO_MISSING, "x.tar/4.wav")
+
+
+def test_what_follows_an_archive_and_is_none(
+    loader: AudioLoader, root: Path, tarred: Path, refused: Refused
+) -> None:
+    (root / "x.tar").write_bytes(tarred.read_bytes() + b"something else" * 100)
+    assert len(loader.load("x.tar/1.wav")) == 16_000
+    refused(ErrorCode.AUDIO_UNDECODABLE, "x.tar/4.wav")
 
 
 def test_a_folder_of_that_name_stays_a_folder(loader: AudioLoader, root: Path) -> None:

@@ -69,6 +69,18 @@ def test_opposite_phase_in_noise_of_the_room(loader: AudioLoader, root: Path) ->
     assert loader.read("clip").channel is not None
 
 
+@pytest.mark.parametrize("level", [0.1, 0.25])  # `sweep` has 0.15
+def test_two_of_three_channels_in_opposite_phase(
+    loader: AudioLoader, root: Path, level: float
+) -> None:
+    """Their mean is the third one alone."""
+    voice = sweep(3)
+    write(root / "clip", np.stack([voice, -voice, noise(3, 1, level)], axis=1))
+    recording = loader.read("clip")
+    assert recording.channel is not None
+    assert recording.measures["audio.channel"] == recording.channel
+
+
 def test_one_of_two_voices_in_opposite_phase(loader: AudioLoader, root: Path) -> None:
     """A call whose far end is inverted: half of it would be lost."""
     near, far = sweep(3), inverted(sweep(3))
@@ -85,6 +97,8 @@ def test_one_of_two_voices_in_opposite_phase(loader: AudioLoader, root: Path) ->
         pytest.param([sweep(3), np.zeros(48_000, np.float32)], id="one is silent"),
         pytest.param([np.zeros(48_000, np.float32)] * 2, id="silence"),
         pytest.param([sweep(3), np.roll(sweep(3), 8)], id="half a millisecond late"),
+        pytest.param([noise(3, 1), noise(3, 2), noise(3, 3)], id="three sources"),
+        pytest.param([sweep(3), np.roll(sweep(3), 8), noise(3, 3)], id="three, one of them late"),
         pytest.param([sweep(3), *[np.zeros(48_000, np.float32)] * 5], id="one of six"),
     ],
 )

@@ -85,6 +85,16 @@ async def test_a_stream_worker_that_does_not_run_is_seen(
     assert await value(client, "chorus_stream_worker_faults") == 1
 
 
+async def test_versions_that_could_not_be_served_are_counted(
+    router: FakeRouter, decoder: MediaDecoder
+) -> None:
+    counts: dict[str, int] = {}
+    client = client_of(make_api(settings_of(), router, decoder, refusals=lambda: counts))
+    assert await value(client, 'chorus_model_refusals_total{model="medical"}') == 0
+    counts["medical"] = 2
+    assert await value(client, 'chorus_model_refusals_total{model="medical"}') == 2
+
+
 async def test_requests_are_counted_by_route_and_status(make: Make, wav: bytes) -> None:
     client = client_of(make())
     await post(client, wav)

@@ -121,6 +121,9 @@ async def test_a_body_is_read_as_a_manifest_file_is(
         (b"RIFF\x24\x00\x00\x00WAVE", {}, 400, "the body: is not text"),
         (b"[" + line() + b"]", {}, 400, "the body: is a JSON array"),
         (gzip.compress(b"", mtime=0), {}, 400, "the body is empty"),
+        (b"\n \r\n\n", {}, 400, "the body has only blank lines"),
+        (b"\xef\xbb\xbf\n" + b"\n" * 40_000, {}, 400, "the body has only blank lines"),
+        (gzip.compress(b"\n\n", mtime=0), {}, 400, "the body has only blank lines"),
         (gzip.compress(STORED["gzip"], mtime=0), {}, 400, "the body: is not text"),
         (gzip.compress(bytes(5_000_000), mtime=0), {}, 400, "the body: is not text"),
         (

@@ -54,6 +54,23 @@ def test_an_unknown_model_is_not_found_and_the_others_are_named(name: str) -> No
     assert "auto, vote, general" in error.message
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("medical:1", "`medical:1` is not served: the settings of `medical` name `medical:2`; ask"),
+        ("medical@production", "the settings of `medical` name `medical:2`; ask for that"),
+        ("general:1", "no version can be asked for here, since the settings of `general` name no"),
+        ("general@production", "no alias can be asked for here"),
+        ("nobody:1", "this model does not exist; available are: general, medical, medical:2"),
+    ],
+)
+def test_a_version_that_is_not_served_is_told(name: str, message: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        read_parameters({"model": [name]}, ["general", "medical", "medical:2"])
+    assert (caught.value.status, caught.value.code) == (404, "model_not_found")
+    assert message in caught.value.message
+
+
 @pytest.mark.parametrize("suffix", ["", "__"])
 def test_lists_may_be_named_either_way(suffix: str) -> None:
     asked = read(

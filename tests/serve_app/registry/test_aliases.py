@@ -67,7 +67,7 @@ def test_what_there_is_not_cannot_be_promoted_or_rolled_back(
 def test_no_promotion_of_several_writers_is_lost(store: Store) -> None:
     def write(number: int) -> None:
         for version in range(10):
-            aliases.promote(store, "m", "a", f"{number}.{version}", why="", by="t")
+            aliases.promote(store, "m", "a", f"{number}.{version}", last=None, why="", by="t")
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -90,7 +90,7 @@ class _Slow(LocalStore):
 def test_of_two_rollbacks_at_once_one_is_refused(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     for version in ("1", "2", "3"):
-        aliases.promote(store, "m", "a", version, why="", by="t")
+        aliases.promote(store, "m", "a", version, last=None, why="", by="t")
     to = aliases.before(store, "m", "a")
     with pytest.raises(ConflictError, match="moved by somebody else"):
         aliases.rollback(_Slow(tmp_path), "m", "a", to, why="", by="mine")

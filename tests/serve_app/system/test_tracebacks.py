@@ -71,6 +71,21 @@ def test_a_death_while_it_loads_is_told_in_a_sentence(error: str, why: str) -> N
     assert "\n" not in said
 
 
+def test_a_second_death_is_told_in_a_sentence() -> None:
+    """Serve's messages after a replica that ran has died, and the next one as it started."""
+    ray_s = "The actor died unexpectedly before finishing this task.\n\tclass_name: ServeReplica:a"
+    traceback = 'Traceback (most recent call last):\n  File "a.py"\nray.exceptions.ActorDiedError: '
+    for error in (ray_s, f"ActorDiedError({ray_s!r})", traceback + ray_s):
+        said = message_of(f"A replica failed to start with exception. Retrying. Error:\n{error}")
+        assert said.startswith("its process ended while it loaded: it crashed, or was killed")
+        assert "\n" not in said
+    said = message_of(
+        "A replica's health check failed. This deployment will be UNHEALTHY until the replica "
+        "recovers or a new deploy happens."
+    )
+    assert said.startswith("a replica ended, or did not answer")
+
+
 def test_another_s_errors_keep_theirs() -> None:
     said = SERVE + "torch.OutOfMemoryError: CUDA out of memory.\n"
     assert message_of(said) == "torch.OutOfMemoryError: CUDA out of memory."

@@ -105,6 +105,55 @@ def test_models_named_by_file_do_not_need_the_settings(
             settings_of(settings, [str(model), "general"])
 
 
+DEMO_MODEL = ROOT / "deploy/demo/models/general.nemo"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a note, and no model", "cannot be read as a .nemo archive"),
+        (b"", "cannot be read as a .nemo archive"),
+        (DEMO_MODEL.read_bytes()[:-200_000], "cannot be read as a .nemo archive: unexpected end"),
+        (DEMO_MODEL.read_bytes()[:300], "cannot be read as a .nemo archive"),
+    ],
+    ids=["text", "empty", "cut short", "cut in the first file"],
+)
+def test_a_file_that_is_no_model_is_named(
+    settings_file: Path, tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "junk.nemo").write_bytes(content)
+    text = settings_file.read_text().replace(
+        "engine: 'tests.standin:StandInEngine'", "path: junk.nemo"
+    )
+    settings_file.write_text(text)
+    done = chorus("check", settings_file)
+    assert done.returncode == 2
+    assert "chorus.yaml:1: models.general.path: " in done.stderr
+    assert message in done.stderr
+
+
+def test_a_folder_without_what_its_engine_needs_is_named(
+    settings_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/config.json").write_text('{"model_type": "whisper"}')
+    for engine, message in (
+        ("transformers", "has no tokenizer"),
+        (
+            "faster-whisper",
+            "model.bin, tokenizer.json, vocabulary.json or vocabulary.txt is missing",
+        ),
+    ):
+        settings_file.write_text(
+            f"models: {{general: {{engine: {engine}, path: folder}}}}\n"
+            "routing: {default: general}\naudio: {roots: ['.']}\n"
+        )
+        done = chorus("check", settings_file)
+        assert done.returncode == 2
+        assert "models.general.path: " in done.stderr
+        assert message in done.stderr
+
+
 def test_an_engine_of_ones_own_is_imported_from_the_folder_of_the_command(
     settings_file: Path, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from schemas.manifest_text import ManifestFileError
 from tests.workers.evaluation.scripted import write_set
 from workers.evaluation.testset import read_test_set
 from workers.manifests.speech import ManifestFaultsError
@@ -61,5 +62,13 @@ def test_all_faults_are_listed_and_can_be_left_out(tmp_path: Path) -> None:
 def test_a_set_with_nothing_right_is_refused_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text(json.dumps({"audio_filepath": "gone.wav"}) + "\n")
-    with pytest.raises(ManifestFaultsError):
+    with pytest.raises(ManifestFaultsError) as error:
+        read_test_set(path, skip_faults=True)
+    assert error.value.nothing_left
+
+
+def test_a_manifest_without_records_has_no_lines_to_leave_out(tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text("\n \n")
+    with pytest.raises(ManifestFileError, match=r"bad\.jsonl: has no records"):
         read_test_set(path, skip_faults=True)

@@ -24,7 +24,7 @@ from workers.manifests.files import (
     manifest_sha256,
 )
 from workers.manifests.manifest_file import read_manifest
-from workers.manifests.shards import audio_folders, with_archive
+from workers.manifests.shards import audio_folders, missing_archive, with_archive
 from workers.manifests.speech import check_manifest, read_audio
 
 
@@ -157,6 +157,19 @@ def test_a_message_names_the_archive(folder: Path, tarred: Path) -> None:
     assert Path(first.audio_filepath).resolve() == folder / "audio_0.tar" / "0_0.wav"
     assert {Path(each).resolve() for each in audio_folders(tarred)} >= {folder}
     assert sent[-1] == line("audio_0.tar/0_0.wav").strip().encode()
+
+
+def test_an_archive_that_is_not_there_is_named(folder: Path, tarred: Path) -> None:
+    (folder / "audio_1.tar").unlink()
+    missing = [missing_archive(each) for each in read_manifest(tarred)]
+    assert missing == [None] * 4 + ["audio_1.tar"] * 4
+
+
+def test_a_number_in_its_name_makes_no_tarred_data_set(tmp_path: Path) -> None:
+    """The worker's machine may have the files."""
+    (tmp_path / "manifest_1.json").write_text(line("loose.wav"))
+    (found,) = read_manifest(tmp_path / "manifest_1.json")
+    assert missing_archive(found) is None
 
 
 def test_a_file_beside_the_manifest_comes_before_the_archive(folder: Path, tarred: Path) -> None:

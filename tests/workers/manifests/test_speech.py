@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from schemas.manifest_text import ManifestFileError
 from tests.serve_app.audio.media_files import encode
 from tests.serve_app.audio.sounds import sweep
 from workers.manifests.speech import check_manifest, read_audio
@@ -83,11 +84,14 @@ def test_what_is_wrong_with_a_line_is_told(
     assert str(folder) not in str(faults[0])
 
 
-def test_too_long_an_utterance_and_an_empty_manifest_are_faults(folder: Path) -> None:
+def test_too_long_an_utterance_is_a_fault(folder: Path) -> None:
     (fault,) = check_manifest(write(folder, GOOD), 1.5)[1]
     assert "has 2.0 s, more than 1.5" in fault.reason
-    (fault,) = check_manifest(write(folder), 30)[1]
-    assert fault.reason == "the manifest is empty"
+
+
+def test_a_manifest_without_records_is_none(folder: Path) -> None:
+    with pytest.raises(ManifestFileError, match="has no records; give one on each line"):
+        check_manifest(write(folder), 30)
 
 
 def test_a_limit_reads_the_first_lines_and_texts_need_no_audio(folder: Path) -> None:

@@ -36,12 +36,13 @@ def share(text: str) -> float:
     Raises:
         BadParameter: it is none.
     """
-    number, percent, rest = text.partition("%")
+    from schemas.shares import share_of
+
     try:
-        found = float(number) / (100 if percent else 1)
+        found = float(share_of(text))
     except ValueError:
         found = -1.0
-    if rest or not 0 <= found < float("inf"):
+    if not 0 <= found < float("inf"):
         raise typer.BadParameter(f"{text}: give a share such as 20% or 0.2")
     return found
 

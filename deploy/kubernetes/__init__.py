@@ -1,0 +1,1 @@
+"""Manifests for Kubernetes; their Serve configs follow from the settings beside them."""
