@@ -18,8 +18,10 @@ from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
 from serve_app.audio.errors import AudioError, from_os_error
 from serve_app.audio.formats import read_header
 from serve_app.audio.header import MEDIA
+from serve_app.audio.lookup import Lookup
 from serve_app.audio.recordings import decode_segment
-from serve_app.audio.sources import FileSource, Source, split_scheme
+from serve_app.audio.remote.locations import without_secrets
+from serve_app.audio.sources import Source
 
 if TYPE_CHECKING:
     from serve_app.audio.sandbox.threads import ThreadDecoder
@@ -39,10 +41,7 @@ class AudioLoader:
         self._limits = settings
         self._lock = threading.Lock()
         self._apart: ThreadDecoder | None = None
-        self._sources: dict[str, Source] = {
-            "file": FileSource(settings.roots, settings.max_bytes),
-            **(sources or {}),
-        }
+        self._lookup = Lookup(settings, sources or {})
 
     def load(
         self,
@@ -99,7 +98,7 @@ class AudioLoader:
                 - `AUDIO_IO`: the storage or the system failed for now; worth another try.
         """
         try:
-            fd = self._open(path)
+            fd = self._lookup.open(path)
             try:
                 self._check_size(fd)
                 header = read_header(fd)
@@ -128,17 +127,7 @@ class AudioLoader:
             reason = from_os_error(error)
         except MemoryError:
             reason = AudioError(ErrorCode.AUDIO_IO, "found no memory just now; it is tried again")
-        raise AudioError(reason.code, f"{path}: {reason.message}")
-
-    def _open(self, path: str) -> int:
-        scheme, location = split_scheme(path)
-        source = self._sources.get(scheme)
-        if source is None:
-            raise AudioError(
-                ErrorCode.AUDIO_OUTSIDE_ROOTS,
-                f"`{scheme}://` addresses are not read; give a path under `audio.roots`",
-            )
-        return source.open(location)
+        raise AudioError(reason.code, f"{without_secrets(path)}: {reason.message}")
 
     def _decoder_apart(self) -> ThreadDecoder:
         from serve_app.audio.sandbox.threads import ThreadDecoder  # a worker imports this module
