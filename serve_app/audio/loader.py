@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from schemas.channels import OneChannel
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
-from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
+from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording, Segment
 from serve_app.audio.errors import AudioError, from_os_error
 from serve_app.audio.formats import read_header
 from serve_app.audio.header import MEDIA
@@ -98,7 +98,7 @@ class AudioLoader:
                 - `AUDIO_IO`: the storage or the system failed for now; worth another try.
         """
         try:
-            fd = self._lookup.open(path)
+            fd = self._lookup.open(path, Segment(offset, duration))
             try:
                 self._check_size(fd)
                 header = read_header(fd)

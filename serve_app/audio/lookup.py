@@ -9,6 +9,7 @@ from itertools import groupby
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
 from schemas.settings.audio import URL_SCHEMES, is_url
+from serve_app.audio.clip import Segment
 from serve_app.audio.errors import AudioError
 from serve_app.audio.remote.source import RemoteSource
 from serve_app.audio.sources import FileSource, Source, split_scheme
@@ -28,11 +29,12 @@ class Lookup:
         self._remote = [RemoteSource(root, settings) for root in settings.roots if is_url(root)]
         self._places = list(self._in_order(settings)) if self._remote else []
 
-    def open(self, path: str) -> int:
+    def open(self, path: str, segment: Segment) -> int:
         """Open the audio of a record for reading.
 
         Args:
             path: as in the record.
+            segment: what is needed of it; the rest of a file that is fetched need not be there.
 
         Returns:
             A descriptor of a regular file, at its start. The caller closes it.
@@ -43,12 +45,12 @@ class Lookup:
         """
         scheme, location = split_scheme(path)
         if scheme in URL_SCHEMES and scheme not in self._sources:
-            return self._open_url(path)
+            return self._open_url(path, segment)
         source = self._sources.get(scheme)
         if source is None:
             raise _not_read(scheme)
         if scheme == "file" and self._places and not os.path.isabs(location):
-            return self._open_relative(location)
+            return self._open_relative(location, segment)
         return source.open(location)
 
     def is_remote(self, path: str) -> bool:
@@ -57,20 +59,20 @@ class Lookup:
             return False
         return path.partition("://")[0].lower() in URL_SCHEMES or not os.path.isabs(path)
 
-    def _open_url(self, url: str) -> int:
+    def _open_url(self, url: str, segment: Segment) -> int:
         for source in self._remote:
             location = source.root.find(url)
             if location is not None:
-                return source.open(location)
+                return source.open(location, segment)
         raise _not_read(url.partition("://")[0].lower())
 
-    def _open_relative(self, path: str) -> int:
+    def _open_relative(self, path: str, segment: Segment) -> int:
         """Open the first that exists, in the order of the roots."""
         for place in self._places:
             try:
                 if isinstance(place, FileSource):
                     return place.open(path)
-                return place.open(place.root.below(path))
+                return place.open(place.root.below(path), segment)
             except AudioError as error:
                 if error.code is not ErrorCode.AUDIO_MISSING:
                     raise

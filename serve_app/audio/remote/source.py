@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from schemas.settings import AudioSettings
+from serve_app.audio.clip import Segment
 from serve_app.audio.remote.buckets import BucketReader
 from serve_app.audio.remote.fetching import fetch
 from serve_app.audio.remote.locations import Location, RemoteRoot
@@ -21,8 +22,12 @@ class RemoteSource:
         self.root = RemoteRoot(url)
         self._reader = _reader_of(self.root, settings)
 
-    def open(self, location: Location) -> int:
+    def open(self, location: Location, segment: Segment) -> int:
         """Fetch a recording below the root.
+
+        Args:
+            location: of the recording.
+            segment: what is needed of it; the rest need not be there.
 
         Returns:
             A descriptor of an unnamed file, at its start. The caller closes it.
@@ -31,7 +36,7 @@ class RemoteSource:
             AudioError: it is missing, may not be read, is too large, or cannot be fetched now.
             OSError: the system refused.
         """
-        return fetch(self._reader, location)
+        return fetch(self._reader, location, segment)
 
 
 def _reader_of(root: RemoteRoot, settings: AudioSettings) -> Reader:
