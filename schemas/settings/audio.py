@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from schemas.channels import Channel
-from schemas.settings.types import Fault, PositiveFloat, PositiveInt, Strict
+from schemas.settings.types import Fault, NonNegativeInt, PositiveFloat, PositiveInt, Strict
 
 #: Schemes of URLs that audio is read from, beside folders.
 URL_SCHEMES = ("s3", "gs", "az", "https")
@@ -40,6 +40,10 @@ class AudioSettings(Strict):
         min_sample_rate: lowest sample rate of a file in hertz.
         max_sample_rate: highest sample rate of a file in hertz.
         threads: files that each Router replica reads at once.
+        fetches: recordings that each Router replica fetches from URLs at once, ahead of the threads
+            that read them.
+        cache_bytes: disk space for recordings from URLs of more than a megabyte of which a segment
+            was asked and which have to be fetched whole; 0 for none.
         allow_private_addresses: whether hosts of roots with `https` may have addresses that are not
             public, such as those of a private network.
     """
@@ -53,6 +57,8 @@ class AudioSettings(Strict):
     min_sample_rate: PositiveInt = 4_000
     max_sample_rate: PositiveInt = 192_000
     threads: PositiveInt = 4
+    fetches: PositiveInt = 32
+    cache_bytes: NonNegativeInt = 1 << 28
     allow_private_addresses: bool = False
 
 

@@ -22,7 +22,7 @@ _PLACEMENT = frozenset(
     }
 )
 #: Keys of `audio` that say how it is read, not which.
-_FETCHING = frozenset({"allow_private_addresses", "threads"})
+_FETCHING = frozenset({"allow_private_addresses", "cache_bytes", "fetches", "threads"})
 
 
 def settings_digest(settings: Settings) -> str:

@@ -11,6 +11,7 @@ from schemas.settings import AudioSettings
 from schemas.settings.audio import URL_SCHEMES, is_url
 from serve_app.audio.clip import Segment
 from serve_app.audio.errors import AudioError
+from serve_app.audio.remote.kept import KeptRecordings
 from serve_app.audio.remote.source import RemoteSource
 from serve_app.audio.sources import FileSource, Source, split_scheme
 
@@ -26,7 +27,10 @@ class Lookup:
     def __init__(self, settings: AudioSettings, sources: Mapping[str, Source]) -> None:
         folders = [root for root in settings.roots if not is_url(root)]
         self._sources = {"file": FileSource(folders, settings.max_bytes), **sources}
-        self._remote = [RemoteSource(root, settings) for root in settings.roots if is_url(root)]
+        kept = KeptRecordings(settings.cache_bytes)
+        self._remote = [
+            RemoteSource(root, settings, kept) for root in settings.roots if is_url(root)
+        ]
         self._places = list(self._in_order(settings)) if self._remote else []
 
     def open(self, path: str, segment: Segment) -> int:

@@ -20,6 +20,8 @@ from serve_app.system.logs import log_location
 READ_SECONDS = 30.0
 #: Reads one record's audio at `SAMPLE_RATE`. Blocks; raises `serve_app.audio.AudioError`.
 Load = Callable[[ManifestRecord], Recording]
+#: Begins to fetch one record's audio, without waiting, and returns what reads it then.
+Begin = Callable[[ManifestRecord], Callable[[], Recording]]
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -53,7 +55,7 @@ def portions(records: Sequence[ManifestRecord]) -> Iterator[range]:
 
 
 def load_all(
-    load: Load,
+    begin: Begin,
     records: Sequence[ManifestRecord],
     clips: Sequence[Recording] | None = None,
     *,
@@ -63,17 +65,18 @@ def load_all(
     """Each record's audio, or why there is none.
 
     Args:
-        load: reads the audio of one record.
+        begin: begins to read the audio of one record; called for all of them first.
         records: whose audio is read.
         clips: the records' audio at `SAMPLE_RATE`; if given, nothing is read.
         speech: see `serve_app.audio.measures.measure`.
         frames: whether the probabilities of speech are wanted.
     """
     loaded: list[Loaded | Exception] = []
-    for index, record in enumerate(records):
+    reads = [begin(record) for record in records] if clips is None else []
+    for index in range(len(records)):
         started = perf_counter()
         try:
-            recording = load(record) if clips is None else clips[index]
+            recording = reads[index]() if clips is None else clips[index]
             clip = recording.clip
             measures = measure(clip, SAMPLE_RATE, speech=speech) | recording.measures
             spoken = speech_probabilities(clip) if frames else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from serve_app.audio.clip import Segment
+from serve_app.audio.remote.kept import KeptRecordings
 from serve_app.audio.remote.locations import Location
 from serve_app.audio.remote.reader import Reader, Sent, Wanted, changed
-from serve_app.audio.unnamed import unnamed
+from serve_app.audio.unnamed import on_disk, unnamed
 from serve_app.audio.wav import find_samples
 
 #: Bytes of the first request, which most utterances are smaller than: 32 s of 16-bit samples at
@@ -23,40 +24,93 @@ _MARGIN_S = 1.0
 _MAX_BEHIND = 1 << 16
 
 
-def fetch(reader: Reader, location: Location, segment: Segment) -> int:
-    """Fetch a recording.
-
-    Of a long WAV file only the segment and what a decoder reads beside it are there; the rest are
-    holes, which nobody reads.
+class Fetcher:
+    """Fetches what is below one root.
 
     Args:
         reader: of the store; it refuses what is too large.
-        location: of the recording.
-        segment: what is needed of it.
-
-    Returns:
-        A descriptor of an unnamed file, at its start. The caller closes it.
-
-    Raises:
-        AudioError: see `Reader.read`.
-        OSError: the file cannot be written.
+        kept: recordings that were fetched before.
+        root: in whose names they are kept.
     """
-    file = unnamed(FIRST)
-    try:
-        first = reader.read(Wanted(location, 0, _HEADER if segment.offset else FIRST), file)
-        if first is None:  # only what is known already is not sent
-            raise changed()
-        if first.stop < first.size:
+
+    def __init__(self, reader: Reader, kept: KeptRecordings, root: str) -> None:
+        self._reader = reader
+        self._kept = kept
+        self._root = root
+
+    def fetch(self, location: Location, segment: Segment) -> int:
+        """Fetch a recording.
+
+        Of a long WAV file only the segment and what a decoder reads beside it are there; the rest
+        are holes, which nobody reads.
+
+        Args:
+            location: of the recording.
+            segment: what is needed of it.
+
+        Returns:
+            A descriptor of an unnamed file, at its start. The caller closes it.
+
+        Raises:
+            AudioError: see `Reader.read`.
+            OSError: the file cannot be written.
+        """
+        name = (self._root, location.key)
+        known = self._kept.version(name)
+        file = unnamed(FIRST)
+        try:
+            asked = Wanted(location, 0, _HEADER if segment.offset else FIRST, known=known)
+            first = self._reader.read(asked, file)
+            if first is None:
+                kept = self._kept.open(name, known)
+                if kept is not None:
+                    return kept
+                first = self._reader.read(asked._replace(known=None), file)  # it went meanwhile
+            if first is None:
+                raise changed()
+            if first.stop >= first.size:
+                return os.dup(file)
             parts = _parts_of_wav(file, first, segment)
             if parts is None:
-                file = _moved(file, first)
-                parts = [(first.stop, first.size)]
+                return self._fetch_whole(name, location, first, file)
             for start, stop in parts:
-                _fetch_range(reader, location, first, start, stop, file)
-    except BaseException:
-        os.close(file)
-        raise
-    return file
+                self._fetch_range(location, first, start, stop, file)
+            return os.dup(file)
+        finally:
+            os.close(file)
+
+    def _fetch_whole(
+        self, name: tuple[str, str], location: Location, first: Sent, beginning: int
+    ) -> int:
+        """The whole recording, which is kept if there is room for it."""
+        if first.version is None or not self._kept.takes(first.size) or first.size <= FIRST:
+            return self._fetch_rest(location, first, beginning, unnamed(first.size))
+        with self._kept.filling(name):
+            file = self._kept.open(name, first.version)
+            if file is None:
+                file = self._fetch_rest(location, first, beginning, on_disk())
+                self._kept.add(name, first.version, file)
+            return file
+
+    def _fetch_rest(self, location: Location, first: Sent, beginning: int, file: int) -> int:
+        try:
+            os.pwrite(file, os.pread(beginning, first.stop, 0), 0)
+            self._fetch_range(location, first, first.stop, first.size, file)
+        except BaseException:
+            os.close(file)
+            raise
+        return file
+
+    def _fetch_range(
+        self, location: Location, first: Sent, start: int, stop: int, file: int
+    ) -> None:
+        """Add bytes of the version that `first` is of."""
+        while start < stop:
+            wanted = Wanted(location, start, min(start + _PART, stop), version=first.version)
+            sent = self._reader.read(wanted, file)
+            if sent is None or sent.size != first.size or sent.stop <= start:
+                raise changed()
+            start = sent.stop
 
 
 def _parts_of_wav(file: int, first: Sent, segment: Segment) -> list[tuple[int, int]] | None:
@@ -84,23 +138,3 @@ def _parts_of_wav(file: int, first: Sent, segment: Segment) -> list[tuple[int, i
 def _place(seconds: float, rate: int) -> int:
     """The frame at a time."""
     return int(max(seconds, 0.0) * rate)
-
-
-def _fetch_range(
-    reader: Reader, location: Location, first: Sent, start: int, stop: int, file: int
-) -> None:
-    """Add bytes of the version that `first` is of."""
-    while start < stop:
-        wanted = Wanted(location, start, min(start + _PART, stop), version=first.version)
-        sent = reader.read(wanted, file)
-        if sent is None or sent.size != first.size or sent.stop <= start:
-            raise changed()
-        start = sent.stop
-
-
-def _moved(file: int, first: Sent) -> int:
-    """What was read first, in a file that is large enough for the rest."""
-    larger = unnamed(first.size)
-    os.pwrite(larger, os.pread(file, first.stop, 0), 0)
-    os.close(file)
-    return larger

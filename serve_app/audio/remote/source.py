@@ -5,7 +5,8 @@ from __future__ import annotations
 from schemas.settings import AudioSettings
 from serve_app.audio.clip import Segment
 from serve_app.audio.remote.buckets import BucketReader
-from serve_app.audio.remote.fetching import fetch
+from serve_app.audio.remote.fetching import Fetcher
+from serve_app.audio.remote.kept import KeptRecordings
 from serve_app.audio.remote.locations import Location, RemoteRoot
 from serve_app.audio.remote.reader import Reader
 
@@ -16,11 +17,12 @@ class RemoteSource:
     Args:
         url: the root.
         settings: the limits.
+        kept: recordings that were fetched before, below all roots.
     """
 
-    def __init__(self, url: str, settings: AudioSettings) -> None:
+    def __init__(self, url: str, settings: AudioSettings, kept: KeptRecordings) -> None:
         self.root = RemoteRoot(url)
-        self._reader = _reader_of(self.root, settings)
+        self._fetcher = Fetcher(_reader_of(self.root, settings), kept, self.root.url)
 
     def open(self, location: Location, segment: Segment) -> int:
         """Fetch a recording below the root.
@@ -36,7 +38,7 @@ class RemoteSource:
             AudioError: it is missing, may not be read, is too large, or cannot be fetched now.
             OSError: the system refused.
         """
-        return fetch(self._reader, location, segment)
+        return self._fetcher.fetch(location, segment)
 
 
 def _reader_of(root: RemoteRoot, settings: AudioSettings) -> Reader:
