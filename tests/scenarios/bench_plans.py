@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from numpy.random import default_rng
 
@@ -33,7 +34,8 @@ def plan_cpu_ms() -> dict[str, float]:
     """CPU-ms a record, by what is done.
 
     `select`: measuring and the rules, a clip of the shipped speech (3.5 s on average). `rover`: a
-    vote of five over ten seconds, a third of the words of each wrong.
+    vote of five over ten seconds, a third of the words of each wrong. `rover_numbers`: the same
+    where one of them writes a number in digits and the others spell it.
     """
     settings = load_settings(PLANS)
     selector = Selector(settings.routing)
@@ -47,23 +49,38 @@ def plan_cpu_ms() -> dict[str, float]:
         for record, clip in pairs:
             planner.run(selector.choose(record, measure(clip, SAMPLE_RATE)).target, record)
 
-    heard = [_heard(seed) for seed in range(len(pairs))]
-
-    def rover() -> None:
+    def rover(heard: Sequence[dict[str, Hypothesis]]) -> None:
         for (record, _), hypotheses in zip(pairs, heard, strict=True):
             replay(planner, "vote", record, hypotheses)
 
-    return {"select": _cpu_ms(select) / len(pairs), "rover": _cpu_ms(rover) / len(pairs)}
+    plain, numbers = (
+        [_heard(seed, numbers=numbers) for seed in range(len(pairs))] for numbers in (False, True)
+    )
+    work: dict[str, Callable[[], None]] = {
+        "select": select,
+        "rover": partial(rover, plain),
+        "rover_numbers": partial(rover, numbers),
+    }
+    return {name: _cpu_ms(each) / len(pairs) for name, each in work.items()}
 
 
-def _heard(seed: int) -> dict[str, Hypothesis]:
+def _heard(seed: int, *, numbers: bool) -> dict[str, Hypothesis]:
     rng = default_rng(seed)
     found = {}
     for model in ("general", "medical", "legal", "telephony", "noisy"):
-        texts = [f"w{i}" if rng.random() < 2 / 3 else f"x{rng.integers(99)}" for i in range(WORDS)]
+        texts = [
+            f"w{_letters(i if rng.random() < 2 / 3 else 100 + int(rng.integers(99)))}"
+            for i in range(WORDS)
+        ]
+        if numbers:
+            texts[5:7] = ["25", "weeks"] if model == "noisy" else ["twenty", "five", "weeks"]
         words = [Word(w, i / 3, (i + 1) / 3, float(rng.random())) for i, w in enumerate(texts)]
         found[model] = Hypothesis(text=" ".join(texts), confidence=0.5, words=words)
     return found
+
+
+def _letters(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "abcdefghij"))
 
 
 def _cpu_ms(work: Callable[[], None]) -> float:

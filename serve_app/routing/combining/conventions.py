@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import get_args
@@ -96,8 +96,9 @@ def spoken(candidates: Sequence[Candidate], lang: str | None = None) -> list[Spo
     for segment in (segment for each in segments for segment in each if segment.written):
         form = _form(segment.pieces)
         known.setdefault(form.letters, {})[form] = Counter()
+    starts = {letters[:end] for letters in known for end in range(1, len(letters) + 1)}
     for one, of_one in zip(candidates, segments, strict=True):
-        _count_runs(one.keys, of_one, known)
+        _count_runs(one.keys, of_one, known, starts)
     return [_compared(*each, known) for each in zip(candidates, segments, strict=True)]
 
 
@@ -148,15 +149,22 @@ def _form(pieces: Sequence[str]) -> _Form:
     return _Form("".join(pieces), frozenset(borders))
 
 
-def _count_runs(keys: Keys, segments: Sequence[_Segment], known: _Known) -> None:
-    """Count the runs of plain words that are made of the same pieces as a written word."""
+def _count_runs(keys: Keys, segments: Sequence[_Segment], known: _Known, starts: Set[str]) -> None:
+    """Count the runs of plain words that are made of the same pieces as a written word.
+
+    Args:
+        keys: of a candidate.
+        segments: of the same.
+        known: the written words, by their letters.
+        starts: with what those letters begin.
+    """
     for first in range(len(segments)):
         pieces: list[str] = []
         letters = ""
         for segment in segments[first:]:
             pieces += segment.pieces
             letters += "".join(segment.pieces)
-            if segment.written or not any(each.startswith(letters) for each in known):
+            if segment.written or letters not in starts:
                 break
             run = _plain(keys[segments[first].words.start : segment.words.stop])
             for form, runs in known.get(letters, {}).items():
