@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import perf_counter
 
 import msgspec
 
+from schemas.channels import one_channel
 from schemas.failures import ErrorCode
 from schemas.manifest import ManifestRecord
-from serve_app.audio import AudioError
+from serve_app.audio import AudioError, AudioLoader
 from serve_app.audio.clip import SAMPLE_RATE, Clip, Measures, Recording
 from serve_app.audio.measures import measure
 from serve_app.audio.voice_activity import speech_probabilities
@@ -39,6 +41,31 @@ class Loaded(msgspec.Struct, frozen=True):
     def clip(self) -> Clip:
         """The samples."""
         return self.recording.clip
+
+
+class RecordReader:
+    """Reads the audio of records by a loader; what is not on this machine is fetched ahead."""
+
+    def __init__(self, loader: AudioLoader) -> None:
+        self._loader = loader
+
+    def begin(self, record: ManifestRecord) -> Callable[[], Recording]:
+        """See `Begin`."""
+        ahead = self._loader.fetch_ahead(
+            record.audio_filepath, offset=record.offset, duration=record.duration
+        )
+        return partial(
+            self._loader.read,
+            record.audio_filepath,
+            offset=record.offset,
+            duration=record.duration,
+            channel=one_channel(record.channel),
+            ahead=ahead,
+        )
+
+    def load(self, record: ManifestRecord) -> Recording:
+        """See `Load`."""
+        return self.begin(record)()
 
 
 def portions(records: Sequence[ManifestRecord]) -> Iterator[range]:

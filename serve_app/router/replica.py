@@ -7,19 +7,17 @@ by `serve_app.router.transcriber`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from schemas.channels import one_channel
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.settings import Settings, settings_digest
 from serve_app.audio import AudioLoader
-from serve_app.audio.clip import SAMPLE_RATE, Recording
-from serve_app.audio.remote.ahead import Ahead
+from serve_app.audio.clip import Recording
+from serve_app.audio.reading import RecordReader
 from serve_app.model.callers import Callers
 from serve_app.model.client import ModelClient
 from serve_app.model.missing import MissingModels
@@ -56,13 +54,13 @@ class Router:
             name: ModelClient(name, handle, timeout_s, self._missing)
             for name, handle in models.items()
         }
-        self._loader = AudioLoader(settings.audio)
+        reader = RecordReader(AudioLoader(settings.audio))
         path = settings.routing.calibration
         self._transcriber = Transcriber(
             settings,
             self._models,
-            self._load,
-            begin=self._begin,
+            reader.load,
+            begin=reader.begin,
             calibration=read_calibration(Path(path)) if path else None,
         )
         self._rollouts = RolloutWatch(settings, self._transcriber.candidates)
@@ -120,19 +118,3 @@ class Router:
         answers = await asyncio.gather(*map(ask, self._models.values()))
         pairs = zip(self._models, answers, strict=True)
         return {name: info for name, info in pairs if info is not None}
-
-    def _begin(self, record: ManifestRecord) -> Callable[[], Recording]:
-        ahead = self._loader.fetch_ahead(
-            record.audio_filepath, offset=record.offset, duration=record.duration
-        )
-        return partial(self._load, record, ahead)
-
-    def _load(self, record: ManifestRecord, ahead: Ahead | None = None) -> Recording:
-        return self._loader.read(
-            record.audio_filepath,
-            offset=record.offset,
-            duration=record.duration,
-            channel=one_channel(record.channel),
-            sample_rate=SAMPLE_RATE,
-            ahead=ahead,
-        )
