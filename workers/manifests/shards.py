@@ -14,7 +14,7 @@ import msgspec
 from schemas.manifest import encode_manifest
 from workers.manifests.files import manifest_files
 from workers.manifests.manifest_file import Line
-from workers.manifests.source import folder_of
+from workers.manifests.source import folder_of, url_of
 
 #: The number of a shard in the name of its manifest, as NeMo finds it.
 #: A number of a shard, as JSON and as spreadsheets have it.
@@ -55,13 +55,19 @@ def with_archive(line: Line) -> bytes:
     return encode_manifest(msgspec.structs.replace(record, audio_filepath=str(archive / path)))
 
 
-def audio_folders(manifest: Path) -> list[Path]:
-    """The folders in which the relative paths of a manifest are looked up first.
+def audio_folders(manifest: Path) -> list[str]:
+    """The folders in which the relative paths of a manifest are looked up first; or URLs of them.
 
     Raises:
         OSError: a file of the manifest is not there.
     """
-    folders: list[Path] = []
-    for folder in dict.fromkeys(map(folder_of, manifest_files(manifest))):
-        folders += [folder, folder.parent] if any(folder.parent.glob("audio_*.tar")) else [folder]
+    folders: list[str] = []
+    for file in manifest_files(manifest):
+        folder = folder_of(file)
+        if (url := url_of(file)) is not None:
+            folders.append(url.rpartition("/")[0])
+        elif any(folder.parent.glob("audio_*.tar")):
+            folders += [str(folder), str(folder.parent)]
+        else:
+            folders.append(str(folder))
     return list(dict.fromkeys(folders))

@@ -25,13 +25,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreServer]:
     """A store with the bucket `calls`; the environment leads there."""
     with StoreServer().running() as server:
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.port}",
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_REGION": "us-east-1",
-        }.items():
+        for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         yield server
 

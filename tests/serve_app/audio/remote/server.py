@@ -65,6 +65,17 @@ class StoreServer:
             self._thread.join()
             self._server.server_close()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Leads clients of S3 here."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+        }
+
     def requests(self, path: str) -> list[Asked]:
         """Those for one object."""
         return [each for each in self.asked if each.path == path]
