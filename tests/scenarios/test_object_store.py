@@ -62,6 +62,6 @@ def in_process(settings: Settings) -> Iterator[InProcess]:
 
 @pytest.mark.slow
 def test_nothing_is_lost_in_a_store_with_faults() -> None:
-    figures = run(100, "stand-in", rounds=1, stores=simple_store, routers=in_process)
+    figures = run(100, "stand-in", stores=simple_store, routers=in_process)
     assert figures["lost"] == figures["failed"] == figures["let_through"] == 0
     assert all(figures["refused"].values())
