@@ -99,4 +99,6 @@ def _url_fault(url: str) -> str | None:
         return "has a query or a fragment; write SCHEME://BUCKET/PREFIX"
     if any(each in (".", "..") for each in unquote(parts.path).split("/")):
         return "has `.` or `..` in it; write the prefix itself"
+    if "//" in parts.path or "\\" in url:
+        return "has a backslash or two slashes in a row; no store is read below such a prefix"
     return None

@@ -83,6 +83,7 @@ def test_roots_may_be_urls(write: Callable[[str], Path], tmp_path: Path) -> None
         ("roots: [speech]", "roots: ['s3:///x']", "names no bucket or host"),
         ("roots: [speech]", "roots: ['https://a:b@h/x']", "has credentials in it"),
         ("roots: [speech]", "roots: ['https://h/x?y']", "has a query"),
+        ("roots: [speech]", "roots: ['s3://b//x']", "two slashes in a row"),
         ("roots: [speech]", "roots: ['https://h/%2e%2e/x']", r"has `\.` or `\.\.` in it"),
         ("{path: general.nemo}", "{path: missing.nemo}", "no such file: missing.nemo"),
         ("{path: general.nemo}", "{}", "give one of `path`"),

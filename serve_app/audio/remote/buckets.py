@@ -62,6 +62,8 @@ class BucketReader:
         max_bytes: largest object.
     """
 
+    knows_ranges = True
+
     def __init__(self, root: RemoteRoot, max_bytes: int) -> None:
         self._url = root.url
         self._max_bytes = max_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from serve_app.audio.clip import Segment
 from serve_app.audio.remote.kept import KeptRecordings
@@ -18,6 +19,8 @@ FIRST = 1 << 20
 _HEADER = 1 << 16
 #: Bytes of the others: few enough that each is there long before the time limit of a request.
 _PART = 8 << 20
+#: Most bytes of a segment that are not put on disk: many are fetched at once.
+_MOST_IN_MEMORY = 8 << 20
 #: Seconds on either side of a segment that are fetched with it.
 _MARGIN_S = 1.0
 #: Most bytes behind the samples, such as a list of cues, that are fetched with a segment.
@@ -57,7 +60,7 @@ class Fetcher:
         """
         name = (self._root, location.key)
         known = self._kept.version(name)
-        file = unnamed(FIRST)
+        file = unnamed(FIRST) if self._reader.knows_ranges else on_disk()
         try:
             asked = Wanted(location, 0, _HEADER if segment.offset else FIRST, known=known)
             first = self._reader.read(asked, file)
@@ -73,9 +76,9 @@ class Fetcher:
             parts = _parts_of_wav(file, first, segment)
             if parts is None:
                 return self._fetch_whole(name, location, first, file)
-            for start, stop in parts:
-                self._fetch_range(location, first, start, stop, file)
-            return os.dup(file)
+            small = sum(stop - start for start, stop in parts) <= _MOST_IN_MEMORY
+            to = unnamed(_MOST_IN_MEMORY) if small else on_disk()
+            return self._fetch_parts(location, first, file, parts, to)
         finally:
             os.close(file)
 
@@ -83,23 +86,34 @@ class Fetcher:
         self, name: tuple[str, str], location: Location, first: Sent, beginning: int
     ) -> int:
         """The whole recording, which is kept if there is room for it."""
-        if first.version is None or not self._kept.takes(first.size) or first.size <= FIRST:
-            return self._fetch_rest(location, first, beginning, unnamed(first.size))
+        rest = [(first.stop, first.size)]
+        if first.version is None or first.size <= FIRST or not self._kept.takes(first.size):
+            return self._fetch_parts(location, first, beginning, rest, on_disk())
         with self._kept.filling(name):
             file = self._kept.open(name, first.version)
             if file is None:
-                file = self._fetch_rest(location, first, beginning, on_disk())
+                file = self._fetch_parts(location, first, beginning, rest, on_disk())
                 self._kept.add(name, first.version, file)
             return file
 
-    def _fetch_rest(self, location: Location, first: Sent, beginning: int, file: int) -> int:
+    def _fetch_parts(
+        self,
+        location: Location,
+        first: Sent,
+        beginning: int,
+        parts: Sequence[tuple[int, int]],
+        to: int,
+    ) -> int:
+        """Give a new file the size of the whole, its beginning and these ranges."""
         try:
-            os.pwrite(file, os.pread(beginning, first.stop, 0), 0)
-            self._fetch_range(location, first, first.stop, first.size, file)
+            os.pwrite(to, os.pread(beginning, first.stop, 0), 0)
+            os.ftruncate(to, first.size)
+            for start, stop in parts:
+                self._fetch_range(location, first, start, stop, to)
         except BaseException:
-            os.close(file)
+            os.close(to)
             raise
-        return file
+        return to
 
     def _fetch_range(
         self, location: Location, first: Sent, start: int, stop: int, file: int
@@ -116,10 +130,9 @@ class Fetcher:
 def _parts_of_wav(file: int, first: Sent, segment: Segment) -> list[tuple[int, int]] | None:
     """The ranges of a WAV file that a segment needs in addition to what was read first.
 
-    The file gets the size of the whole. None for another file, and where its header and its size do
-    not agree: that is for a decoder to judge.
+    None for another file, and where its header and its size do not agree: that is for a decoder to
+    judge.
     """
-    os.ftruncate(file, first.size)
     samples = find_samples(file)
     if samples is None or samples.start > first.stop:
         return None
@@ -132,7 +145,7 @@ def _parts_of_wav(file: int, first: Sent, segment: Segment) -> list[tuple[int, i
         after = segment.offset + segment.duration + _MARGIN_S
         stop = samples.start + _place(after, samples.rate) * samples.frame_bytes
     wanted = [(samples.start + begin, min(stop, end)), (end, first.size)]
-    return [(max(start, first.stop), stop) for start, stop in wanted]
+    return [(max(start, first.stop), stop) for start, stop in wanted if stop > first.stop]
 
 
 def _place(seconds: float, rate: int) -> int:

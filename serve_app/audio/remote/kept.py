@@ -67,11 +67,11 @@ class KeptRecordings:
             name: of the recording.
             version: its entity tag.
             file: descriptor of the whole of it, not closed.
-
-        Raises:
-            OSError: there is no descriptor left.
         """
-        copy = os.dup(file)
+        try:
+            copy = os.dup(file)
+        except OSError:  # no descriptor is left: others need it more
+            return
         with self._lock:
             self._drop(name)
             self._kept[name] = _Kept(version, copy, os.fstat(copy).st_size)

@@ -47,7 +47,13 @@ class Sent(NamedTuple):
 
 
 class Reader(Protocol):
-    """Objects below a root. Called from several threads at once."""
+    """Objects below a root. Called from several threads at once.
+
+    Attributes:
+        knows_ranges: whether no more is ever written than what was wanted.
+    """
+
+    knows_ranges: bool
 
     def read(self, wanted: Wanted, file: int) -> Sent | None:
         """Write a range of an object into a file, at its place there.

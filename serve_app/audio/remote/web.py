@@ -71,6 +71,8 @@ class WebReader:
         allow_private: whether the host may have addresses that are not public.
     """
 
+    knows_ranges = False  # some servers do, some do not
+
     def __init__(self, root: RemoteRoot, max_bytes: int, *, allow_private: bool) -> None:
         self._root = root
         self._max_bytes = max_bytes
