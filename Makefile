@@ -57,8 +57,8 @@ SEED    ?= 1
 BROKERS ?= 1
 RECORDS ?= 100000
 
-chaos: $(READY)  ## Exactly once under kill -9 (SEED=n, BROKERS=3, ENSEMBLE=1)
-	@$(BIN)/python -m tests.scenarios.chaos --seed $(SEED) --brokers $(BROKERS) $(if $(ENSEMBLE),--ensemble)
+chaos: $(READY)  ## Exactly once under kill -9 (SEED=n, BROKERS=3, ENSEMBLE=1, HTTP=1)
+	@$(BIN)/python -m tests.scenarios.chaos --seed $(SEED) --brokers $(BROKERS) $(if $(ENSEMBLE),--ensemble) $(if $(HTTP),--http)
 
 ray-faults: $(READY)  ## Ray's own processes die: noticed, nothing lost, nothing left behind
 	@$(BIN)/python -m tests.scenarios.ray_faults

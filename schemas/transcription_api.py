@@ -346,12 +346,14 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
         ready: Whether the Router and at least one model are up.
         router: Whether the Router is up.
         models: Whether each model is up.
+        missing: Models that did not load and are not required.
         worker_faults: Why stream workers beside the models do not run, by instance.
     """
 
     ready: bool
     router: bool
     models: dict[str, bool]
+    missing: list[str] = []
     worker_faults: dict[str, str] = {}
 
 

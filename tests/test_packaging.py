@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+import yaml
 
 from deploy.local import ROOT
+from tests.serve_app.http.conftest import FakeRouter, on_network, settings_of
 from workers.broker.cluster import Cluster
 
 pytestmark = pytest.mark.slow
@@ -99,25 +104,21 @@ def test_the_base_is_contracts_settings_and_the_command_line(tmp_path: Path) -> 
 
 
 @pytest.mark.kafka
-def test_a_producer_and_a_consumer_need_neither_torch_nor_ray(
+def test_producer_worker_and_consumer_need_neither_torch_nor_ray(
     tmp_path: Path, kafka: Cluster, unique: Callable[[str], str]
 ) -> None:
     client = Environment(tmp_path, "[stream]")
     assert not client.modules() & set(HEAVY)
-    (tmp_path / "chorus.yaml").write_text(
-        f"""
-models: {{general: {{pretrained: stt_en_fastconformer_ctc_large}}}}
-routing: {{default: general}}
-audio: {{roots: ["/"]}}
-kafka:
-  bootstrap_servers: ["{kafka.bootstrap}"]
-  topics:
-    manifests: {unique("manifests")}
-    transcripts: {unique("transcripts")}
-    dead_letters: {unique("dead-letters")}
-    metrics: {unique("metrics")}
-"""
-    )
+    names = ("manifests", "transcripts", "dead_letters", "metrics")
+    settings: dict[str, Any] = {
+        **msgspec.to_builtins(settings_of()),
+        "kafka": {
+            "bootstrap_servers": [kafka.bootstrap],
+            "group": unique("group"),
+            "topics": {name: unique(name.replace("_", "-")) for name in names},
+        },
+    }
+    (tmp_path / "chorus.yaml").write_text(yaml.safe_dump(settings))
     (tmp_path / "two.jsonl").write_text(
         '{"id": "a", "audio_filepath": "a.wav"}\n{"id": "b", "audio_filepath": "b.wav"}\n'
     )
@@ -126,3 +127,17 @@ kafka:
     assert json.loads(sent.stdout)["sent"] == 2
     listed = run(client.chorus, "dead-letters", "list", cwd=tmp_path)
     assert "Traceback" not in listed.stderr
+    with on_network(FakeRouter()) as url:
+        settings["stream"] = {"backend": url}
+        (tmp_path / "chorus.yaml").write_text(yaml.safe_dump(settings))
+        with subprocess.Popen([client.chorus, "stream"], cwd=tmp_path) as worker:
+            try:
+                wanted = ["--from-beginning", "--limit", "2", "--timeout", "60"]
+                tail = run(client.chorus, "tail", "--json", *wanted, cwd=tmp_path)
+                worker.send_signal(signal.SIGINT)
+                assert worker.wait(60) == 0
+            finally:
+                worker.kill()
+    heard = [json.loads(line) for line in tail.stdout.splitlines()]
+    assert {each["id"] for each in heard} == {"a", "b"}
+    assert all(each["pred_text"] for each in heard)

@@ -7,8 +7,9 @@ from schemas.settings.audio import AudioSettings
 from schemas.settings.digest import settings_digest
 from schemas.settings.http import Access, ApiKey, HttpSettings, is_loopback
 from schemas.settings.kafka import FromEnvironment, KafkaSettings, Topics
-from schemas.settings.loading import key_place, load_settings
+from schemas.settings.loading import key_place, load_settings, settings_from
 from schemas.settings.models import FOLDER_ENGINES, PRETRAINED, Autoscaling, ModelSettings
+from schemas.settings.parts import Part, part_digest, part_of
 from schemas.settings.plans import Combiner, Plan, Tiers
 from schemas.settings.registry import RegistrySettings
 from schemas.settings.rollout import BlockBy, RolloutSettings, rollout_faults
@@ -25,7 +26,7 @@ from schemas.settings.routing import (
     Rule,
     Scalar,
 )
-from schemas.settings.secrets import api_key_digests, api_key_faults, client_options
+from schemas.settings.secrets import api_key_digests, api_key_faults, backend_key, client_options
 from schemas.settings.serve import ServeSettings
 from schemas.settings.stream import StreamSettings, broker_limit_faults
 from schemas.settings.types import (
@@ -57,6 +58,7 @@ __all__ = [
     "KafkaSettings",
     "ModelSettings",
     "Name",
+    "Part",
     "Plan",
     "RegistrySettings",
     "RolloutSettings",
@@ -72,11 +74,15 @@ __all__ = [
     "ValidationSettings",
     "api_key_digests",
     "api_key_faults",
+    "backend_key",
     "broker_limit_faults",
     "client_options",
     "is_loopback",
     "key_place",
     "load_settings",
+    "part_digest",
+    "part_of",
     "rollout_faults",
     "settings_digest",
+    "settings_from",
 ]

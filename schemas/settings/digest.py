@@ -10,7 +10,7 @@ import msgspec
 from schemas.settings.root import Settings
 
 #: Keys of a model that say where and how often it runs, not what it transcribes.
-_PLACEMENT = frozenset(
+PLACEMENT = frozenset(
     {
         "autoscaling",
         "gpu_fraction",
@@ -40,7 +40,7 @@ def settings_digest(settings: Settings) -> str:
         for name in ("models", "plans", "routing", "text_rules", "audio")
     }
     for model in parts["models"].values():
-        for key in _PLACEMENT:
+        for key in PLACEMENT:
             model.pop(key)
     for key in _FETCHING:
         parts["audio"].pop(key)

@@ -46,6 +46,24 @@ def load_settings(path: str | os.PathLike[str], *, files: bool = True) -> Settin
     return settings
 
 
+def settings_from(content: Any) -> Settings:
+    """Check settings that come as an object, as JSON has it, with absolute paths.
+
+    The files that they name need not exist.
+
+    Raises:
+        SettingsError: as `load_settings`.
+    """
+    try:
+        settings = msgspec.convert(content, Settings, strict=True)
+    except msgspec.ValidationError as error:
+        reason, key = with_known(*reason_and_key(error), Settings)
+        raise SettingsError(f"{key}: {reason}") from None
+    if problems := [f"{key}: {reason}" for key, reason in faults(settings, None)]:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
 def key_place(path: Path, key: str) -> str:
     """Where `key` stands in the settings file at `path`, as in its errors: ``file:line: key``."""
     return _place(path, _read(path), key)

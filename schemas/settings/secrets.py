@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from schemas.settings.http import ApiKey, HttpSettings, same_key
 from schemas.settings.kafka import FromEnvironment, KafkaSettings
+from schemas.settings.stream import StreamSettings
 from schemas.settings.types import Fault, SettingsError
 
 
@@ -28,6 +29,20 @@ def client_options(kafka: KafkaSettings) -> dict[str, str | int | float | bool]:
         else:
             options[key] = value
     return options
+
+
+def backend_key(stream: StreamSettings) -> str | None:
+    """The value of `stream.backend_key`; None if there is none.
+
+    Raises:
+        SettingsError: the environment variable that it names is not set.
+    """
+    if stream.backend_key is None:
+        return None
+    name = stream.backend_key.env
+    if name not in os.environ:
+        raise SettingsError(f"stream.backend_key: environment variable {name} is not set")
+    return os.environ[name]
 
 
 def api_key_faults(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from schemas.settings.kafka import FromEnvironment
 from schemas.settings.types import Fault, PositiveFloat, PositiveInt, Strict
 
 
@@ -16,6 +17,9 @@ class StreamSettings(Strict):
     Attributes:
         guarantee: "exactly_once" commits results and offsets in one transaction;
             "at_least_once" commits offsets after the results are acknowledged.
+        backend: URL of the HTTP API behind which the models are, for workers of `chorus stream`
+            that have no Ray; unless given, the worker reaches the application through Ray.
+        backend_key: API key for it, as `{env: NAME}`.
         workers: stream workers that `chorus serve --worker` runs as a Serve app.
         batch_records: records in one call of the Router.
         batches_in_flight: calls of the Router at once.
@@ -45,6 +49,8 @@ class StreamSettings(Strict):
     """
 
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    backend: Annotated[str, msgspec.Meta(pattern=r"^https?://[^/\s]+(/\S*)?$")] | None = None
+    backend_key: FromEnvironment | None = None
     workers: PositiveInt = 1
     batch_records: PositiveInt = 128
     batches_in_flight: PositiveInt = 4
@@ -78,6 +84,8 @@ def stream_faults(stream: StreamSettings) -> Iterator[Fault]:
     """What contradicts itself in the section."""
     if stream.transaction_timeout_s <= 2 * stream.commit_interval_s:
         yield "stream.transaction_timeout_s", "must be more than twice `commit_interval_s`"
+    if stream.backend_key is not None and stream.backend is None:
+        yield "stream.backend_key", "is for `stream.backend`, which is not given"
     if stream.retry_initial_s > stream.retry_max_s:
         yield "stream.retry_initial_s", "is longer than `retry_max_s`"
     if stream.max_pending_records < stream.batch_records:

@@ -26,12 +26,12 @@ from serve_app.cluster.quick_start.fork_server import (
 )
 from serve_app.cluster.readiness import POLL_S, StartError, lines_of, wait_until_running
 from serve_app.cluster.shares import reserved_cpus
+from serve_app.model.application import is_model_app, model_app, model_apps
 from serve_app.rollout.judge import is_candidate
 from serve_app.system.ray_environment import (
     DEPLOYED_NOTES,
     MAX_BODY_VARIABLE,
     ORIGINS_VARIABLE,
-    missing_notes,
 )
 
 logger = logging.getLogger(__name__)
@@ -118,19 +118,17 @@ def start(
 def _wait_for_models(
     settings: Settings, timeout_s: float, on_progress: Callable[[str, str], None]
 ) -> dict[str, str]:
-    """Wait for the application; tell the Router which models it has to do without, and why."""
-    from serve_app.system.ray_adapter import delete_note, put_note
-
-    app, group = settings.serve.app, missing_notes(settings.serve.app)
+    """Wait for the models and the Router; returns why models that are not required are missing."""
     optional = [name for name, model in settings.models.items() if not model.required]
-    for name in optional:
-        delete_note(group, name)
-    missing = wait_until_running(app, timeout_s, on_progress, optional)
+    missing = wait_until_running(core_apps(settings), timeout_s, on_progress, optional)
     if set(missing) == set(settings.models):
         raise StartError(f"no model has loaded\n{lines_of(missing)}")
-    for name, reason in missing.items():
-        put_note(group, name, reason)
     return missing
+
+
+def core_apps(settings: Settings) -> list[str]:
+    """Names of the Serve applications of the models and, last, that of the Router."""
+    return [*model_apps(settings.serve.app, settings.models).values(), settings.serve.app]
 
 
 def stop(running: Running, *, give_up: Callable[[], bool] = lambda: False) -> bool:
@@ -176,13 +174,17 @@ def _end_in_order(running: Running) -> None:
     with contextlib.suppress(Exception):  # a cluster that does not work; it is ended all the same
         mine = [*reversed(running.owned)]
         others = [app for app in serve.status().applications if app not in mine]
-        if running.own_cluster:  # its last application ends with it
-            mine = [*others, *mine[:-1]]
+        if running.own_cluster:  # the Router and the models end with it
+            mine = [app for app in (*others, *mine) if not _is_core(app, running.app)]
         elif running.app in mine:
             mine = [*(each for each in others if is_candidate(each, running.app)), *mine]
         for app in mine:
             _delete(app)
     ray.shutdown()  # ends all processes of the cluster at once, if this process started it
+
+
+def _is_core(name: str, app: str) -> bool:
+    return name == app or is_model_app(name, app)
 
 
 def _delete(app: str) -> None:
@@ -196,7 +198,8 @@ def _delete(app: str) -> None:
 
 def _take(running: Running, app: str) -> None:
     """Have `stop` delete an application that is deployed now, unless another process owns it."""
-    from serve_app.system.ray_adapter import claim, put_note
+    from serve_app.system.ray_adapter import claim
+    from serve_app.system.ray_notes import put_note
 
     put_note(DEPLOYED_NOTES, app, secrets.token_hex(8))
     if app in running.apps:
@@ -265,7 +268,7 @@ def _start_fork_server(settings: Settings) -> ForkServer | None:
 
 
 def _deploy(settings: Settings, http: HttpSettings | None, running: Running) -> None:
-    """Deploy the application without waiting: Serve's own wait polls only once a second."""
+    """Deploy models and Router without waiting: Serve's own wait polls only once a second."""
     from serve_app.cluster import deployments, ray_cluster
     from serve_app.system.ray_adapter import serve
 
@@ -275,10 +278,19 @@ def _deploy(settings: Settings, http: HttpSettings | None, running: Running) -> 
     else:
         options = {"host": http.host, "port": http.port}
         serve.start(proxy_location="EveryNode", http_options=options, logging_config=_LOGGING)
-    _take(running, settings.serve.app)
-    app = deployments.build(settings, gpu=ray_cluster.has_gpu())
+    for name in core_apps(settings):
+        _take(running, name)
+    gpu, app = ray_cluster.has_gpu(), settings.serve.app
+    built = {
+        model_app(app, name): deployments.build_model(settings, name, gpu=gpu)
+        for name in settings.models
+    }
+    built[app] = deployments.build_router(settings)
     serve.run_many(
-        [serve.RunTarget(app, name=settings.serve.app, route_prefix=None, logging_config=_LOGGING)],
+        [
+            serve.RunTarget(each, name=name, route_prefix=None, logging_config=_LOGGING)
+            for name, each in built.items()
+        ],
         wait_for_ingress_deployment_creation=False,
         wait_for_applications_running=False,
     )
@@ -326,7 +338,7 @@ def run_application(
 
     target = serve.RunTarget(app, name=name, route_prefix=route_prefix)
     serve.run_many([target], wait_for_applications_running=False)
-    wait_until_running(name, timeout_s)
+    wait_until_running([name], timeout_s)
 
 
 def delete_application(name: str) -> None:

@@ -66,8 +66,8 @@ def wait_for_candidate(settings: Settings, plan: RolloutPlan, timeout_s: float =
         OSError: the registry cannot be read.
     """
     from serve_app.router.rollout_watch import LOOK_S
-    from serve_app.system.ray_adapter import notes
     from serve_app.system.ray_environment import rollout_notes
+    from serve_app.system.ray_notes import notes
 
     deadline = time.monotonic() + timeout_s
     while plan.model not in notes(rollout_notes(plan.app)):

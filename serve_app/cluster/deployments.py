@@ -22,21 +22,25 @@ MODEL_CALLS = 1000
 START_ATTEMPTS = 3
 
 
-def build(settings: Settings, *, gpu: bool = False) -> serve.Application:
-    """Build the application: a deployment per model, named after it, and the Router.
+def build_model(settings: Settings, name: str, *, gpu: bool = False) -> serve.Application:
+    """Build the application of a model: one deployment, with the model's name.
 
     Args:
         settings: checked settings.
+        name: of the model in them.
         gpu: whether the cluster has GPUs; otherwise `gpu_fraction` is ignored.
     """
-    models = {
-        name: serve.deployment(DomainModel)
-        .options(name=name, **model_options(model, gpu=gpu))
-        .bind(name, model, settings.serve.health_timeout_s, settings.registry, settings.serve.app)
-        for name, model in settings.models.items()
-    }
+    model = settings.models[name]
+    deployment = serve.deployment(DomainModel).options(name=name, **model_options(model, gpu=gpu))
+    return deployment.bind(
+        name, model, settings.serve.health_timeout_s, settings.registry, settings.serve.app
+    )
+
+
+def build_router(settings: Settings) -> serve.Application:
+    """Build the application of the Router, which finds the models by their applications' names."""
     router = serve.deployment(Router).options(name="Router", **router_options(settings.serve))
-    return router.bind(settings, models)
+    return router.bind(settings)
 
 
 def build_candidate(

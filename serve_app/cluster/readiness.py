@@ -1,4 +1,4 @@
-"""Wait until a Serve application is ready, or it is known why it never will be."""
+"""Wait until Serve applications are ready, or it is known why they never will be."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class StartError(RuntimeError):
 
 
 def wait_until_running(
-    app: str,
+    apps: Collection[str],
     timeout_s: float,
     on_progress: Callable[[str, str], None] = lambda deployment, status: None,
     optional: Collection[str] = (),
 ) -> dict[str, str]:
-    """Wait until every deployment of a Serve application is ready.
+    """Wait until every deployment of some Serve applications is ready.
 
     Args:
-        app: name of the application.
+        apps: names of the applications; no two have deployments of the same name.
         timeout_s: longest wait.
         on_progress: called with a deployment's name and its status whenever the status changes.
         optional: names of deployments that the others go on without, where they fail.
@@ -41,33 +41,44 @@ def wait_until_running(
     deadline = time.monotonic() + timeout_s
     seen: dict[str, str] = {}
     while True:
-        status = serve.status().applications.get(app)
-        deployments = status.deployments if status is not None else {}
-        for name, deployment in deployments.items():
-            if seen.get(name) != deployment.status.value:
-                seen[name] = deployment.status.value
-                on_progress(name, seen[name])
-        if status is not None and status.status.value == "RUNNING":
+        found = serve.status().applications
+        statuses = [found[app] for app in apps if app in found]
+        for name, state in _states(statuses).items():
+            if seen.get(name) != state:
+                seen[name] = state
+                on_progress(name, state)
+        there = len(statuses) == len(apps) and all(status.deployments for status in statuses)
+        if there and all(status.status.value == "RUNNING" for status in statuses):
             return {}
         late = time.monotonic() > deadline
         waiting = {name for name, value in seen.items() if value != "HEALTHY"}
-        failed = _failed(status) if status is not None else {}
-        if waiting and waiting <= set(optional) and (late or waiting <= set(failed)):
+        failed = _failed(statuses)
+        given_up = waiting <= set(optional) and (late or waiting <= set(failed))
+        if there and waiting and given_up:
             return {name: failed.get(name, f"not ready within {timeout_s:g} s") for name in waiting}
-        if status is not None and status.status.value == "DEPLOY_FAILED":
-            needed = {name: reason for name, reason in failed.items() if name not in optional}
-            if needed or not failed:
-                raise StartError(lines_of(needed) or status.message)
+        ended = [status for status in statuses if status.status.value == "DEPLOY_FAILED"]
+        needed = {name: reason for name, reason in failed.items() if name not in optional}
+        if ended and (needed or not failed):
+            raise StartError(lines_of(needed) or ended[0].message)
         if late:
-            names = ", ".join(n for n in seen if n in waiting) or app
+            names = ", ".join(n for n in seen if n in waiting) or ", ".join(apps)
             raise StartError(f"not ready within {timeout_s:g} s: {names}")
         time.sleep(POLL_S)
 
 
-def _failed(status: Any) -> dict[str, str]:
-    """The whole message of the exception of each failed deployment of an application."""
+def _states(statuses: Collection[Any]) -> dict[str, str]:
+    return {
+        name: deployment.status.value
+        for status in statuses
+        for name, deployment in status.deployments.items()
+    }
+
+
+def _failed(statuses: Collection[Any]) -> dict[str, str]:
+    """The whole message of the exception of each failed deployment of some applications."""
     return {
         name: message_of(deployment.message)
+        for status in statuses
         for name, deployment in status.deployments.items()
         if deployment.status.value in ("DEPLOY_FAILED", "UNHEALTHY") and deployment.message.strip()
     }

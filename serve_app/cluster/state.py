@@ -10,16 +10,19 @@ import msgspec
 
 from schemas.settings import Settings
 from serve_app.cluster import ray_cluster
+from serve_app.cluster.application import core_apps
+from serve_app.model.application import model_app
 from serve_app.model.protocol import ModelInfo
 from serve_app.model.reports import reported
 from serve_app.router.client import RouterClient
-from serve_app.system.ray_adapter import notes, serve
-from serve_app.system.ray_environment import missing_notes, worker_notes
+from serve_app.system.ray_adapter import failures_to_start, serve
+from serve_app.system.ray_environment import worker_notes
+from serve_app.system.ray_notes import notes
 from serve_app.system.tracebacks import message_of
 
 _TIMEOUT_S = 10.0
-#: A deployment that runs, as Ray Serve calls it.
-_HEALTHY = "HEALTHY"
+#: An application that runs, as Ray Serve calls it.
+_RUNNING = "RUNNING"
 
 
 class ModelState(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,32 +80,32 @@ def application_state(settings: Settings, address: str) -> AppState:
     """
     ray_cluster.connect(address)
     app = settings.serve.app
-    found = serve.status().applications.get(app)
-    infos = asyncio.run(_infos(app)) if found is not None else {}
+    statuses = serve.status().applications
+    infos = asyncio.run(_infos(app)) if app in statuses else {}
     served = reported(app)
-    reasons = notes(missing_notes(app))
     models = []
     for name, model in settings.models.items():
-        deployment = found.deployments.get(name) if found is not None else None
-        message = reasons.get(name, "")
-        if deployment is not None and deployment.message:
-            message = message or message_of(deployment.message)
+        status = statuses.get(model_app(app, name))
+        deployment = status.deployments.get(name) if status is not None else None
         models.append(
             ModelState(
                 name=name,
                 source=model.source,
                 state=deployment.status.value if deployment is not None else "",
                 replicas=deployment.replica_states.get("RUNNING", 0) if deployment else 0,
-                message=message,
+                message=message_of(deployment.message) if deployment is not None else "",
                 info=infos.get(name),
                 served=sorted(served.get(name, []), key=_by_version),
             )
         )
-    missing = [each.name for each in models if each.name in reasons and each.state != _HEALTHY]
+    optional = [name for name, model in settings.models.items() if not model.required]
+    without = set(failures_to_start([model_app(app, name) for name in optional]))
+    missing = [name for name in optional if model_app(app, name) in without]
+    needed = [statuses[name] for name in core_apps(settings) if name in statuses.keys() - without]
     return AppState(
         address=ray_cluster.connected_address(),
         app=app,
-        state=_state_of(found, missing) if found is not None else "",
+        state=_worst(needed) if app in statuses else "",
         models=models,
         missing=missing,
         workers=notes(worker_notes(app)),
@@ -113,11 +116,10 @@ def _by_version(info: ModelInfo) -> tuple[int, str]:
     return int(info.version) if info.version.isdecimal() else 0, info.sha256
 
 
-def _state_of(found: Any, missing: Collection[str]) -> str:
-    others = [each for name, each in found.deployments.items() if name not in missing]
-    if missing and all(each.status.value == _HEALTHY for each in others):
-        return "RUNNING"
-    return str(found.status.value)
+def _worst(statuses: Collection[Any]) -> str:
+    """The state of an application that consists of several."""
+    states = [str(each.status.value) for each in statuses]
+    return next((state for state in states if state != _RUNNING), _RUNNING)
 
 
 async def _infos(app: str) -> Mapping[str, ModelInfo]:

@@ -10,10 +10,12 @@ from typing import Any
 
 from serve_app.cluster import ray_cluster
 from serve_app.cluster.announcements import check_answers
+from serve_app.model.application import is_model_app, model_app
 from serve_app.rollout.judge import is_candidate
 from serve_app.system.deaths import Death, sentences
-from serve_app.system.ray_adapter import deaths, notes, serve
+from serve_app.system.ray_adapter import deaths, serve
 from serve_app.system.ray_environment import DEPLOYED_NOTES, worker_notes
+from serve_app.system.ray_notes import notes
 from serve_app.system.tracebacks import message_of
 
 logger = logging.getLogger(__name__)
@@ -54,7 +56,9 @@ class Watch:
         self._heard = time.monotonic()
         self._statuses: dict[str, Any] | None = None
         # and when each last failed
-        self._failing = dict.fromkeys(((app, name) for name in missing), self._heard)
+        self._failing = dict.fromkeys(
+            ((model_app(app, name), name) for name in missing), self._heard
+        )
         self._deployed: dict[str, str] = {}  # what the last deployment was, by application
         self._known: dict[str, str] = {}
         self._dead: dict[str, Death] = {}  # by Ray's id of the replica
@@ -93,7 +97,8 @@ class Watch:
             deployed = self._deployed.get(app, "")
             if self._known.setdefault(app, deployed) != deployed:
                 self._known[app] = deployed
-                yield f"{app} is updated by another `chorus serve`"
+                if app == self._shown(app):  # once for the Router and the models
+                    yield f"{app} is updated by another `chorus serve`"
             for name, deployment in status.deployments.items():
                 yield from self._news_of(app, name, deployment)
         for worker, reason in self._faults.items():
@@ -110,18 +115,24 @@ class Watch:
         new = [death for actor, death in dead.items() if actor not in known]
         known.update(dead)
         yield from sentences(
-            death for death in new if death.app in self._apps or is_candidate(death.app, self._app)
+            death._replace(app=self._shown(death.app))
+            for death in new
+            if self._shown(death.app) in self._apps or is_candidate(death.app, self._app)
         )
+
+    def _shown(self, app: str) -> str:
+        """What people know an application as: those of the models belong to that of the Router."""
+        return self._app if is_model_app(app, self._app) else app
 
     def _news_of(self, app: str, name: str, deployment: Any) -> Iterator[str]:
         key, now = (app, name), time.monotonic()
         if deployment.status.value in _FAILING:
             if key not in self._failing:
-                yield f"{app}: {name} fails: {_reason(deployment)}"
+                yield f"{self._shown(app)}: {name} fails: {_reason(deployment)}"
             self._failing[key] = now
         elif now - self._failing.get(key, now) > _STEADY_S:  # not one that fails again and again
             del self._failing[key]
-            yield f"{app}: {name} is up"
+            yield f"{self._shown(app)}: {name} is up"
 
     def _ask(self) -> None:
         while not self._ended.wait(_PERIOD_S):

@@ -26,6 +26,7 @@ from serve_app.http.errors import ApiError
 from serve_app.http.every_answer import REQUEST_ID, Cors, request_id_of
 from serve_app.http.manifests import read_lines, transcribe_lines
 from serve_app.http.metrics import Metrics
+from serve_app.http.records import describe_records, transcribe_records
 from serve_app.http.service import CleanupStream, Decoder, Service, WorkerFaults, make_service
 from serve_app.http.transcriptions import create_transcription
 from serve_app.router.protocol import Backend
@@ -60,7 +61,7 @@ def make_api(
     service = make_service(settings, backend, decoder, worker_faults)
     http = service.settings
     routes: list[Any] = [create_transcription, transcribe_manifest, list_models, show_model]
-    routes += [live, ready]
+    routes += [live, ready, transcribe_records, describe_records]
     if http.metrics != "off":
         routes.append(_router("/", [metrics], with_key=_with_key(http, http.metrics)))
     if http.docs != "off":
@@ -204,6 +205,7 @@ async def ready(service: Service) -> Response[Readiness]:
         ready=any(models.values()),
         router=probe.router,
         models=models,
+        missing=list(probe.missing),
         worker_faults=dict(await asyncio.to_thread(service.worker_faults)),
     )
     return Response(found, status_code=200 if found.ready else 503)

@@ -15,8 +15,9 @@ from serve_app.http.api import make_api
 from serve_app.http.coalescing import RequestCoalescer
 from serve_app.router.client import RouterClient
 from serve_app.system.memory import return_large_blocks
-from serve_app.system.ray_adapter import notes, serve, use_replica_log
+from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
+from serve_app.system.ray_notes import notes
 
 _HEALTH_PERIOD_S = 2.0
 #: Requests that Serve passes to a replica beyond its limit, so that the API itself refuses them.

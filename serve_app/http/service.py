@@ -12,7 +12,7 @@ from litestar.response import Stream
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from schemas.channels import OneChannel
-from schemas.settings import AUTO, AudioSettings, HttpSettings, Settings
+from schemas.settings import AUTO, AudioSettings, HttpSettings, Settings, settings_digest
 from schemas.transcription_api import ApiModel
 from serve_app.audio.clip import Recording
 from serve_app.http.errors import ApiError
@@ -107,6 +107,7 @@ class Service:
         models: what `model` of a request may name, by name.
         free_places: how many more requests are admitted at the moment.
         worker_faults: asks why stream workers beside the models do not run, by instance; blocks.
+        settings_digest: `settings_digest` of the whole file.
     """
 
     settings: HttpSettings
@@ -119,6 +120,7 @@ class Service:
     models: dict[str, ApiModel]
     free_places: int
     worker_faults: WorkerFaults = dict
+    settings_digest: str = ""
 
     def target(self, model: str) -> str | None:
         """The model or plan that a name of `models` stands for; None for the routing rules."""
@@ -168,6 +170,7 @@ def make_service(
         models=_models(settings),
         free_places=http.max_requests,
         worker_faults=worker_faults,
+        settings_digest=settings_digest(settings),
     )
 
 

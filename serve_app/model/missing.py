@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import Collection
 
-from serve_app.system.ray_adapter import notes
-from serve_app.system.ray_environment import missing_notes
+from serve_app.model.application import model_app
+from serve_app.system.ray_adapter import failures_to_start
 
 _REFRESH_S = 5.0
 
@@ -15,15 +15,13 @@ _REFRESH_S = 5.0
 class MissingModels:
     """Knows why a model is missing, so that nobody waits for it.
 
-    `chorus serve` finds out and leaves a note (`ray_adapter.put_note`).
-
     Args:
         app: `serve.app` of the settings.
         optional: names of the models that are not required; the others are never missing.
     """
 
     def __init__(self, app: str, optional: Collection[str]) -> None:
-        self._group = missing_notes(app)
+        self._app = app
         self._optional = frozenset(optional)
         self._found: dict[str, str] = {}
         self._read = -_REFRESH_S
@@ -34,5 +32,6 @@ class MissingModels:
             return None
         if time.monotonic() - self._read >= _REFRESH_S:
             self._read = time.monotonic()
-            self._found = await asyncio.to_thread(notes, self._group)
-        return self._found.get(model)
+            apps = [model_app(self._app, name) for name in self._optional]
+            self._found = await asyncio.to_thread(failures_to_start, apps)
+        return self._found.get(model_app(self._app, model))

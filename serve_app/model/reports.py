@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from serve_app.model.protocol import ModelInfo
-from serve_app.system.ray_adapter import delete_note, ended, notes, own_name, put_note
+from serve_app.system.ray_adapter import ended, own_name
 from serve_app.system.ray_environment import replica_notes
+from serve_app.system.ray_notes import delete_note, notes, put_note
 
 logger = logging.getLogger(__name__)
 

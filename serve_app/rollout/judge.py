@@ -123,13 +123,13 @@ class _OnServe:
         return f"it did not load: {message_of(found.message)}"
 
     async def admit(self) -> None:
-        from serve_app.system.ray_adapter import put_note
+        from serve_app.system.ray_notes import put_note
 
         text = msgspec.json.encode(self._plan).decode()
         await asyncio.to_thread(put_note, self._group, self._plan.model, text)
 
     async def shut(self) -> None:
-        from serve_app.system.ray_adapter import delete_note
+        from serve_app.system.ray_notes import delete_note
 
         await asyncio.to_thread(delete_note, self._group, self._plan.model)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
-from serve_app.audio.clip import Recording
-from serve_app.router.results import Result
+
+if TYPE_CHECKING:  # who calls over HTTP needs none of the packages behind them
+    from serve_app.audio.clip import Recording
+    from serve_app.router.results import Result
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,15 +1,13 @@
 """The replica class of the Router deployment.
 
-It does not depend on Ray; `serve_app.cluster.deployments` makes it a deployment. The work is done
-by `serve_app.router.transcriber`.
+`serve_app.cluster.deployments` makes it a deployment. The work is done by
+`serve_app.router.transcriber`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
@@ -18,6 +16,7 @@ from schemas.settings import Settings, settings_digest
 from serve_app.audio import AudioLoader
 from serve_app.audio.clip import Recording
 from serve_app.audio.reading import RecordReader
+from serve_app.model.application import model_apps
 from serve_app.model.callers import Callers
 from serve_app.model.client import ModelClient
 from serve_app.model.missing import MissingModels
@@ -28,21 +27,22 @@ from serve_app.router.rollout_watch import RolloutWatch
 from serve_app.router.transcriber import Transcriber
 from serve_app.routing.calibration import read_calibration
 from serve_app.system.memory import return_large_blocks
-from serve_app.system.ray_adapter import ended, use_replica_log
+from serve_app.system.ray_adapter import ended, handle_of, use_replica_log
 
 #: Longest wait for what a model says of itself, in seconds.
 _INFO_S = 5.0
 
 
 class Router:
-    """Transcribes lists of records, with the models of a Serve application.
+    """Transcribes lists of records, with the models of the settings.
+
+    Each model is a Serve application of its own, which may come, go and change meanwhile.
 
     Args:
         settings: the whole file.
-        models: Serve handles of the DomainModel deployments, by the models' names.
     """
 
-    def __init__(self, settings: Settings, models: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Settings) -> None:
         use_replica_log()
         return_large_blocks()
         self._callers = Callers(ended)
@@ -51,8 +51,8 @@ class Router:
         self._optional = {name for name, model in settings.models.items() if not model.required}
         self._missing = MissingModels(settings.serve.app, self._optional)
         self._models = {
-            name: ModelClient(name, handle, timeout_s, self._missing)
-            for name, handle in models.items()
+            name: ModelClient(name, handle_of(name, app), timeout_s, self._missing)
+            for name, app in model_apps(settings.serve.app, settings.models).items()
         }
         reader = RecordReader(AudioLoader(settings.audio))
         path = settings.routing.calibration

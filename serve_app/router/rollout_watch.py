@@ -15,8 +15,9 @@ from serve_app.model.protocol import Model
 from serve_app.rollout.evidence import Observation
 from serve_app.rollout.judge import CANDIDATE, app_of
 from serve_app.router.candidates import Candidates, Report
-from serve_app.system.ray_adapter import notes, serve
+from serve_app.system.ray_adapter import serve
 from serve_app.system.ray_environment import rollout_notes
+from serve_app.system.ray_notes import notes
 
 logger = logging.getLogger(__name__)
 

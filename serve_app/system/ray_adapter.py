@@ -17,6 +17,7 @@ from serve_app.system import ray_environment
 from serve_app.system.deaths import DIED, OUT_OF_MEMORY, Death
 from serve_app.system.logs import PACKAGES
 from serve_app.system.processes import block_sigterm
+from serve_app.system.tracebacks import message_of
 
 ray_environment.apply()
 
@@ -49,21 +50,22 @@ __all__ = [
     "dead_processes",
     "death_of",
     "deaths",
-    "delete_note",
     "delete_soon",
     "ended",
+    "failures_to_start",
+    "handle_of",
     "head_node",
+    "internal_kv",
     "log_folder",
     "method_by_reference",
-    "notes",
     "object_ref",
     "own_name",
     "own_sigterm",
     "proxy_address",
-    "put_note",
     "ray",
     "send_token",
     "serve",
+    "serve_client",
     "shortage_of",
     "use_replica_log",
     "use_separate_loop",
@@ -204,6 +206,44 @@ def _is_dead_actor(name: str) -> bool:
     return kind == "actor" and ray._private.state.actors(actor).get("State") == "DEAD"
 
 
+def failures_to_start(apps: Collection[str]) -> dict[str, str]:
+    """Why Serve applications are not there, by name, of those that have not started. Blocks.
+
+    One that is on its way up, or that fails after it has been up, is not among them.
+    """
+    statuses = serve.status().applications
+    found = {}
+    for app in apps:
+        if (status := statuses.get(app)) is None:
+            found[app] = "it is not deployed"
+        elif status.status.value == "DEPLOY_FAILED":
+            said = (deployment.message for deployment in status.deployments.values())
+            found[app] = message_of(next(filter(None, said), status.message))
+    return found
+
+
+def serve_client(address: str) -> Any:
+    """Ray's client of Serve's REST API, with this user's token.
+
+    Its methods raise RuntimeError where Ray refuses, and `requests.RequestException`.
+
+    Args:
+        address: of the dashboard, ``http://HOST:8265``.
+
+    Raises:
+        ConnectionError: nobody answers there.
+        PermissionError: the cluster does not know the token, or wants one and there is none.
+        ValueError: the address is no URL.
+    """
+    from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+
+    send_token()
+    try:
+        return ServeSubmissionClient(address)
+    except ray.exceptions.AuthenticationError as error:
+        raise PermissionError(str(error).partition("\n")[0]) from None
+
+
 def claim(app: str) -> bool:
     """Become the owner of a Serve application, unless another process that lives is.
 
@@ -256,32 +296,6 @@ def delete_soon(app: str) -> None:
     serve.delete(app, _blocking=False)
 
 
-def put_note(group: str, name: str, text: str) -> None:
-    """Leave a short text that every process on the cluster can read, until it is deleted. Blocks.
-
-    Args:
-        group: what the text is about.
-        name: within the group.
-        text: replaces an earlier one.
-    """
-    internal_kv._internal_kv_put(f"chorus-note:{group}:{name}", text)
-
-
-def delete_note(group: str, name: str) -> None:
-    """Take back what `put_note` left, if it is there. Blocks."""
-    internal_kv._internal_kv_del(f"chorus-note:{group}:{name}")
-
-
-def notes(group: str) -> dict[str, str]:
-    """The texts that were left in a group, by name. Blocks."""
-    prefix = f"chorus-note:{group}:"
-    found = {
-        key.decode().removeprefix(prefix): internal_kv._internal_kv_get(key)
-        for key in internal_kv._internal_kv_list(prefix)
-    }
-    return {name: text.decode() for name, text in sorted(found.items()) if text is not None}
-
-
 @contextmanager
 def own_sigterm() -> Iterator[None]:
     """Within the block and after it, `ray.init` leaves a handler of SIGTERM in its place.
@@ -300,6 +314,16 @@ def own_sigterm() -> Iterator[None]:
     finally:
         ray._private.utils.set_sigterm_handler = of_ray
         signal.signal(signal.SIGTERM, handler)  # in place of that of the C++ part
+
+
+def handle_of(deployment: str, app: str) -> Any:
+    """A handle of a deployment that may come later, and go and come again.
+
+    Args:
+        deployment: its name.
+        app: name of its Serve application.
+    """
+    return serve.get_deployment_handle(deployment, app, _check_exists=False)
 
 
 def method_by_reference(handle: Any, method: str) -> Any:

@@ -34,26 +34,17 @@ ENVIRONMENT = {
 }
 
 
-#: The group of the notes (`ray_adapter.put_note`) that tell deployments of an application apart.
+#: The group of the notes (`ray_notes.put_note`) that tell deployments of an application apart.
 DEPLOYED_NOTES = "deployed"
 
 
 def worker_notes(app: str) -> str:
-    """The group of the notes (`ray_adapter.put_note`) that say why stream workers do not run.
+    """The group of the notes (`ray_notes.put_note`) that say why stream workers do not run.
 
     Args:
         app: `serve.app` of the settings.
     """
     return f"{app}-worker-faults"
-
-
-def missing_notes(app: str) -> str:
-    """The group of the notes that say why models that are not required did not load.
-
-    Args:
-        app: `serve.app` of the settings.
-    """
-    return f"{app}-missing-models"
 
 
 def rollout_notes(app: str) -> str:

@@ -26,7 +26,7 @@ from deploy.local import ChildDiedError, LocalStack
 from tests.scenarios.audit import Audit, audit, uncommitted
 from tests.scenarios.outcome import exit_code_of
 from tests.scenarios.replicas import kill_one
-from tests.scenarios.settings import BASE, EngineName, ensemble_settings, fault_settings
+from tests.scenarios.settings import BASE, EngineName, ensemble_settings, fault_settings, over_http
 from tests.scenarios.speech import many_records
 from tests.scenarios.stream_watch import CommitWatch, Feed
 from workers import exit_codes
@@ -266,11 +266,13 @@ def run_chaos(
     say: Callable[[str], None],
     *,
     ensemble: bool = False,
+    http: bool = False,
     keep: bool = False,
 ) -> tuple[dict[str, Any], list[str]]:
     """Start a stack, carry out `plan`, stop it; returns the figures and what is wrong.
 
-    With `ensemble` two models, each with one replica, vote on every record.
+    With `ensemble` two models, each with one replica, vote on every record. With `http` the workers
+    reach the Router through the HTTP API, whose replicas die too.
 
     With `keep`, and wherever something is wrong, the stack's folder with its logs is kept; the
     last fault names it.
@@ -281,6 +283,8 @@ def run_chaos(
         say(f"{time.monotonic() - begin:7.1f} s  {text}")
 
     settings = ensemble_settings(engine) if ensemble else fault_settings(engine)
+    if http:
+        settings = over_http(settings)
     with LocalStack(settings, BASE, brokers=brokers, partitions=PARTITIONS) as stack:
         try:
             stack.start_serve()
@@ -329,6 +333,7 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=2000)
     parser.add_argument("--engine", choices=get_args(EngineName), default="nemo")
     parser.add_argument("--ensemble", action="store_true", help="two models that vote")
+    parser.add_argument("--http", action="store_true", help="workers without Ray, over HTTP")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs")
     given = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
@@ -341,6 +346,7 @@ def main() -> int:
             given.brokers,
             console.print,
             ensemble=given.ensemble,
+            http=given.http,
             keep=given.keep,
         ),
         FAILURES,

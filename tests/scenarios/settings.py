@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from deploy.demo import SPEECH
+from workers.broker.ports import free_ports
 
 EngineName = Literal["nemo", "stand-in"]
 #: Paths in the settings are relative to it.
@@ -30,6 +31,16 @@ def ensemble_settings(engine: EngineName) -> dict[str, Any]:
     settings["plans"] = {"both": {"ensemble": ["general", "medical"], "patience_s": 2.0}}
     settings["routing"] = {"default": "both"}
     return settings
+
+
+def over_http(settings: dict[str, Any]) -> dict[str, Any]:
+    """The same for workers that reach the Router through the HTTP API, on a free port."""
+    [port] = free_ports(1)
+    return {
+        **settings,
+        "http": {"port": port, "num_cpus": 0.1, "replicas": 2},
+        "stream": {"backend": f"http://127.0.0.1:{port}"},
+    }
 
 
 def _model(engine: EngineName, name: str = "general") -> dict[str, Any]:

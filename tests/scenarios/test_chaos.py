@@ -33,6 +33,17 @@ def test_an_ensemble_goes_on_without_members_that_die_in_mid_stream() -> None:
     assert 0 < figures["without_a_member"] < 240
 
 
+@pytest.mark.kafka
+@pytest.mark.ray
+@pytest.mark.slow
+def test_workers_without_ray_are_exactly_once_too() -> None:
+    plan = make_plan(4, 200, {"worker": 1, "model": 2, "router": 1})
+    figures, faults = run_chaos(plan, "stand-in", brokers=1, say=print, http=True)
+    assert faults == []
+    assert figures["lost"] == figures["duplicated"] == figures["dead_lettered"] == 0
+    assert (figures["worker_kills"], figures["replica_kills"]) == (1, 3)
+
+
 def test_a_plan_follows_from_its_seed_alone() -> None:
     plan = make_plan(3, 2000, KILLS)
     assert plan == make_plan(3, 2000, KILLS)

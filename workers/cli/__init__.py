@@ -19,6 +19,7 @@ from workers.cli import (
     check,
     compare,
     dead_letters,
+    deploy,
     doctor,
     engine,
     explain,
@@ -50,6 +51,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("serve")(serve.serve)
+app.command("deploy")(deploy.deploy)
 app.command("status")(status.status)
 app.command("stream")(stream.stream)
 app.command("produce")(produce.produce)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from workers import exit_codes
 from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, fail, set_up_logging
+
+if TYPE_CHECKING:
+    from schemas.settings import Settings
+    from serve_app.router.protocol import Backend
 
 
 def stream(
@@ -38,18 +43,50 @@ def stream(
     """
     from schemas.settings import load_settings
 
-    settings = load_settings(settings_file)
+    # the models and the audio are where the Router is
+    settings = load_settings(settings_file, files=False)
     set_up_logging()
+    if settings.stream.backend is not None:
+        if address is not None:
+            fail("--address is for a worker without `stream.backend`", exit_codes.SETTINGS)
+        _run(settings, _over_http(settings, settings.stream.backend), instance)
     from serve_app.cluster.announcements import OtherSettingsError
     from serve_app.cluster.router_link import RouterLink
-    from workers.stream.worker import StreamWorker
 
     router = RouterLink(settings, address or settings.serve.address)
     try:
         router.open()
     except OtherSettingsError as error:
         fail(str(error), exit_codes.SETTINGS)
-    worker = StreamWorker(settings, router, instance=instance)
+    try:
+        _run(settings, router, instance)
+    finally:
+        router.close()
+
+
+def _over_http(settings: Settings, url: str) -> Backend:
+    """The application behind an HTTP API; it need not be up yet."""
+    from schemas.settings import backend_key, settings_digest
+    from serve_app.http.client import HttpBackend, RefusedError
+
+    stream = settings.stream
+    backend = HttpBackend(
+        url, settings_digest(settings), key=backend_key(stream), timeout_s=stream.call_timeout_s
+    )
+    try:
+        asyncio.run(backend.check())
+    except RefusedError as error:
+        fail(str(error), exit_codes.SETTINGS)
+    except ConnectionError:  # which is in the log; it is waited for, as in an outage
+        pass
+    return backend
+
+
+def _run(settings: Settings, backend: Backend, instance: str) -> NoReturn:
+    """Run a worker until a signal comes, and end the process with its exit code."""
+    from workers.stream.worker import StreamWorker
+
+    worker = StreamWorker(settings, backend, instance=instance)
 
     def stop(signum: int, frame: object) -> None:
         signal.signal(signum, signal.SIG_DFL)  # the second one ends at once
@@ -57,7 +94,4 @@ def stream(
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    try:
-        sys.exit(worker.run())
-    finally:
-        router.close()
+    sys.exit(worker.run())

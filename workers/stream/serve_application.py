@@ -7,20 +7,26 @@ that still calls the models would hold them up. It reserves no CPU: it mostly wa
 from __future__ import annotations
 
 import logging
+import os
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from schemas.settings import Settings, settings_digest
 from serve_app.cluster.application import Running, add_application
 from serve_app.cluster.readiness import StartError
+from serve_app.deploy import settings_of
 from serve_app.router.client import RouterClient
-from serve_app.system.ray_adapter import delete_note, put_note, serve, use_replica_log
+from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
+from serve_app.system.ray_notes import delete_note, put_note
 from workers import exit_codes
 from workers.stream.worker import StreamWorker
 
 log = logging.getLogger(__name__)
 
+#: The environment variable in which KubeRay names the cluster.
+CLUSTER_NAME = "RAY_CLUSTER_NAME"
 #: A loop that has not polled for this long is stuck; Serve replaces the replica.
 _MAX_HEARTBEAT_AGE_S = 60.0
 _HEALTH_PERIOD_S = 5.0
@@ -30,6 +36,9 @@ _CLOSING_S = 15.0
 
 class StreamWorkerReplica:
     """One worker. Its instance name follows from the replica's rank, which a replacement keeps.
+
+    KubeRay names each cluster in `RAY_CLUSTER_NAME`; it is in the name too, so that the workers of
+    two clusters share the group during an upgrade instead of fencing each other.
 
     Args:
         settings: checked settings. Secrets named in them are read from the environment of the
@@ -42,7 +51,7 @@ class StreamWorkerReplica:
         backend = RouterClient(
             settings.serve.app, settings.stream.call_timeout_s, settings_digest(settings)
         )
-        self._instance = f"serve-{rank}"
+        self._instance = "-".join(filter(None, (os.environ.get(CLUSTER_NAME), "serve", str(rank))))
         self._notes = worker_notes(settings.serve.app)
         self._worker = StreamWorker(settings, backend, instance=self._instance)
         self._exit_code: int | None = None
@@ -101,6 +110,11 @@ def build(settings: Settings) -> serve.Application:
         graceful_shutdown_timeout_s=settings.stream.drain_timeout_s + _CLOSING_S,
     )
     return deployment.bind(settings)
+
+
+def worker(args: Mapping[str, Any]) -> serve.Application:
+    """Build the application from a Serve config; see `serve_app.deploy`."""
+    return build(settings_of(args, "worker"))
 
 
 def deploy_worker(running: Running, settings: Settings, *, timeout_s: float = 60.0) -> str:

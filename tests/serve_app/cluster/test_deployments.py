@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from schemas.settings import Autoscaling, ModelSettings, ServeSettings, Settings
-from serve_app.cluster.deployments import build, model_options, router_options
+from serve_app.cluster.deployments import build_model, build_router, model_options, router_options
 from serve_app.cluster.shares import reserved_cpus
 
 
@@ -73,4 +73,7 @@ def test_reserved_cpus_count_every_replica_at_its_largest() -> None:
 def test_build_accepts_all_of_it() -> None:
     """Serve checks options when a deployment is made."""
     models = {"a": model(replicas=2), "b.c-d": model(autoscaling=Autoscaling())}
-    build(settings(models), gpu=True)
+    of = settings(models)
+    for name in models:
+        build_model(of, name, gpu=True)
+    build_router(of)

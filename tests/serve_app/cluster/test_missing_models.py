@@ -77,12 +77,13 @@ async def test_the_others_start_without_it(
         assert (identity.models, identity.missing) == (("general",), ("broken",))
         found = await asyncio.to_thread(application_state, partly, application.address)
         assert (found.state, found.missing) == ("RUNNING", ["broken"])
-        watch = Watch(["partly"], "partly", running.missing)
+        watch = Watch(running.apps, "partly", running.missing)
         await until(lambda: watch.asked > 0, 60.0)
         watch.close()
         assert list(watch.news()) == [], "it is known already"
     finally:
-        delete_application("partly")
+        for app in running.apps:
+            delete_application(app)
 
 
 async def test_nothing_starts_without_one_that_is_required(
@@ -91,10 +92,12 @@ async def test_nothing_starts_without_one_that_is_required(
     from serve_app.cluster import application as module
     from serve_app.cluster import readiness
 
+    partly = settings_with(settings, application.address)
     stopped: list[object] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "stop", stopped.append)  # it would disconnect this process
         with pytest.raises(readiness.StartError, match=r"broken: .*told to fail"):
-            module.start(settings_with(settings, application.address), timeout_s=120)
+            module.start(partly, timeout_s=120)
     assert len(stopped) == 1
-    module.delete_application("partly")
+    for app in module.core_apps(partly):
+        module.delete_application(app)

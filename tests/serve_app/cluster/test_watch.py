@@ -45,8 +45,8 @@ async def test_an_application_that_is_deleted_or_updated(application: Any) -> No
     from serve_app.cluster.application import add_application, delete_application
     from serve_app.cluster.readiness import StartError
     from serve_app.cluster.watch import Watch
-    from serve_app.system.ray_adapter import delete_note, put_note
     from serve_app.system.ray_environment import worker_notes
+    from serve_app.system.ray_notes import delete_note, put_note
 
     running = msgspec.structs.replace(application, apps=[], owned=[])
     add_application(running, extra().bind(False), "extra")

@@ -1,0 +1,35 @@
+"""The Serve applications of models: one for each, so that a change of it restarts no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def model_app(app: str, model: str) -> str:
+    """Name of the Serve application that a model runs in.
+
+    Args:
+        app: `serve.app` of the settings.
+        model: its name in the settings.
+    """
+    return f"{app}-model-{model}"
+
+
+def model_apps(app: str, models: Iterable[str]) -> dict[str, str]:
+    """Names of the Serve applications of models, by the names of these.
+
+    Args:
+        app: `serve.app` of the settings.
+        models: their names in the settings.
+    """
+    return {name: model_app(app, name) for name in models}
+
+
+def is_model_app(name: str, app: str) -> bool:
+    """Whether a Serve application runs a model of another one.
+
+    Args:
+        name: of the former.
+        app: name of the latter.
+    """
+    return name.startswith(model_app(app, ""))
