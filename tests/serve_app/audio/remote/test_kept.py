@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from schemas.failures import ErrorCode
+from schemas.manifest import ManifestRecord
 from schemas.settings import AudioSettings
 from serve_app.audio import AudioError, AudioLoader
+from serve_app.audio.reading import Loaded, RecordReader, load_all
 from tests.serve_app.audio.remote.server import StoreServer
 
 pytestmark = pytest.mark.timeout(60)
@@ -102,3 +105,19 @@ def test_reading_ahead(s3: StoreServer, bucket: AudioLoader, sound: Sound) -> No
     os.close(unused.take())
     assert bucket.fetch_ahead("/somewhere/else") is None
     assert open_recordings() == before
+
+
+def test_the_recordings_of_a_list_are_fetched_at_the_same_time(
+    s3: StoreServer, bucket: AudioLoader, sound: Sound
+) -> None:
+    data, together = sound(1), threading.Barrier(4)
+
+    class Patient(dict[str, bytes]):
+        def get(self, path: str, default: object = None) -> bytes:
+            together.wait(10)  # for the other requests
+            return data
+
+    s3.objects = Patient()
+    records = [ManifestRecord(id=name, audio_filepath=f"{name}.wav") for name in "abcd"]
+    loaded = load_all(RecordReader(bucket).begin, records)
+    assert [len(each.clip) for each in loaded if isinstance(each, Loaded)] == [16_000] * 4
