@@ -116,9 +116,9 @@ def _checked(fd: int, data: _Data, byte_rate: int) -> Header:
             return Header(Container.WAV)
         size = size_64
     end = start + size + (size & 1)
-    if (other := kind_at(fd, end)) not in {None, Container.WAV}:
-        raise joined_error(Container.WAV, end, other)
     behind = os.pread(fd, 4096, end)
+    if behind and (other := kind_at(fd, end)) not in {None, Container.WAV}:
+        raise joined_error(Container.WAV, end, other)
     if size == 0 and behind and not _is_chunk(behind, file_size - end):
         return Header(Container.WAV, irregular=True)  # its recorder did not come to the end
     tenth = byte_rate // 10
