@@ -9,8 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint format types bench bench-http bench-load chaos bad-input \
-	channels hostile-http hostile-models engines tarred clients soak outage ray-faults log-changes \
-	registry-crash swap rollout rollout-power wer-matrix check-wer manifests \
+	channels hostile-http hostile-models engines tarred object-store clients soak outage ray-faults \
+	log-changes registry-crash swap rollout rollout-power wer-matrix check-wer manifests \
 	check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
@@ -83,6 +83,9 @@ engines: $(READY)  ## Every family of models beside its reference implementation
 
 tarred: $(READY)  ## A tarred data set of NeMo's against the loose files
 	@$(BIN)/python -m tests.scenarios.tarred
+
+object-store: $(READY)  ## Audio from an object store with faults against a folder, and what is refused
+	@$(BIN)/python -m tests.scenarios.object_store
 
 clients: $(READY)  ## Real clients of OpenAI's API, installed from their registries
 	@$(BIN)/python -m tests.scenarios.clients

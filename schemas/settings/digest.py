@@ -21,6 +21,8 @@ PLACEMENT = frozenset(
         "threads",
     }
 )
+#: Keys of `audio` that say how it is read, not which.
+FETCHING = frozenset({"allow_private_addresses", "cache_bytes", "fetches", "threads"})
 
 
 def settings_digest(settings: Settings) -> str:
@@ -40,5 +42,6 @@ def settings_digest(settings: Settings) -> str:
     for model in parts["models"].values():
         for key in PLACEMENT:
             model.pop(key)
-    parts["audio"].pop("threads")
+    for key in FETCHING:
+        parts["audio"].pop(key)
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()

@@ -14,6 +14,7 @@ import yaml
 
 from schemas.decoding import reason_and_key, with_known
 from schemas.model_reference import REFERENCE_PATTERN
+from schemas.settings.audio import is_url
 from schemas.settings.models import model_file
 from schemas.settings.root import Settings, faults
 from schemas.settings.types import NAME_PATTERN, SettingsError
@@ -193,6 +194,8 @@ def _make_paths_absolute(settings: Settings, base: Path) -> None:
             registry.url = str(base / registry.url)
         if registry.cache is not None:
             registry.cache = str(base / registry.cache)
-    settings.audio.roots = [str(base / root) for root in settings.audio.roots]
+    settings.audio.roots = [
+        root if is_url(root) else str(base / root) for root in settings.audio.roots
+    ]
     if settings.routing.calibration is not None:
         settings.routing.calibration = str(base / settings.routing.calibration)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from schemas.settings.audio import AudioSettings
-from schemas.settings.digest import PLACEMENT
+from schemas.settings.digest import FETCHING, PLACEMENT
 from schemas.settings.kafka import KafkaSettings
 from schemas.settings.models import ModelSettings
 from schemas.settings.rollout import RolloutSettings
@@ -58,7 +58,7 @@ def part_of(settings: Settings, part: Part, model: str = "") -> Settings:
         validation=ValidationSettings(),
     )
     if part == "worker":
-        audio = replace(settings.audio, threads=_NO_AUDIO.threads)
+        audio = replace(settings.audio, **{key: getattr(_NO_AUDIO, key) for key in FETCHING})
         return replace(common, http=None, audio=audio)
     alone = replace(common, kafka=KafkaSettings(), stream=StreamSettings())
     if part == "http":

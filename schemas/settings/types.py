@@ -11,6 +11,7 @@ from schemas.settings.values import read_by
 from schemas.shares import share_of
 
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+NonNegativeInt = Annotated[int, msgspec.Meta(ge=0)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 NonNegativeFloat = Annotated[float, msgspec.Meta(ge=0)]
 #: A part of all, more than none of it; `20%` is 0.2.

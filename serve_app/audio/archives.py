@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import tarfile
-import tempfile
 import threading
 import unicodedata
 from collections import OrderedDict
@@ -17,14 +16,13 @@ from typing import BinaryIO, NamedTuple, cast
 
 from schemas.failures import ErrorCode
 from serve_app.audio.errors import AudioError
+from serve_app.audio.unnamed import unnamed
 
 SUFFIX = ".tar"
 #: Most files in an archive, and in all archives whose headers are kept.
 MAX_FILES = 1_000_000
 #: Most bytes that are read at a time while headers are read: extended ones say how long they are.
 _MAX_READ = 1 << 20
-#: Larger files are copied to an unnamed file on disk, not into memory.
-_MAX_IN_MEMORY = 64 << 20
 #: Most blocks of zeros between two archives in a file; `tar` fills the last of 20 blocks.
 _MAX_ZEROS = 2048
 _COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst)|tgz|tbz2|txz)/")
@@ -113,7 +111,7 @@ class Archives:
                 ErrorCode.AUDIO_TOO_LARGE,
                 f"has {found.size} bytes, `audio.max_bytes` is {max_bytes}; split it",
             )
-        copy = _unnamed(found.size)
+        copy = unnamed(found.size)
         try:
             _copy(archive, found, copy)
         except BaseException:
@@ -224,13 +222,6 @@ class _Bounded:
         if size > _MAX_READ:
             raise tarfile.ReadError("a header of impossible size")
         return self._file.read(size)
-
-
-def _unnamed(size: int) -> int:
-    if size <= _MAX_IN_MEMORY:
-        return os.memfd_create("audio", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile(prefix="chorus-audio-") as file:
-        return os.dup(file.fileno())
 
 
 def _copy(archive: int, member: _Member, to: int) -> None:

@@ -23,6 +23,18 @@ CHANNEL = "audio.channel"
 CHANNELS, SIMILARITY = "audio.channels", "audio.channel_similarity"
 
 
+class Segment(NamedTuple):
+    """A part of a recording.
+
+    Attributes:
+        offset: where it starts, in seconds.
+        duration: how long it is, in seconds; None means to the end.
+    """
+
+    offset: float = 0.0
+    duration: float | None = None
+
+
 class Recording(NamedTuple):
     """Decoded audio, and how it came to be mono.
 

@@ -13,15 +13,14 @@ length.
 from __future__ import annotations
 
 import os
-import struct
 
 from schemas.failures import ErrorCode
 from serve_app.audio.errors import AudioError
 from serve_app.audio.header import SUPPORTED, Container, Header, undecodable, unsupported
-from serve_app.audio.joined import joined_error, kind_at
 from serve_app.audio.media import read_media
 from serve_app.audio.mpeg import LAYER_2, LAYER_3, first_frames, is_mpeg, skip_id3, states_length
 from serve_app.audio.ogg import read_ogg
+from serve_app.audio.wav import read_wav
 
 # libsndfile's names.
 _FORMATS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "MP3", "OGG"})
@@ -74,7 +73,7 @@ def read_header(fd: int) -> Header:
     if is_mpeg(magic, LAYER_2):
         raise unsupported("is MPEG audio of layer II")
     if start == 0 and magic[:4] in (b"RIFF", b"RF64") and magic[8:12] == b"WAVE":
-        return _read_wav(fd)
+        return read_wav(fd)
     if start == 0 and magic.startswith(b"OggS"):
         return read_ogg(fd, magic)
     if (media := read_media(fd, magic, start)) is not None:
@@ -105,79 +104,3 @@ def _first_mp3_frame(fd: int, start: int) -> int | None:
     data = os.pread(fd, _MAX_AHEAD, start)
     at = first_frames(data)
     return None if at is None or not is_mpeg(data[at : at + 4], LAYER_3) else start + at
-
-
-# --- WAV -------------------------------------------------------------------------------------
-
-_WAV_CODECS = {0x0001: "PCM", 0x0003: "float", 0x0006: "A-law", 0x0007: "mu-law"}
-_WAV_EXTENSIBLE = 0xFFFE
-_OTHER_WAV_CODECS = {0x0002: "MS ADPCM", 0x0011: "IMA ADPCM", 0x0031: "GSM", 0x0055: "MP3"}
-#: From here on a size of `data` means "unknown": what programs write that stream WAV to a pipe.
-_WAV_UNKNOWN_SIZE = 0x7FFF_0000
-_MAX_CHUNKS = 1000
-
-
-def _read_wav(fd: int) -> Header:
-    """Read the chunks up to `data`; refuse a codec that is not allowed and missing samples."""
-    position = 12
-    byte_rate: int | None = None
-    size_64 = 0
-    for _ in range(_MAX_CHUNKS):
-        head = os.pread(fd, 8 + 40, position)
-        if len(head) < 8:
-            break
-        name, size = struct.unpack_from("<4sI", head)
-        body = head[8 : 8 + size]
-        if name == b"ds64" and len(body) >= 16:  # RF64: EBU Tech 3306
-            (size_64,) = struct.unpack_from("<Q", body, 8)
-        elif name == b"fmt " and byte_rate is None:
-            byte_rate = _read_wav_format(body)
-        elif name == b"data":
-            if byte_rate is None:
-                raise undecodable("is a WAV file without a format (`fmt ` before `data`)")
-            return _read_wav_data(fd, position + 8, size, size_64, byte_rate)
-        position += 8 + size + (size & 1)
-    raise undecodable("is a WAV file without samples (no `data`)")
-
-
-def _read_wav_data(fd: int, start: int, size: int, size_64: int, byte_rate: int) -> Header:
-    """Compare the stated size of the samples with that of the file."""
-    file_size = os.fstat(fd).st_size
-    if size >= _WAV_UNKNOWN_SIZE:
-        if size_64 == 0:  # to the end of the file
-            return Header(Container.WAV)
-        size = size_64
-    end = start + size + (size & 1)
-    if (other := kind_at(fd, end)) not in {None, Container.WAV}:
-        raise joined_error(Container.WAV, end, other)
-    behind = os.pread(fd, 4096, end)
-    if size == 0 and behind and not _is_chunk(behind, file_size - end):
-        return Header(Container.WAV, irregular=True)  # its recorder did not come to the end
-    tenth = byte_rate // 10
-    if file_size - end > tenth and behind.strip(b"\0") and not _is_chunk(behind, file_size - end):
-        raise undecodable(
-            f"is a WAV file with {file_size - end} bytes behind the samples that its header tells "
-            "of: files that were joined, or a recording that was not finished; write it anew"
-        )
-    return Header(Container.WAV, cut=start + size - file_size > tenth)
-
-
-def _is_chunk(head: bytes, size: int) -> bool:
-    """Whether `size` bytes that begin with `head` are a RIFF chunk, and not another file."""
-    if len(head) < 8 or head.startswith((b"RIFF", b"RF64")):
-        return False
-    name, stated = struct.unpack_from("<4sI", head)
-    return all(0x20 <= each < 0x7F for each in name) and 8 + stated <= size
-
-
-def _read_wav_format(body: bytes) -> int:
-    """Bytes a second of the format chunk `body`; refuse a codec that is not allowed."""
-    if len(body) < 16:
-        raise undecodable("is a WAV file with a broken format (`fmt ` is too short)")
-    codec, _, _, byte_rate = struct.unpack_from("<HHII", body)
-    if codec == _WAV_EXTENSIBLE and len(body) >= 26:
-        (codec,) = struct.unpack_from("<H", body, 24)
-    if codec not in _WAV_CODECS:
-        name = _OTHER_WAV_CODECS.get(codec, f"codec 0x{codec:04x}")
-        raise unsupported(f"is a WAV file of {name}")
-    return int(byte_rate)

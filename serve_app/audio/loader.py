@@ -9,17 +9,22 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from schemas.channels import OneChannel
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
-from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
+from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording, Segment
 from serve_app.audio.errors import AudioError, from_os_error
 from serve_app.audio.formats import read_header
 from serve_app.audio.header import MEDIA
+from serve_app.audio.lookup import Lookup
 from serve_app.audio.recordings import decode_segment
-from serve_app.audio.sources import FileSource, Source, split_scheme
+from serve_app.audio.remote.ahead import Ahead
+from serve_app.audio.remote.locations import without_secrets
+from serve_app.audio.sources import Source
 
 if TYPE_CHECKING:
     from serve_app.audio.sandbox.threads import ThreadDecoder
@@ -39,10 +44,8 @@ class AudioLoader:
         self._limits = settings
         self._lock = threading.Lock()
         self._apart: ThreadDecoder | None = None
-        self._sources: dict[str, Source] = {
-            "file": FileSource(settings.roots, settings.max_bytes),
-            **(sources or {}),
-        }
+        self._fetches: ThreadPoolExecutor | None = None
+        self._lookup = Lookup(settings, sources or {})
 
     def load(
         self,
@@ -66,6 +69,7 @@ class AudioLoader:
         duration: float | None = None,
         channel: OneChannel | None = None,
         sample_rate: int = SAMPLE_RATE,
+        ahead: Ahead | None = None,
     ) -> Recording:
         """The audio of one record: mono float32 in [-1, 1], shape [samples], at `sample_rate` Hz.
 
@@ -80,6 +84,7 @@ class AudioLoader:
             channel: which one, from 0, or "mean"; None for the mean, or one of them where they
                 cancel each other.
             sample_rate: hertz of the result.
+            ahead: what `fetch_ahead` returned for the same segment; it can be used once.
 
         Raises:
             AudioError: the message names the file as `path` does and says what to do. Codes:
@@ -99,7 +104,8 @@ class AudioLoader:
                 - `AUDIO_IO`: the storage or the system failed for now; worth another try.
         """
         try:
-            fd = self._open(path)
+            segment = Segment(offset, duration)
+            fd = self._lookup.open(path, segment) if ahead is None else ahead.take()
             try:
                 self._check_size(fd)
                 header = read_header(fd)
@@ -128,17 +134,24 @@ class AudioLoader:
             reason = from_os_error(error)
         except MemoryError:
             reason = AudioError(ErrorCode.AUDIO_IO, "found no memory just now; it is tried again")
-        raise AudioError(reason.code, f"{path}: {reason.message}")
+        raise AudioError(reason.code, f"{without_secrets(path)}: {reason.message}")
 
-    def _open(self, path: str) -> int:
-        scheme, location = split_scheme(path)
-        source = self._sources.get(scheme)
-        if source is None:
-            raise AudioError(
-                ErrorCode.AUDIO_OUTSIDE_ROOTS,
-                f"`{scheme}://` addresses are not read; give a path under `audio.roots`",
-            )
-        return source.open(location)
+    def fetch_ahead(
+        self, path: str, *, offset: float = 0.0, duration: float | None = None
+    ) -> Ahead | None:
+        """Begin to fetch what `read` will need, if it is not on this machine.
+
+        Args:
+            path: as for `read`.
+            offset: as for `read`.
+            duration: as for `read`.
+        """
+        if not self._lookup.is_remote(path):
+            return None
+        with self._lock:
+            if self._fetches is None:
+                self._fetches = ThreadPoolExecutor(self._limits.fetches, "fetch")
+        return Ahead(self._fetches, partial(self._lookup.open, path, Segment(offset, duration)))
 
     def _decoder_apart(self) -> ThreadDecoder:
         from serve_app.audio.sandbox.threads import ThreadDecoder  # a worker imports this module

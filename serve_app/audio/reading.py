@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import perf_counter
 
 import msgspec
 
+from schemas.channels import one_channel
 from schemas.failures import ErrorCode
 from schemas.manifest import ManifestRecord
-from serve_app.audio import AudioError
+from serve_app.audio import AudioError, AudioLoader
 from serve_app.audio.clip import SAMPLE_RATE, Clip, Measures, Recording
 from serve_app.audio.measures import measure
 from serve_app.audio.voice_activity import speech_probabilities
@@ -20,6 +22,8 @@ from serve_app.system.logs import log_location
 READ_SECONDS = 30.0
 #: Reads one record's audio at `SAMPLE_RATE`. Blocks; raises `serve_app.audio.AudioError`.
 Load = Callable[[ManifestRecord], Recording]
+#: Begins to fetch one record's audio, without waiting, and returns what reads it then.
+Begin = Callable[[ManifestRecord], Callable[[], Recording]]
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -39,6 +43,31 @@ class Loaded(msgspec.Struct, frozen=True):
         return self.recording.clip
 
 
+class RecordReader:
+    """Reads the audio of records by a loader; what is not on this machine is fetched ahead."""
+
+    def __init__(self, loader: AudioLoader) -> None:
+        self._loader = loader
+
+    def begin(self, record: ManifestRecord) -> Callable[[], Recording]:
+        """See `Begin`."""
+        ahead = self._loader.fetch_ahead(
+            record.audio_filepath, offset=record.offset, duration=record.duration
+        )
+        return partial(
+            self._loader.read,
+            record.audio_filepath,
+            offset=record.offset,
+            duration=record.duration,
+            channel=one_channel(record.channel),
+            ahead=ahead,
+        )
+
+    def load(self, record: ManifestRecord) -> Recording:
+        """See `Load`."""
+        return self.begin(record)()
+
+
 def portions(records: Sequence[ManifestRecord]) -> Iterator[range]:
     """Ranges of records to read together: at most `READ_SECONDS` of audio, or one record."""
     begin, total = 0, 0.0
@@ -53,7 +82,7 @@ def portions(records: Sequence[ManifestRecord]) -> Iterator[range]:
 
 
 def load_all(
-    load: Load,
+    begin: Begin,
     records: Sequence[ManifestRecord],
     clips: Sequence[Recording] | None = None,
     *,
@@ -63,17 +92,18 @@ def load_all(
     """Each record's audio, or why there is none.
 
     Args:
-        load: reads the audio of one record.
+        begin: begins to read the audio of one record; called for all of them first.
         records: whose audio is read.
         clips: the records' audio at `SAMPLE_RATE`; if given, nothing is read.
         speech: see `serve_app.audio.measures.measure`.
         frames: whether the probabilities of speech are wanted.
     """
     loaded: list[Loaded | Exception] = []
-    for index, record in enumerate(records):
+    reads = [begin(record) for record in records] if clips is None else []
+    for index in range(len(records)):
         started = perf_counter()
         try:
-            recording = load(record) if clips is None else clips[index]
+            recording = reads[index]() if clips is None else clips[index]
             clip = recording.clip
             measures = measure(clip, SAMPLE_RATE, speech=speech) | recording.measures
             spoken = speech_probabilities(clip) if frames else None

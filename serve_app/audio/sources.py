@@ -1,9 +1,9 @@
-"""Where audio comes from: one source per URL scheme. Built in is `file`, the local file system.
+"""Where audio comes from: one source per URL scheme. Here is `file`, the local file system.
 
-A source turns a location into an open file descriptor and says nothing about audio. To add an
-object store, write a `Source` (with fsspec: copy the object, bounded by `audio.max_bytes`, into an
-unnamed temporary file) and hand it to `AudioLoader(settings, sources={"s3": ...})`. Until the
-settings allow a scheme, every URL but `file://` is refused.
+A source turns a location into an open file descriptor and says nothing about audio. Object stores
+and web servers that `audio.roots` names are in `serve_app.audio.remote`. For anything else, write a
+`Source` (copy the object, bounded by `audio.max_bytes`, into an unnamed file) and hand it to
+`AudioLoader(settings, sources={"scheme": ...})`.
 """
 
 from __future__ import annotations

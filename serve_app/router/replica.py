@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from schemas.channels import one_channel
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.settings import Settings, settings_digest
 from serve_app.audio import AudioLoader
-from serve_app.audio.clip import SAMPLE_RATE, Recording
+from serve_app.audio.clip import Recording
+from serve_app.audio.reading import RecordReader
 from serve_app.model.application import model_apps
 from serve_app.model.callers import Callers
 from serve_app.model.client import ModelClient
@@ -54,12 +54,13 @@ class Router:
             name: ModelClient(name, handle_of(name, app), timeout_s, self._missing)
             for name, app in model_apps(settings.serve.app, settings.models).items()
         }
-        self._loader = AudioLoader(settings.audio)
+        reader = RecordReader(AudioLoader(settings.audio))
         path = settings.routing.calibration
         self._transcriber = Transcriber(
             settings,
             self._models,
-            self._load,
+            reader.load,
+            begin=reader.begin,
             calibration=read_calibration(Path(path)) if path else None,
         )
         self._rollouts = RolloutWatch(settings, self._transcriber.candidates)
@@ -117,12 +118,3 @@ class Router:
         answers = await asyncio.gather(*map(ask, self._models.values()))
         pairs = zip(self._models, answers, strict=True)
         return {name: info for name, info in pairs if info is not None}
-
-    def _load(self, record: ManifestRecord) -> Recording:
-        return self._loader.read(
-            record.audio_filepath,
-            offset=record.offset,
-            duration=record.duration,
-            channel=one_channel(record.channel),
-            sample_rate=SAMPLE_RATE,
-        )

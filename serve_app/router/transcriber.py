@@ -18,7 +18,7 @@ from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.settings import Settings
 from serve_app.audio.clip import SAMPLE_RATE, Recording
 from serve_app.audio.memory import AudioMemory
-from serve_app.audio.reading import Load, load_all
+from serve_app.audio.reading import Begin, Load, load_all
 from serve_app.model.protocol import Model, ModelError
 from serve_app.router.candidates import Candidates
 from serve_app.router.job import TranscriptionJob
@@ -41,6 +41,7 @@ class Transcriber:
         settings: routing, audio and the models' settings.
         models: the models, by their names in the settings.
         load: reads a record's audio; called in `settings.audio.threads` threads.
+        begin: begins to fetch a record's audio and returns what reads it, in place of `load`.
         calibration: turns the models' confidences into probabilities.
         max_audio_bytes: decoded audio held before reading pauses.
 
@@ -54,6 +55,7 @@ class Transcriber:
         models: Mapping[str, Model],
         load: Load,
         *,
+        begin: Begin | None = None,
         calibration: Calibration | None = None,
         max_audio_bytes: int = MAX_AUDIO_BYTES,
     ) -> None:
@@ -65,7 +67,11 @@ class Transcriber:
             selector=selector,
             planner=Planner(settings, calibration),
             results=results,
-            load_all=partial(load_all, load, speech=selector.needs_speech),
+            load_all=partial(
+                load_all,
+                begin or (lambda record: partial(load, record)),
+                speech=selector.needs_speech,
+            ),
             memory=AudioMemory(max_audio_bytes),
             threads=ThreadPoolExecutor(settings.audio.threads, thread_name_prefix="audio"),
             readers=asyncio.Semaphore(settings.audio.threads),

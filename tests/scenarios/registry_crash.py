@@ -20,8 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,12 +33,11 @@ from serve_app.registry.errors import ConflictError, RegistryFaultError, Unknown
 from serve_app.registry.local_copy import version_faults
 from serve_app.registry.registry import Registry
 from serve_app.registry.store import exists, open_store
-from workers.broker.ports import free_ports
+from tests.scenarios.s3_server import s3_server
 
 MODEL = "medical"
 ALIASES = ("production", "candidate")
 WRITERS = 2
-MOTO = "moto[server]==5.2.5"
 #: What nothing names is removed after so long: soon, so that promotions meet removals.
 UNUSED = timedelta(seconds=0.3)
 #: Seconds that a writer lives, at most.
@@ -207,40 +205,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@contextlib.contextmanager
-def s3_server(folder: Path) -> Iterator[str]:
-    """An S3 server on this machine, and the URL of a registry in it."""
-    environment = Path.home() / ".cache/chorus-asr/registry-crash"
-    server = environment / "bin/moto_server"
-    if not server.exists():
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        python = str(environment / "bin/python")
-        subprocess.run([python, "-m", "pip", "install", "--quiet", MOTO], check=True)
-    [port] = free_ports(1)
-    endpoint = f"http://127.0.0.1:{port}"
-    os.environ |= {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-    }
-    with (folder / "moto.log").open("wb") as log:
-        process = subprocess.Popen([server, "-p", str(port)], stdout=log, stderr=log)
-    try:
-        bucket = urllib.request.Request(f"{endpoint}/registry", method="PUT")
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(bucket, timeout=10)
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield "s3://registry/models"
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def main() -> int:
     """Run the scenario."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -259,7 +223,8 @@ def main() -> int:
             with contextlib.ExitStack() as stack:
                 url = str(folder / "models")
                 if store == "s3":
-                    url = stack.enter_context(s3_server(folder))
+                    stack.enter_context(s3_server(folder, "registry"))
+                    url = "s3://registry/models"
                 counts = run(url, options.kills, options.seed, folder)
         print(f"{store}: {counts}", file=sys.stderr)
         total = {key: total.get(key, 0) + value for key, value in counts.items()}

@@ -46,6 +46,13 @@ def test_good_settings_have_absolute_paths(write: Callable[[str], Path], tmp_pat
     assert settings.stream.guarantee == "exactly_once"
 
 
+def test_roots_may_be_urls(write: Callable[[str], Path], tmp_path: Path) -> None:
+    urls = ["s3://calls/2026", "https://host:8443/calls"]
+    text = GOOD.replace("[speech]", f"[{urls[0]}, speech, '{urls[1]}']")
+    settings = load_settings(write(text))
+    assert settings.audio.roots == [urls[0], str(tmp_path / "speech"), urls[1]]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -78,6 +85,12 @@ def test_good_settings_have_absolute_paths(write: Callable[[str], Path], tmp_pat
         ("name: medical", "name: default", r"\[0\].name: the name `default` is reserved: results"),
         ("name: medical", "name: requested", "reserved: results have `default` where no rule hol"),
         ("roots: [speech]", "roots: [nowhere]", "no such folder: nowhere"),
+        ("roots: [speech]", "roots: ['ftp://h/x']", r"roots\[0\]: is neither a folder nor a URL"),
+        ("roots: [speech]", "roots: ['s3:///x']", "names no bucket or host"),
+        ("roots: [speech]", "roots: ['https://a:b@h/x']", "has credentials in it"),
+        ("roots: [speech]", "roots: ['https://h/x?y']", "has a query"),
+        ("roots: [speech]", "roots: ['s3://b//x']", "two slashes in a row"),
+        ("roots: [speech]", "roots: ['https://h/%2e%2e/x']", r"has `\.` or `\.\.` in it"),
         ("{path: general.nemo}", "{path: missing.nemo}", "no such file: missing.nemo"),
         ("{path: general.nemo}", "{}", "give one of `path`"),
         ("{path: general.nemo}", "{engine: wrong}", "neither `nemo`, `transformers`, `faster"),

@@ -30,6 +30,7 @@ def digest_with(section: str, **keys: Any) -> str:
         ("serve", {"routers": 2}),
         ("http", {"port": 1}),
         ("audio", {"threads": 1}),
+        ("audio", {"allow_private_addresses": True, "fetches": 1, "cache_bytes": 0}),
         ("models", {"general": {"path": "/general.nemo", "replicas": 3, "num_cpus": 2.0}}),
     ],
 )

@@ -57,6 +57,7 @@ def changed(raw: dict[str, Any], key: str, value: object) -> dict[str, Any]:
         ("routing.language_model", "medical", {"medical", "router", "http", "worker"}),
         ("audio.max_seconds", 9.0, {"router", "http", "worker"}),
         ("audio.threads", 9, {"router", "http"}),
+        ("audio.fetches", 9, {"router", "http"}),
         ("http.replicas", 2, {"http"}),
         ("stream.workers", 2, {"worker"}),
         ("kafka.group", "g", {"worker"}),

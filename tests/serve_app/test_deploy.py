@@ -42,12 +42,12 @@ def test_a_file_or_what_is_in_it(file: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ({"setings": RAW}, "unknown argument `setings`; known are"),
+        ({"sources": RAW}, "unknown argument `sources`; known are"),
         ({"model": "medical"}, "the argument `settings` is missing"),
         ({"settings": RAW}, "the argument `model` is missing"),
         ({"settings": RAW, "model": "legal"}, "the settings have no model `legal`"),
         ({"settings": RAW, "model": "medical", "sha256": "0"}, "not those that were deployed"),
-        ({"settings": {**RAW, "modles": 1}, "model": "medical"}, "modles"),
+        ({"settings": {**RAW, "module": 1}, "model": "medical"}, "module"),
         ({"settings": "/nowhere/chorus.yaml", "model": "medical"}, "cannot be read"),
     ],
 )

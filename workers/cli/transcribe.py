@@ -115,7 +115,7 @@ def _router(
     settings: Settings,
     settings_file: Path,
     address: str | None,
-    folders: list[Path],
+    folders: list[str],
     *,
     needed: bool,
 ) -> Iterator[Backend]:
@@ -153,7 +153,7 @@ def _router(
     refuse_absent_engines(settings, settings_file)
     progress = StartProgress()
     progress.say(f"starting Ray with the Router and {len(settings.models)} models")
-    settings.audio.roots += map(str, folders)
+    settings.audio.roots += folders
     try:
         running = application.start(settings, on_progress=progress.deployment)
     except readiness.StartError as error:
@@ -165,18 +165,24 @@ def _router(
         application.stop(running)
 
 
-def _announced(settings: Settings, folders: list[Path]) -> str | None:
+def _announced(settings: Settings, folders: list[str]) -> str | None:
     """The address of an application with these settings on this machine that may read `folders`."""
     from schemas.settings import settings_digest
     from serve_app.cluster.announcements import OtherSettingsError, find
 
-    roots = [Path(root).resolve() for root in settings.audio.roots]
-    if not all(any(map(folder.resolve().is_relative_to, roots)) for folder in folders):
+    if not all(any(_is_in(folder, root) for root in settings.audio.roots) for folder in folders):
         return None
     try:
         return find(settings.serve.app, settings_digest(settings))
     except (ConnectionError, OtherSettingsError):
         return None
+
+
+def _is_in(folder: str, root: str) -> bool:
+    """Whether a folder is a root, or below it; both may be URLs."""
+    if "://" in folder or "://" in root:
+        return f"{folder}/".startswith(f"{root.rstrip('/')}/")
+    return Path(folder).resolve().is_relative_to(Path(root).resolve())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from schemas.settings.audio import is_url
 from serve_app.audio import AudioError
 from serve_app.audio.archives import split_archive
 from serve_app.audio.sources import spellings, split_scheme
@@ -37,8 +38,8 @@ def locate(audio: str, folder: Path, roots: Sequence[str] = (), *, shard: int | 
         shard: number of the shard that the record is of.
 
     Returns:
-        `audio` itself where nothing is found, or where it is a URL of another scheme than ``file``:
-        whoever reads it says what is wrong.
+        `audio` itself where nothing is found before the first root that is a URL, or where it is a
+        URL of another scheme than ``file`` itself: whoever reads it looks further.
     """
     try:
         scheme, path = split_scheme(audio)
@@ -51,6 +52,8 @@ def locate(audio: str, folder: Path, roots: Sequence[str] = (), *, shard: int | 
     if archive is not None and not os.path.isabs(path):
         places.append(str(archive))
     for place in (*places, *roots):
+        if is_url(place):  # whoever reads it looks there first, then under the other roots
+            return audio
         for spelling in spellings(path):
             candidate = os.path.join(place, spelling)  # an absolute path stays as it is
             if _is_something(candidate):

@@ -68,7 +68,7 @@ def explain_file(path: Path, settings: Settings) -> Iterator[Explanation]:
     """
     explainer = _Explainer(settings)
     roots = settings.audio.roots
-    folders = map(str, audio_folders(path))
+    folders = audio_folders(path)
     loader = AudioLoader(msgspec.structs.replace(settings.audio, roots=[*roots, *folders]))
     for line in _records(path):
         if line.record is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from braceexpand import braceexpand
 
 from schemas.manifest_text import ManifestFileError
-from workers.manifests.source import file_sha256, is_stream, name_of
+from workers.manifests.source import file_sha256, is_stream, name_of, url_of
 
 #: NeMo's words for braces, which a shell would expand itself.
 _BRACES = {"_OP_": "{", "_CL_": "}"}
@@ -100,7 +100,9 @@ def manifest_sha256(manifest: Path) -> str:
 
 
 def is_there(manifest: Path) -> bool:
-    """Whether the manifest is one file or stream, by its very name."""
+    """Whether the manifest is one file or stream, by its very name; a URL is taken to be."""
+    if url_of(manifest) is not None:
+        return not any(each in str(manifest) for each in (",", "{", "_OP_"))
     try:
         return is_stream(manifest) or True
     except (FileNotFoundError, NotADirectoryError):

@@ -15,7 +15,7 @@ import msgspec
 from schemas.manifest import encode_manifest
 from workers.manifests.files import manifest_files
 from workers.manifests.manifest_file import Line
-from workers.manifests.source import folder_of
+from workers.manifests.source import folder_of, url_of
 
 #: A number of a shard, as JSON and as spreadsheets have it.
 _WHOLE = re.compile(r"\d{1,9}(\.0)?")
@@ -83,13 +83,19 @@ def _has_archives(folder: Path) -> bool:
     return any(any(place.glob("audio_*.tar")) for place in (folder, folder.parent))
 
 
-def audio_folders(manifest: Path) -> list[Path]:
-    """The folders in which the relative paths of a manifest are looked up first.
+def audio_folders(manifest: Path) -> list[str]:
+    """The folders in which the relative paths of a manifest are looked up first; or URLs of them.
 
     Raises:
         OSError: a file of the manifest is not there.
     """
-    folders: list[Path] = []
-    for folder in dict.fromkeys(map(folder_of, manifest_files(manifest))):
-        folders += [folder, folder.parent] if any(folder.parent.glob("audio_*.tar")) else [folder]
+    folders: list[str] = []
+    for file in manifest_files(manifest):
+        folder = folder_of(file)
+        if (url := url_of(file)) is not None:
+            folders.append(url.rpartition("/")[0])
+        elif any(folder.parent.glob("audio_*.tar")):
+            folders += [str(folder), str(folder.parent)]
+        else:
+            folders.append(str(folder))
     return list(dict.fromkeys(folders))

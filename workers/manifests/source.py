@@ -1,7 +1,7 @@
-"""Where a manifest is read from: a file, a pipe or standard input.
+"""Where a manifest is read from: a file, a pipe or standard input, or an object store.
 
-A pipe is copied into an unnamed temporary file when it is first read, so that a manifest can be
-read as often as a file can: to check it, to count it, to use it.
+A pipe or an object is copied into an unnamed temporary file when it is first read, so that a
+manifest can be read as often as a file can: to check it, to count it, to use it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,28 @@ STANDARD_STREAM = Path("-")
 #: Paths that stand for an open file of the process, whose folder is nobody's.
 _DESCRIPTOR = re.compile(r"-|/dev/std(in|out)|/dev/fd/\d+|/proc/[^/]+/fd/\d+")
 
-#: Copies of pipes, by device and number.
-_copies: dict[tuple[int, int], BinaryIO] = {}
+#: A URL of an object store, of which a path keeps one slash.
+_OBJECT = re.compile(r"(s3|gs|az):/+(.+)")
+
+#: Copies of pipes, by device and number, and of objects, by their URL.
+_copies: dict[tuple[int, int] | str, BinaryIO] = {}
+
+
+def url_of(path: Path) -> str | None:
+    """The URL of a manifest in an object store; None for any other."""
+    found = _OBJECT.fullmatch(str(path))
+    return f"{found[1]}://{found[2]}" if found else None
 
 
 def is_stream(path: Path) -> bool:
-    """Whether `path` is standard input or output, a pipe, or a device: not a file with a folder.
+    """Whether `path` is standard input or output, a pipe, a device or an object: no file here.
 
     Raises:
         OSError: there is nothing at `path`.
     """
-    return _DESCRIPTOR.fullmatch(str(path)) is not None or not (path.is_dir() or _is_file(path))
+    if url_of(path) is not None or _DESCRIPTOR.fullmatch(str(path)) is not None:
+        return True
+    return not (path.is_dir() or _is_file(path))
 
 
 def is_output_stream(path: Path) -> bool:
@@ -63,8 +74,11 @@ def name_of(path: Path) -> str:
 def folder_of(path: Path) -> Path:
     """The folder that relative audio paths are looked up in first: absolute, links not resolved.
 
-    That of the manifest; for a stream the current one.
+    That of the manifest; for a stream the current one; of an object a path where there is nothing,
+    since its folder is a URL.
     """
+    if url_of(path) is not None:
+        return path.parent
     return Path.cwd() if is_stream(path) else path.absolute().parent
 
 
@@ -93,15 +107,37 @@ def _open(path: Path) -> io.BufferedReader:
     """The bytes of a manifest, from their start, as often as it is called."""
     if not is_stream(path):
         return path.open("rb")
-    status = os.fstat(0) if path == STANDARD_STREAM else path.stat()
-    place = (status.st_dev, status.st_ino)
+    url = url_of(path)
+    if url is not None:
+        place: tuple[int, int] | str = url
+    else:
+        status = os.fstat(0) if path == STANDARD_STREAM else path.stat()
+        place = (status.st_dev, status.st_ino)
     if place not in _copies:
         copy = tempfile.TemporaryFile(prefix="chorus-manifest-")  # noqa: SIM115  kept open
-        with os.fdopen(os.dup(0), "rb") if path == STANDARD_STREAM else path.open("rb") as pipe:
-            shutil.copyfileobj(pipe, copy)
-        copy.flush()
+        if url is not None:
+            _fetch(url, copy.fileno())
+        else:
+            with os.fdopen(os.dup(0), "rb") if path == STANDARD_STREAM else path.open("rb") as pipe:
+                shutil.copyfileobj(pipe, copy)
+            copy.flush()
         _copies[place] = cast(BinaryIO, copy)
     return open(f"/proc/self/fd/{_copies[place].fileno()}", "rb")
+
+
+def _fetch(url: str, file: int) -> None:
+    try:
+        from serve_app.registry.object_store import ObjectStore
+    except ModuleNotFoundError:
+        raise OSError(
+            f"{url}: needs the package obstore, which is not installed: "
+            "pip install 'chorus-asr[objectstore]'"
+        ) from None
+    folder, _, name = url.rpartition("/")
+    try:
+        ObjectStore(folder).fetch(name, Path(f"/proc/self/fd/{file}"))
+    except ValueError as error:  # no bucket, or no account
+        raise OSError(str(error)) from None
 
 
 def _is_file(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import av
+import msgspec
 import pytest
 
 from schemas.failures import ErrorCode
@@ -28,7 +29,7 @@ def decode(path: Path, limits: AudioSettings) -> Recording:
 @pytest.mark.parametrize("limit", [{"max_channels": 1}, {"max_sample_rate": 44_100}])
 def test_limits_on_the_audio(tmp_path: Path, limit: dict[str, int]) -> None:
     path = encode(tmp_path / "clip", sweep(1, 48_000, 2), "mp4", "aac", layout="stereo")
-    limits = AudioSettings(roots=["/"], **limit)
+    limits = msgspec.structs.replace(AudioSettings(roots=["/"]), **limit)
     with pytest.raises(AudioError) as caught:
         decode(path, limits)
     assert caught.value.code is ErrorCode.AUDIO_UNSUPPORTED

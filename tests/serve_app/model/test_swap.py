@@ -232,7 +232,7 @@ async def _holds(registry: Registry, version: int, count: int) -> bool:
 async def test_a_registry_that_may_only_be_read_is_served_from(
     folder: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError("read only")
 
     monkeypatch.setattr(LocalStore, "create", refuse)

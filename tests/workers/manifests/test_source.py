@@ -17,8 +17,10 @@ import pyarrow
 import pytest
 
 from schemas.manifest_text import ManifestFileError
+from tests.serve_app.audio.remote.server import StoreServer
 from workers.manifests.files import manifest_sha256
 from workers.manifests.manifest_file import read_manifest
+from workers.manifests.shards import audio_folders
 from workers.manifests.source import (
     folder_of,
     is_stream,
@@ -119,3 +121,21 @@ def test_the_folder_of_a_file_is_where_it_is_named(tmp_path: Path) -> None:
     link = tmp_path / "m.jsonl"
     link.symlink_to("real/m.jsonl")
     assert folder_of(link) == tmp_path
+
+
+def test_a_manifest_in_an_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    with StoreServer().running() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        server.objects["/lists/2026/calls.jsonl.gz"] = gzip.compress(PLAIN)
+        manifest = Path("s3://lists/2026/calls.jsonl.gz")
+        assert [line.id for line in read_manifest(manifest)] == ["first", "second"]
+        assert manifest_sha256(manifest) == sha256(gzip.compress(PLAIN)).hexdigest()
+        assert len(server.asked) == 1
+        assert audio_folders(manifest) == ["s3://lists/2026"]
+        server.objects |= {f"/lists/{n}.jsonl": PLAIN for n in range(2)}
+        for several in ("s3://lists/{0..1}.jsonl", "s3://lists/0.jsonl,s3://lists/1.jsonl"):
+            assert len(list(read_manifest(Path(several)))) == 4
+        absent = Path("s3://lists/2026/absent.jsonl")
+        with pytest.raises(FileNotFoundError, match=r"s3://lists/2026/absent\.jsonl: no such obj"):
+            list(read_manifest(absent))

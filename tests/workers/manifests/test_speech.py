@@ -121,7 +121,7 @@ def test_a_recording_may_be_named_by_a_url(folder: Path) -> None:
     assert [each.line for each in faults] == [3]
     assert "no such file" in faults[0].reason
     (fault,) = check_manifest(write(folder, {**GOOD, "audio_filepath": "s3://b/c.wav"}), 30)[1]
-    assert "`s3://` addresses are not read" in fault.reason
+    assert "this `s3://` address is not read" in fault.reason
 
 
 def test_a_relative_path_that_is_not_found_is_looked_up_nowhere_else(folder: Path) -> None:
