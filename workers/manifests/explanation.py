@@ -16,6 +16,7 @@ from serve_app.audio import AudioError, AudioLoader
 from serve_app.audio.channels import others
 from serve_app.audio.clip import SAMPLE_RATE, Recording
 from serve_app.audio.measures import measure
+from serve_app.engines.whisper_options import WINDOW_S
 from serve_app.routing.plans import Planner
 from serve_app.routing.rules import Choice, ConditionResult, Selector
 from workers.manifests.audio_paths import audio_of
@@ -129,7 +130,6 @@ class _Explainer:
         asks = self._language_model if self._selector.needs_language(record, measures) else None
         tried = self._selector.test_conditions(record, measures)
         held = [index for index, each in enumerate(tried) if each.rule == choice.rule]
-        asked = dict.fromkeys([*self._planner.members(choice.target), *([asks] if asks else [])])
         return Explanation(
             id=record.id,
             choice=choice,
@@ -137,8 +137,14 @@ class _Explainer:
             channel=record.channel,
             tried=tried[: held[-1] + 1] if held else tried,
             asks=asks,
-            costs={name: round(self._costs[name](seconds), 3) for name in asked},
+            costs=self._costs_of(choice.target, asks, seconds),
         )
+
+    def _costs_of(self, target: str, asks: str | None, seconds: float) -> dict[str, float]:
+        costs = {name: self._costs[name](seconds) for name in self._planner.members(target)}
+        if asks is not None:  # of the beginning alone, which is heard for the language
+            costs[asks] = costs.get(asks, 0.0) + self._costs[asks](min(seconds, WINDOW_S))
+        return {name: round(cost, 3) for name, cost in costs.items()}
 
 
 def _records(path: Path) -> Iterator[Line]:
