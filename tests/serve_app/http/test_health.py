@@ -72,6 +72,7 @@ async def test_ready_with_one_model(
         "ready": status == 200,
         "router": up.router,
         "models": models,
+        "missing": list(up.missing),
         "worker_faults": {},
     }
 
