@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint format types bench bench-http bench-load chaos bad-input \
 	channels hostile-http hostile-models engines tarred object-store clients soak outage ray-faults \
-	log-changes registry-crash swap rollout rollout-power wer-matrix check-wer manifests \
+	log-changes registry-crash swap rollout rollout-power wer-matrix check-wer manifests cluster \
 	check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
@@ -59,6 +59,9 @@ RECORDS ?= 100000
 
 chaos: $(READY)  ## Exactly once under kill -9 (SEED=n, BROKERS=3, ENSEMBLE=1, HTTP=1)
 	@$(BIN)/python -m tests.scenarios.chaos --seed $(SEED) --brokers $(BROKERS) $(if $(ENSEMBLE),--ensemble) $(if $(HTTP),--http)
+
+cluster: $(READY)  ## A stream on three Ray nodes, while models change, nodes die, workers scale
+	@$(BIN)/python -m tests.scenarios.cluster
 
 manifests: $(READY)  ## The Kubernetes manifests against the schemas of who takes them
 	@$(BIN)/python -m tests.scenarios.manifests

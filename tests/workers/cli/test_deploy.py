@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +13,8 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from deploy.demo import SPEECH
-from deploy.local import ROOT
-from serve_app.cluster.access import make_token
-from serve_app.system.ray_environment import ENVIRONMENT
 from tests.processes import command_of
+from tests.ray_nodes import RayNodes
 from workers import exit_codes
 from workers.broker.ports import free_ports
 from workers.cli import app
@@ -34,58 +27,9 @@ STAND_IN = {"engine": "tests.standin:StandInEngine", "num_cpus": 0}
 @pytest.fixture(scope="module")
 def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of the dashboard of a cluster with one node."""
-    make_token()
-    folder = tmp_path_factory.mktemp("ray")
-    ports = free_ports(4)
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    options = {
-        "port": ports[0],
-        "dashboard-port": ports[1],
-        "dashboard-agent-listen-port": ports[2],
-        "ray-client-server-port": ports[3],
-        "min-worker-port": 0,
-        "max-worker-port": 0,
-        "num-cpus": 4,
-        "temp-dir": folder,
-    }
-    with (folder / "head.log").open("wb") as log:
-        head = subprocess.Popen(
-            [*command, *(f"--{key}={value}" for key, value in options.items())],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                **ENVIRONMENT,
-                "RAY_AUTH_MODE": "token",
-                "RAY_DISABLE_USAGE_STATS": "1",
-                "PYTHONPATH": str(ROOT),
-            },
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    url = f"http://127.0.0.1:{ports[1]}"
-    try:
-        _wait_for(url, head, folder / "head.log")
-        yield url
-    finally:
-        ray = psutil.Process(head.pid)
-        for process in [*ray.children(recursive=True), ray]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        head.wait()
-
-
-def _wait_for(url: str, head: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert head.poll() is None, log.read_text()
-        try:
-            httpx.get(f"{url}/api/version")
-        except httpx.HTTPError:
-            time.sleep(0.2)
-        else:
-            return
-    pytest.fail(log.read_text())
+    with RayNodes(tmp_path_factory.mktemp("ray"), head_cpus=4) as nodes:
+        nodes.start_head()
+        yield nodes.dashboard
 
 
 @pytest.fixture

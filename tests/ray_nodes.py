@@ -1,0 +1,146 @@
+"""A Ray cluster of several nodes on this machine, started as operators do: by `ray start`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import psutil
+
+from deploy.local import ROOT
+from serve_app.cluster.access import make_token
+from serve_app.system.ray_environment import ENVIRONMENT
+from workers.broker.ports import free_ports
+
+_START_S = 120.0
+
+
+class RayNodes:
+    """A head, without cores for replicas unless it is alone, and further nodes.
+
+    What the head knows is kept on disk, so that it may be killed and started again.
+
+    Args:
+        folder: for Ray's files and logs; short, since the paths of sockets are below it.
+        head_cpus: cores of the head for replicas.
+    """
+
+    def __init__(self, folder: Path, *, head_cpus: int = 0) -> None:
+        make_token()
+        self._folder = folder
+        self._head_cpus = head_cpus
+        self._gcs, self._port, self._agent, self._client = free_ports(4)
+        self._head: subprocess.Popen[bytes] | None = None
+        self._nodes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def dashboard(self) -> str:
+        """URL of the dashboard."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def start_head(self) -> None:
+        """Start the head, also again, and wait until its dashboard answers."""
+        self._head = self._start(
+            "head",
+            "--head",
+            f"--port={self._gcs}",
+            f"--dashboard-port={self._port}",
+            f"--dashboard-agent-listen-port={self._agent}",
+            f"--ray-client-server-port={self._client}",
+            f"--num-cpus={self._head_cpus}",
+            f"--temp-dir={self._folder / 'ray'}",
+        )
+        deadline = time.monotonic() + _START_S
+        while not self._answers():
+            if self._head.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the head does not start:\n{self.log('head')}")
+            time.sleep(0.2)
+
+    def add(self, name: str, cpus: int) -> None:
+        """Start a node; returns at once.
+
+        Args:
+            name: of its log.
+            cpus: cores for replicas.
+        """
+        [agent] = free_ports(1)
+        self._nodes.append(
+            self._start(
+                name,
+                f"--address=127.0.0.1:{self._gcs}",
+                f"--num-cpus={cpus}",
+                f"--dashboard-agent-listen-port={agent}",
+            )
+        )
+
+    def kill(self, number: int) -> None:
+        """SIGKILL every process of a node, in the order in which they were added."""
+        _kill(self._nodes[number])
+
+    def kill_head(self) -> None:
+        """SIGKILL every process of the head."""
+        if self._head is not None:
+            _kill(self._head)
+
+    def log(self, name: str) -> str:
+        """What `ray start` of a node has said."""
+        return (self._folder / f"{name}.log").read_text()
+
+    def close(self) -> None:
+        """End everything at once."""
+        for each in filter(None, [*self._nodes, self._head]):
+            _kill(each)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.dashboard}/api/version", timeout=5).status_code < 500
+        except httpx.HTTPError:
+            return False
+
+    def _start(self, name: str, *options: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options]
+        ports = ["--min-worker-port=0", "--max-worker-port=0"]
+        environment = {
+            **os.environ,
+            **ENVIRONMENT,
+            "RAY_AUTH_MODE": "token",
+            "RAY_gcs_storage": "rocksdb",
+            "RAY_gcs_storage_path": str(self._folder / "gcs"),
+            "PYTHONPATH": str(ROOT),
+        }
+        with (self._folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [*command, *ports],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+def _kill(node: subprocess.Popen[bytes]) -> None:
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(node.pid)
+        for process in [parent, *parent.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+    node.wait()
