@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Annotated, Literal
-
-import msgspec
+from typing import Literal
 
 from schemas.settings.kafka import FromEnvironment
 from schemas.settings.types import Fault, PositiveFloat, PositiveInt, Probability, Strict
@@ -49,7 +48,7 @@ class StreamSettings(Strict):
     """
 
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    backend: Annotated[str, msgspec.Meta(pattern=r"^https?://[^/\s]+(/\S*)?$")] | None = None
+    backend: str | None = None
     backend_key: FromEnvironment | None = None
     workers: PositiveInt = 1
     batch_records: PositiveInt = 128
@@ -72,6 +71,7 @@ class StreamSettings(Strict):
     max_consecutive_dead_letters: PositiveInt = 200
 
 
+_URL = re.compile(r"https?://[^/\s]+(/\S*)?")
 #: A worker says twice a second that it is there.
 _MIN_SESSION_S = 1.0
 #: What brokers allow by default, in seconds: `group.min.session.timeout.ms`,
@@ -84,6 +84,8 @@ def stream_faults(stream: StreamSettings) -> Iterator[Fault]:
     """What contradicts itself in the section."""
     if stream.transaction_timeout_s <= 2 * stream.commit_interval_s:
         yield "stream.transaction_timeout_s", "must be more than twice `commit_interval_s`"
+    if stream.backend is not None and not _URL.fullmatch(stream.backend):
+        yield "stream.backend", f"`{stream.backend}` is no URL; write `http://HOST:8000`"
     if stream.backend_key is not None and stream.backend is None:
         yield "stream.backend_key", "is for `stream.backend`, which is not given"
     if stream.retry_initial_s > stream.retry_max_s:

@@ -15,6 +15,8 @@ from pathlib import Path
 from serve_app.cluster import access
 from serve_app.system.listeners import address_of, take_over
 
+_CONNECT_S = 2.0
+
 
 class PortTakenError(RuntimeError):
     """Another program listens at the port."""
@@ -75,8 +77,24 @@ class PortClaim:
 
 def _try(host: str, port: int) -> None:
     family, address = address_of(host, port)
+    try:
+        _bind(family, address, socket.SO_REUSEADDR)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or _is_listened_at(family, address):
+            raise
+        # Connections that have just ended hold the port for a minute, unless it is shared as they
+        # shared it. So does the proxy.
+        _bind(family, address, socket.SO_REUSEPORT)
+
+
+def _bind(family: socket.AddressFamily, address: tuple[object, ...], option: int) -> None:
     with socket.socket(family, socket.SOCK_STREAM) as listener:
-        # connections that have just ended do not count, as they do not for the proxy
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, option, 1)
         listener.bind(address)
         listener.listen(1)
+
+
+def _is_listened_at(family: socket.AddressFamily, address: tuple[object, ...]) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as client:
+        client.settimeout(_CONNECT_S)
+        return client.connect_ex(address) != errno.ECONNREFUSED

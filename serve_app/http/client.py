@@ -58,8 +58,8 @@ class HttpBackend:
         """Check that the API takes the key, and that its settings are those of this worker.
 
         Raises:
-            RefusedError: not so.
-            ConnectionError: it does not answer, or not now.
+            RefusedError: not so, or there is no such API.
+            OSError: it does not answer, or not now.
         """
         info = msgspec.json.decode(await self._ask("GET", PATH, _CONNECT_S), type=RecordsInfo)
         if info.settings != self._settings:
@@ -67,6 +67,7 @@ class HttpBackend:
                 f"the application at {self._url} runs with other models, plans, rules or limits "
                 "than these settings; use its settings, with the same paths, or deploy these"
             )
+        logger.info("the application behind %s, settings %s", self._url, self._settings[:12])
 
     async def transcribe(
         self,
@@ -78,6 +79,7 @@ class HttpBackend:
 
         Raises:
             ConnectionError: there is no answer, or it is none.
+            TimeoutError: none in time.
         """
         if clips is not None:
             raise ValueError("audio cannot be sent")
@@ -93,7 +95,7 @@ class HttpBackend:
         try:
             body = await self._ask("GET", "/ready", timeout_s, also=(503,))
             found = msgspec.json.decode(body, type=Readiness)
-        except (ConnectionError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError):
             return Probe(router=False)
         missing = tuple(found.missing)
         silent = [name for name, up in found.models.items() if not up and name not in missing]
@@ -119,14 +121,17 @@ class HttpBackend:
             ):
                 found = await answer.read()
         except TimeoutError:
-            raise self._failed(f"no answer within {timeout_s:g} s") from None
+            self._failed(f"no answer within {timeout_s:g} s")
+            raise TimeoutError(
+                f"the API at {self._url}: no answer within {timeout_s:g} s"
+            ) from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._failed(f"it cannot be reached ({type(error).__name__})") from None
         if answer.status == 200 or answer.status in also:
             self._said = ""
             return found
         reason = f"it answered {answer.status}: {_message(found)}"
-        if answer.status in (401, 403):
+        if answer.status in (401, 403) or (answer.status == 404 and _is_ours(found)):
             self._failed(reason)
             raise RefusedError(f"{self._url}: {_message(found)}")
         raise self._failed(reason)
@@ -144,3 +149,12 @@ def _message(body: bytes) -> str:
         return msgspec.json.decode(body, type=ErrorBody).error.message
     except msgspec.DecodeError:
         return "without a reason"
+
+
+def _is_ours(body: bytes) -> bool:
+    """Whether an error is one of the API, and not of a proxy that does not know it yet."""
+    try:
+        msgspec.json.decode(body, type=ErrorBody)
+    except msgspec.DecodeError:
+        return False
+    return True

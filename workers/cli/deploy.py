@@ -105,13 +105,16 @@ def _deploy(
         print(_line(change))
     if only_say:
         return
+    kept = {change.name for change in found if change.kind == "keep"}
     cluster.deploy(to_deploy(config, details, app))
     progress = StartProgress()
     optional = [model_app(app, name) for name, each in settings.models.items() if not each.required]
     missing = cluster.wait(
         [each["name"] for each in config["applications"]],
         timeout_s,
-        lambda name, state: progress.say(f"{name}: {state.lower().replace('_', ' ')}"),
+        lambda name, state: (
+            progress.say(f"{name}: {state.lower().replace('_', ' ')}") if name not in kept else None
+        ),
         optional,
     )
     say_missing(missing)

@@ -77,7 +77,7 @@ def _over_http(settings: Settings, url: str) -> Backend:
         asyncio.run(backend.check())
     except RefusedError as error:
         fail(str(error), exit_codes.SETTINGS)
-    except ConnectionError:  # which is in the log; it is waited for, as in an outage
+    except OSError:  # which is in the log; it is waited for, as in an outage
         pass
     return backend
 

@@ -30,6 +30,7 @@ class CallResult:
         split: whether `retryable` are too many for one call (out of memory).
         suspects: a replica died while it worked on them, or its engine or Chorus failed on them.
         blames_backend: whether any of the failures is the Router's or a model's.
+        unreachable: whether the call did not get through, whatever is in it.
     """
 
     finished: list[PendingRecord] = field(default_factory=list)
@@ -37,6 +38,7 @@ class CallResult:
     split: bool = False
     suspects: list[PendingRecord] = field(default_factory=list)
     blames_backend: bool = False
+    unreachable: bool = False
 
     @property
     def failed(self) -> bool:

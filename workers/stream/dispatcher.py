@@ -196,7 +196,7 @@ class Dispatcher:
         try:
             result = await self._calls.transcribe(records)
             if result.failed:
-                self._failed(records)
+                self._failed(records, unreachable=result.unreachable)
             elif result.finished:
                 self._succeeded()
             self._deliver(result.finished)
@@ -207,11 +207,11 @@ class Dispatcher:
         finally:
             self._ended()
 
-    def _failed(self, records: list[PendingRecord]) -> None:
-        # a group in its retries may have trouble of its own: only new ones open the breaker
-        if self._breaker.state is BreakerState.CLOSED and any(
-            record.attempts > 1 for record in records
-        ):
+    def _failed(self, records: list[PendingRecord], *, unreachable: bool) -> None:
+        # a group in its retries may have trouble of its own: only new ones open the breaker,
+        # unless the call did not get through
+        retried = any(record.attempts > 1 for record in records)
+        if self._breaker.state is BreakerState.CLOSED and retried and not unreachable:
             return
         self._breaker.failed(time.monotonic())
         if self._breaker.state is BreakerState.OPEN:
@@ -228,7 +228,8 @@ class Dispatcher:
         records = result.retryable
         self.retries += len(records)
         attempt = max(record.attempts for record in records)
-        split = result.split or (result.failed and attempt >= _WHOLE_ATTEMPTS)
+        failed = result.failed and not result.unreachable
+        split = result.split or (failed and attempt >= _WHOLE_ATTEMPTS)
         if attempt in _LOGGED_ATTEMPTS:
             error = records[0].error
             log.warning("%s: tried %d times (%s)", records[0], attempt, error and _told(error))

@@ -63,3 +63,6 @@ class PendingRecord:
 
     def __repr__(self) -> str:
         return f"PendingRecord({self.name})"
+
+    def __str__(self) -> str:
+        return f"record {self.name}"

@@ -48,21 +48,29 @@ class RouterCalls:
             record.attempts += 1
         manifests = [record.manifest for record in records if record.manifest is not None]
         answers: list[Transcript | RecordError]
+        unreachable = False
         try:
             with batch_span("process", self._topic, self._group, records, SpanKind.CONSUMER):
                 answers = await asyncio.wait_for(
                     self._backend.transcribe(manifests), self._timeout_s
                 )
                 _check(answers, len(records))
-        except OSError as error:  # timeouts among them
-            log.warning("a call with %d records failed: %s", len(records), type(error).__name__)
+        except OSError as error:
+            # one record may be what a call takes too long over
+            unreachable = not isinstance(error, TimeoutError)
             reason = f"{type(error).__name__}: {error}"
+            # the system's own messages may name files
+            said = f"{error}" if error.errno is None else ""
+            name = type(error).__name__
+            log.warning("a call with %d records failed: %s", len(records), said or name)
             answers = _all(manifests, ErrorCode.ROUTER_UNAVAILABLE, reason)
         except Exception as error:
             log_frames(f"a call with {len(records)} records failed", error)
             reason = f"internal error in a call with this record ({type(error).__name__})"
             answers = _all(manifests, ErrorCode.INTERNAL_FAULT, reason)
-        return classify(records, answers)
+        result = classify(records, answers)
+        result.unreachable = unreachable
+        return result
 
     async def alive(self) -> bool:
         """Whether the Router and every model answer a probe in time."""

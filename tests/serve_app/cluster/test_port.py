@@ -46,6 +46,21 @@ def test_a_claim_holds_before_anybody_listens() -> None:
     PortClaim("127.0.0.1", port).release()
 
 
+def test_connections_that_have_just_ended_do_not_hold_it() -> None:
+    [port] = free_ports(1)
+    with listening(port) as proxy:
+        client = socket.create_connection(("127.0.0.1", port))
+        connection, _ = proxy.accept()
+        connection.close()  # first, so it waits for what may still be on the way
+        assert client.recv(1) == b""
+        client.close()
+    with pytest.raises(OSError, match="in use"), socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+    PortClaim("127.0.0.1", port).release()
+    with listening(port), pytest.raises(PortTakenError):
+        PortClaim("127.0.0.1", port)
+
+
 def test_any_port_is_never_taken() -> None:
     PortClaim("127.0.0.1", 0)
     PortClaim("127.0.0.1", 0)

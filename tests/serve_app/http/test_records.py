@@ -88,10 +88,15 @@ async def test_other_settings_are_refused_before_work_begins(router: FakeRouter)
         await HttpBackend(url, "0" * 64).check()
 
 
+async def test_a_path_that_is_none_of_the_api(router: FakeRouter) -> None:
+    with on_network(router) as url, pytest.raises(RefusedError, match="nothing at this path"):
+        await backend(f"{url}/v1").check()
+
+
 async def test_an_answer_is_not_waited_for_for_ever(router: FakeRouter) -> None:
     router.gate.clear()
     with on_network(router) as url:
-        with pytest.raises(ConnectionError, match=r"no answer within 0\.2 s"):
+        with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
             await backend(url, timeout_s=0.2).transcribe(records())
         router.gate.set()
 

@@ -125,6 +125,26 @@ def test_the_breaker_opens_in_an_outage_and_nothing_is_given_up() -> None:
     assert not any(record.dead for record in found.values())
 
 
+def test_a_backend_that_cannot_be_reached_opens_the_breaker_by_one_group_and_splits_none() -> None:
+    class Gone(StandInRouter):
+        there = False
+
+        async def answer(self, records: Sequence[ManifestRecord]) -> list[Result]:
+            if not self.there:
+                self.calls.append([record.id for record in records])
+                raise ConnectionError("refused")
+            return await super().answer(records)
+
+    backend = Gone()  # its probes are good
+    with dispatching(backend) as dispatcher:
+        dispatcher.submit(batches_of(4))
+        wait_until(lambda: dispatcher.breaker is not BreakerState.CLOSED)
+        wait_until(lambda: len(backend.calls) > 6)
+        backend.there = True
+        collect(dispatcher, 4)
+    assert {len(ids) for ids in backend.calls} == {4}
+
+
 def test_a_call_that_raises_or_hangs_is_tried_again() -> None:
     class Moody(StandInRouter):
         async def answer(self, records: Sequence[ManifestRecord]) -> list[Result]:
