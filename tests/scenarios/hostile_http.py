@@ -107,18 +107,13 @@ def run_hostile_http(
         site = _make_site(stack)
         stack.wait_for_serve()
         say(f"the API is up: {engine} model; {len(kinds)} kinds to send")
+        ask(site)  # Ray's connections to the Router are made by the first request
         before = _processes(stack)
         descriptors = _descriptors(stack)
         outcomes, faults = send_all(site, kinds, say)
         died = before - _processes(stack)
         faults += [f"{name}: process {pid} did not live through it" for name, pid in sorted(died)]
         faults += _left_over(site)
-        import os, psutil, collections
-        for process in stack.processes():
-            try:
-                if "Http" in " ".join(process.cmdline()) or "Proxy" in " ".join(process.cmdline()):
-                    print(process.pid, process.cmdline()[:1], collections.Counter(os.readlink(f"/proc/{process.pid}/fd/{n}").split(":")[0][:60] for n in os.listdir(f"/proc/{process.pid}/fd")), process.net_connections()[:60] if True else None)
-            except Exception as e: print(e)
         if (more := _descriptors(stack) - descriptors) > _SPARE_DESCRIPTORS:
             faults.append(f"the API holds {more} more open files than before")
         stack.check_all()
