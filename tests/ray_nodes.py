@@ -19,7 +19,7 @@ from serve_app.cluster.access import make_token
 from serve_app.system.ray_environment import ENVIRONMENT
 from workers.broker.ports import free_ports
 
-_START_S = 120.0
+_START_S = 180.0
 
 
 class RayNodes:
@@ -47,7 +47,21 @@ class RayNodes:
 
     def start_head(self) -> None:
         """Start the head, also again, and wait until its dashboard answers."""
-        self._head = self._start(
+        # Ray takes the other nodes, whose command lines have the address, for a head that runs
+        (self._folder / "ray" / "ray_current_cluster").unlink(missing_ok=True)
+        started = self._times_started()
+        deadline = time.monotonic() + _START_S
+        self._head = self._start_head()
+        while self._times_started() == started or not self._answers():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the head does not start:\n{self.log('head')}")
+            if self._head.poll() is not None:  # as a supervisor would: Ray waits 30 s for itself
+                _kill(self._head)
+                self._head = self._start_head()
+            time.sleep(0.2)
+
+    def _start_head(self) -> subprocess.Popen[bytes]:
+        return self._start(
             "head",
             "--head",
             f"--port={self._gcs}",
@@ -57,11 +71,12 @@ class RayNodes:
             f"--num-cpus={self._head_cpus}",
             f"--temp-dir={self._folder / 'ray'}",
         )
-        deadline = time.monotonic() + _START_S
-        while not self._answers():
-            if self._head.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the head does not start:\n{self.log('head')}")
-            time.sleep(0.2)
+
+    def _times_started(self) -> int:
+        try:
+            return self.log("head").count("Ray runtime started.")
+        except FileNotFoundError:
+            return 0
 
     def add(self, name: str, cpus: int) -> None:
         """Start a node; returns at once.

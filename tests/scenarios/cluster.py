@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,26 +128,33 @@ class Installation:
 
     def deploy(self, stream: Stream | None = None) -> list[str]:
         """Deploy the settings and wait until all runs; which applications restart by it."""
-        cluster = Cluster(self._nodes.dashboard)
         config = serve_config(self.settings, file=None, worker=True)
-        details = cluster.details()
-        restarted = [each.name for each in changes(config, details, APP) if each.kind == "restart"]
-        cluster.deploy(to_deploy(config, details, APP))
         names = [each["name"] for each in config["applications"]]
+        wait: Callable[[], object] = stream.look if stream is not None else partial(time.sleep, 0.5)
         deadline = time.monotonic() + _DEPLOY_S
+        while True:
+            try:
+                cluster = Cluster(self._nodes.dashboard)
+                details = cluster.details()
+                cluster.deploy(to_deploy(config, details, APP))
+                break
+            except (ConnectionError, RuntimeError):  # the head is on its way up
+                if time.monotonic() > deadline:
+                    raise
+                wait()
         while not self.runs(cluster, names):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not deployed: {cluster.details()['applications']}")
-            if stream is not None:
-                stream.look()
-            else:
-                time.sleep(0.5)
-        return restarted
+            wait()
+        return [each.name for each in changes(config, details, APP) if each.kind == "restart"]
 
     @staticmethod
     def runs(cluster: Cluster, names: list[str]) -> bool:
         """Whether all applications run."""
-        there = cluster.details()["applications"]
+        try:
+            there = cluster.details()["applications"]
+        except ConnectionError:  # the head is on its way up
+            return False
         return all(name in there and there[name]["status"] == "RUNNING" for name in names)
 
     def _write(self) -> None:

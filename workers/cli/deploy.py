@@ -84,6 +84,8 @@ def deploy(
         return
     try:
         _deploy(_cluster(address), settings, config, timeout_s=timeout, only_say=diff)
+    except ConnectionError as error:
+        fail(f"{address}: {error}", exit_codes.UNREACHABLE)
     except RuntimeError as error:  # of the start, or what Ray refuses
         fail(str(error), exit_codes.FAILURE)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from serve_app.cluster.readiness import StartError, lines_of
@@ -32,17 +33,21 @@ class Cluster:
         """What Serve says of its applications, as its REST API has it.
 
         Raises:
+            ConnectionError: it does not answer.
             RuntimeError: Ray refuses; the message says why.
         """
-        return dict(self._client.get_serve_details())
+        with _answering():
+            return dict(self._client.get_serve_details())
 
     def deploy(self, config: Mapping[str, Any]) -> None:
         """Have Serve bring about a config; does not wait for it.
 
         Raises:
+            ConnectionError: it does not answer.
             RuntimeError: Ray refuses; the message says why.
         """
-        self._client.deploy_applications(dict(config))
+        with _answering():
+            self._client.deploy_applications(dict(config))
 
     def wait(
         self,
@@ -68,7 +73,7 @@ class Cluster:
         deadline = time.monotonic() + timeout_s
         seen: dict[str, str] = {}
         while True:
-            there = self.details()["applications"]
+            there = self._applications()
             for name in apps:
                 state = there[name]["status"] if name in there else ""
                 if state and seen.get(name) != state:
@@ -77,7 +82,7 @@ class Cluster:
             failed = {
                 name: _reason(there[name])
                 for name, state in seen.items()
-                if state == "DEPLOY_FAILED"
+                if state == "DEPLOY_FAILED" and name in there
             }
             needed = {name: reason for name, reason in failed.items() if name not in optional}
             if needed:
@@ -88,6 +93,23 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise StartError(f"not ready within {timeout_s:g} s: {', '.join(waiting)}")
             time.sleep(_POLL_S)
+
+    def _applications(self) -> Mapping[str, Any]:
+        """The applications; none while the head of the cluster is on its way up again."""
+        try:
+            found: Mapping[str, Any] = self.details()["applications"]
+        except ConnectionError:
+            return {}
+        return found
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # as those of `requests` are
+        reason = f"Ray's dashboard does not answer ({type(error).__name__})"
+        raise ConnectionError(reason) from None
 
 
 def _reason(application: Mapping[str, Any]) -> str:

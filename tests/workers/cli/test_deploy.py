@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,12 @@ STAND_IN = {"engine": "tests.standin:StandInEngine", "num_cpus": 0}
 
 
 @pytest.fixture(scope="module")
-def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def dashboard() -> Iterator[str]:
     """URL of the dashboard of a cluster with one node."""
-    with RayNodes(tmp_path_factory.mktemp("ray"), head_cpus=4) as nodes:
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
+        RayNodes(Path(folder), head_cpus=4) as nodes,
+    ):
         nodes.start_head()
         yield nodes.dashboard
 
