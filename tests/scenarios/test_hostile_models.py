@@ -18,6 +18,7 @@ FEW = [
 
 @pytest.mark.nemo
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # hundreds of files, on a machine that may be busy
 @pytest.mark.parametrize(
     ("doors", "kinds"),
     [
