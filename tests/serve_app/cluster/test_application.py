@@ -15,6 +15,7 @@ import pytest
 from deploy.local import ROOT
 from schemas.manifest import ManifestRecord
 from schemas.settings import Settings
+from tests.processes import command_of
 from tests.serve_app.conftest import stand_in
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -83,6 +84,7 @@ def test_workers_come_from_the_fork_server(application: Any) -> None:
         process
         for process in psutil.Process().children(recursive=True)
         if process.name().startswith("ray::Serve")
+        and command_of(process)  # not one that has ended, of a cluster of an earlier test
     ]
     assert len(replicas) >= 5  # the controller, the Router, three models
     assert {psutil.Process(process.ppid()).cmdline()[2] for process in replicas} == {
