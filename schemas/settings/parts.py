@@ -63,7 +63,9 @@ def part_of(settings: Settings, part: Part, model: str = "") -> Settings:
     alone = replace(common, kafka=KafkaSettings(), stream=StreamSettings())
     if part == "http":
         return alone
-    serve = replace(settings.serve, address=None, quick_start="auto", health_timeout_s=60.0)
+    defaults = ServeSettings()
+    elsewhere = ("address", "quick_start", "health_timeout_s")
+    serve = replace(settings.serve, **{key: getattr(defaults, key) for key in elsewhere})
     return replace(alone, http=None, serve=serve)
 
 

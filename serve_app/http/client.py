@@ -130,11 +130,12 @@ class HttpBackend:
         if answer.status == 200 or answer.status in also:
             self._said = ""
             return found
-        reason = f"it answered {answer.status}: {_message(found)}"
-        if answer.status in (401, 403) or (answer.status == 404 and _is_ours(found)):
-            self._failed(reason)
-            raise RefusedError(f"{self._url}: {_message(found)}")
-        raise self._failed(reason)
+        message = _message(found)
+        failed = self._failed(f"it answered {answer.status}: {message or 'without a reason'}")
+        # a 404 that is not the API's own is of a proxy that does not know it yet
+        if answer.status in (401, 403) or (answer.status == 404 and message is not None):
+            raise RefusedError(f"{self._url}: {message or 'without a reason'}")
+        raise failed
 
     def _failed(self, reason: str) -> ConnectionError:
         """The error for a call that failed; the log has it once, until another reason comes."""
@@ -144,17 +145,9 @@ class HttpBackend:
         return ConnectionError(f"the API at {self._url}: {reason}")
 
 
-def _message(body: bytes) -> str:
+def _message(body: bytes) -> str | None:
+    """The message of an error of the API; None if it is another program's."""
     try:
         return msgspec.json.decode(body, type=ErrorBody).error.message
     except msgspec.DecodeError:
-        return "without a reason"
-
-
-def _is_ours(body: bytes) -> bool:
-    """Whether an error is one of the API, and not of a proxy that does not know it yet."""
-    try:
-        msgspec.json.decode(body, type=ErrorBody)
-    except msgspec.DecodeError:
-        return False
-    return True
+        return None

@@ -13,6 +13,7 @@ from serve_app.audio.clip import SAMPLE_RATE
 from serve_app.audio.sandbox import MediaDecoder
 from serve_app.http.api import make_api
 from serve_app.http.coalescing import RequestCoalescer
+from serve_app.model.application import http_app
 from serve_app.model.reports import refusals
 from serve_app.router.client import RouterClient
 from serve_app.system.memory import return_large_blocks
@@ -27,7 +28,7 @@ _SPARE_REQUESTS = 64
 
 def app_name(settings: Settings) -> str:
     """Name of the API's Serve application."""
-    return f"{settings.serve.app}-http"
+    return http_app(settings.serve.app)
 
 
 def build(settings: Settings) -> serve.Application:

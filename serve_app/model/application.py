@@ -1,4 +1,7 @@
-"""The Serve applications of models: one for each, so that a change of it restarts no other."""
+"""Names of the Serve applications. Each model has its own: a change of it restarts no other.
+
+That of the Router is `serve.app` of the settings itself.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,24 @@ def model_app(app: str, model: str) -> str:
         model: its name in the settings.
     """
     return f"{app}-model-{model}"
+
+
+def http_app(app: str) -> str:
+    """Name of the Serve application of the HTTP API.
+
+    Args:
+        app: `serve.app` of the settings.
+    """
+    return f"{app}-http"
+
+
+def worker_app(app: str) -> str:
+    """Name of the Serve application of the stream workers.
+
+    Args:
+        app: `serve.app` of the settings.
+    """
+    return f"{app}-worker"
 
 
 def model_apps(app: str, models: Iterable[str]) -> dict[str, str]:

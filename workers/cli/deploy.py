@@ -10,7 +10,13 @@ import typer
 
 from workers import exit_codes
 from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, fail
-from workers.cli.starting import StartProgress, open_door, say_missing
+from workers.cli.starting import (
+    OpenOption,
+    StartProgress,
+    WorkerOption,
+    open_door,
+    say_missing,
+)
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -40,16 +46,8 @@ def deploy(
             "themselves are deployed."
         ),
     ] = None,
-    worker: Annotated[
-        bool,
-        typer.Option("--worker", help="Run the stream worker too, as a Ray Serve application."),
-    ] = False,
-    open_: Annotated[
-        bool,
-        typer.Option(
-            "--open", help="Allow HTTP without API keys on an address that others can reach."
-        ),
-    ] = False,
+    worker: WorkerOption = False,
+    open_: OpenOption = False,
     diff: Annotated[
         bool, typer.Option("--diff", help="Say what would change, and change nothing.")
     ] = False,

@@ -17,7 +17,9 @@ import typer
 from workers import exit_codes
 from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, fail, set_up_logging
 from workers.cli.starting import (
+    OpenOption,
     StartProgress,
+    WorkerOption,
     open_door,
     refuse_absent_engines,
     refuse_absent_secrets,
@@ -41,16 +43,8 @@ def serve(
             envvar="RAY_ADDRESS", help="Address of a Ray cluster. Without it, one is started here."
         ),
     ] = None,
-    worker: Annotated[
-        bool,
-        typer.Option("--worker", help="Run the stream worker too, as a Ray Serve application."),
-    ] = False,
-    open_: Annotated[
-        bool,
-        typer.Option(
-            "--open", help="Allow HTTP without API keys on an address that others can reach."
-        ),
-    ] = False,
+    worker: WorkerOption = False,
+    open_: OpenOption = False,
     ready_file: Annotated[
         Path | None,
         typer.Option(

@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from workers import exit_codes
 from workers.cli.common import fail
@@ -14,6 +16,16 @@ from workers.cli.common import fail
 if TYPE_CHECKING:
     from schemas.settings import HttpSettings, Settings
     from schemas.settings.types import Fault
+
+
+WorkerOption = Annotated[
+    bool,
+    typer.Option("--worker", help="Run the stream worker too, as a Ray Serve application."),
+]
+OpenOption = Annotated[
+    bool,
+    typer.Option("--open", help="Allow HTTP without API keys on an address that others can reach."),
+]
 
 
 class StartProgress:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from serve_app.model.application import is_model_app
+from serve_app.model.application import http_app, is_model_app, worker_app
 
 #: What becomes of an application.
 Kind = Literal["start", "restart", "keep", "remove"]
@@ -98,4 +98,4 @@ def _change(wanted: Mapping[str, Any], there: Mapping[str, Any] | None) -> Chang
 
 
 def _is_ours(name: str, app: str) -> bool:
-    return name in (app, f"{app}-http", f"{app}-worker") or is_model_app(name, app)
+    return name in (app, http_app(app), worker_app(app)) or is_model_app(name, app)

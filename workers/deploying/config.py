@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from schemas.settings import Part, Settings, part_digest, part_of
-from serve_app.model.application import model_apps
+from serve_app.model.application import http_app, model_apps, worker_app
 
 _LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 
@@ -41,11 +41,11 @@ def serve_config(settings: Settings, *, file: str | None, worker: bool) -> dict[
     if settings.http is not None:
         config["proxy_location"] = "EveryNode"
         config["http_options"] = {"host": settings.http.host, "port": settings.http.port}
-        api = application(f"{app}-http", "serve_app.deploy:http", "http")
+        api = application(http_app(app), "serve_app.deploy:http", "http")
         applications.append({**api, "route_prefix": "/"})
     if worker:
         path = "workers.stream.serve_application:worker"
-        applications.append(application(f"{app}-worker", path, "worker"))
+        applications.append(application(worker_app(app), path, "worker"))
     return {**config, "applications": applications}
 
 

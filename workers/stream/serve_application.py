@@ -16,6 +16,7 @@ from schemas.settings import Settings, settings_digest
 from serve_app.cluster.application import Running, add_application
 from serve_app.cluster.readiness import StartError
 from serve_app.deploy import settings_of
+from serve_app.model.application import worker_app
 from serve_app.router.client import RouterClient
 from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
@@ -96,7 +97,7 @@ class StreamWorkerReplica:
 
 def app_name(settings: Settings) -> str:
     """Name of the workers' Serve application."""
-    return f"{settings.serve.app}-worker"
+    return worker_app(settings.serve.app)
 
 
 def build(settings: Settings) -> serve.Application:
