@@ -149,3 +149,9 @@ def _text(value: object, name: str) -> str:
 
 def _kind(value: object) -> str:
     return type(value).__name__
+
+
+def not_finite() -> Rejection:
+    """What becomes of a clip for which a model's output has NaN or infinity."""
+    message = "the model's output for this clip is not finite"
+    return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)

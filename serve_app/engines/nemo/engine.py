@@ -30,6 +30,7 @@ from serve_app.engines.nemo.loading import (
 )
 from serve_app.engines.nemo.options import options_of, refuse_options
 from serve_app.engines.pieces import transcribe_pieces
+from serve_app.engines.results import not_finite
 from serve_app.engines.words import fold_words, mean_confidence
 
 
@@ -210,8 +211,7 @@ class NemoEngine:
         self, decoded: Decoded, segment: _Segment, duration: float
     ) -> Hypothesis | Rejection:
         if not decoded.finite:
-            message = "the model's output for this clip is not finite"
-            return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+            return not_finite()
         if decoded.fault is not None:
             return Rejection(code=ErrorCode.MODEL_REPEATS, message=decoded.fault)
         folded: list[Word] | None = None

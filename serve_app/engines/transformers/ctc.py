@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from schemas.failures import ErrorCode
 from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Language, Rejection
 from serve_app.engines.errors import EngineError
+from serve_app.engines.results import not_finite
 from serve_app.engines.transformers.frames import (
     MIN_SECONDS,
     features_of,
     frame_samples,
+    hypothesis_of,
     surfaces_of,
 )
 from serve_app.engines.transformers.heads import Piece
 from serve_app.engines.transformers.loading import Loaded
-from serve_app.engines.words import fold_words, mean_confidence, merge_runs
+from serve_app.engines.words import merge_runs
 
 
 class CtcHead:
@@ -85,10 +86,9 @@ class CtcHead:
         self, piece: Piece, labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]
     ) -> Hypothesis | Rejection:
         if not np.isfinite(scores).all():
-            message = "the model's output for this clip is not finite"
-            return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+            return not_finite()
         text = self._loaded.tokenizer.decode(labels.tolist()).strip()
-        words = None
+        tokens = None
         if piece.words or self._confidence:
             tokens = merge_runs(
                 labels,
@@ -98,12 +98,6 @@ class CtcHead:
                 size=self._size,
                 confidence=self._confidence,
             )
-            words = fold_words(
-                text,
-                tokens,
-                frame_seconds=self._frame_seconds,
-                duration=len(piece.clip) / self.sample_rate,
-            )
-        return Hypothesis(
-            text=text, confidence=mean_confidence(words), words=words if piece.words else None
+        return hypothesis_of(
+            piece, text, tokens, frame_seconds=self._frame_seconds, sample_rate=self.sample_rate
         )

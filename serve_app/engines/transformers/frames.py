@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from serve_app.engines.base import Hypothesis
 from serve_app.engines.transformers.heads import Piece
 from serve_app.engines.transformers.loading import Loaded
+from serve_app.engines.words import Tokens, fold_words, mean_confidence
 
 #: Shorter clips are padded: they have no frame, or no standard deviation.
 MIN_SECONDS = 0.1
@@ -59,3 +61,24 @@ def frame_samples(loaded: Loaded) -> int:
         adapted = config.adapter_stride**config.num_adapter_layers if config.add_adapter else 1
         return int(math.prod(config.conv_stride) * adapted)
     return int(loaded.features.hop_length * config.encoder_config.subsampling_factor)
+
+
+def hypothesis_of(
+    piece: Piece, text: str, tokens: Tokens | None, *, frame_seconds: float, sample_rate: int
+) -> Hypothesis:
+    """What was heard in a piece.
+
+    Args:
+        piece: the piece.
+        text: what was said.
+        tokens: its tokens with their frames; None where neither words nor confidences are wanted.
+        frame_seconds: length of a frame.
+        sample_rate: of the clip, in hertz.
+    """
+    words = None
+    if tokens is not None:
+        duration = len(piece.clip) / sample_rate
+        words = fold_words(text, tokens, frame_seconds=frame_seconds, duration=duration)
+    return Hypothesis(
+        text=text, confidence=mean_confidence(words), words=words if piece.words else None
+    )

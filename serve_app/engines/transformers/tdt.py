@@ -8,19 +8,20 @@ from typing import NamedTuple
 
 import torch
 
-from schemas.failures import ErrorCode
 from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Language, Rejection
 from serve_app.engines.errors import EngineError
+from serve_app.engines.results import not_finite
 from serve_app.engines.transformers.frames import (
     MIN_SECONDS,
     features_of,
     frame_samples,
+    hypothesis_of,
     surfaces_of,
 )
 from serve_app.engines.transformers.heads import Piece
 from serve_app.engines.transformers.loading import Loaded
-from serve_app.engines.words import Tokens, fold_words, max_prob, mean_confidence
+from serve_app.engines.words import Tokens, max_prob
 
 #: Most frames that a token may last; a model says fewer than ten.
 _LONGEST = 100
@@ -120,12 +121,11 @@ class TdtHead:
 
     def _hypothesis(self, piece: Piece, emitted: _Emitted) -> Hypothesis | Rejection:
         if not all(map(math.isfinite, emitted.logprobs)):
-            message = "the model's output for this clip is not finite"
-            return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+            return not_finite()
         text = self._loaded.tokenizer.decode(
             emitted.tokens, skip_special_tokens=True, group_tokens=False
         ).strip()
-        words = None
+        tokens = None
         if piece.words or self._confidence:
             probabilities = torch.tensor(emitted.logprobs, dtype=torch.float64).exp().numpy()
             tokens = Tokens(
@@ -134,14 +134,8 @@ class TdtHead:
                 emitted.ends,
                 max_prob(probabilities, self._size) if self._confidence else None,
             )
-            words = fold_words(
-                text,
-                tokens,
-                frame_seconds=self._frame_seconds,
-                duration=len(piece.clip) / self.sample_rate,
-            )
-        return Hypothesis(
-            text=text, confidence=mean_confidence(words), words=words if piece.words else None
+        return hypothesis_of(
+            piece, text, tokens, frame_seconds=self._frame_seconds, sample_rate=self.sample_rate
         )
 
 

@@ -14,6 +14,7 @@ from serve_app.audio.clip import Clip
 from serve_app.engines.base import Hypothesis, Language, Rejection
 from serve_app.engines.errors import EngineError
 from serve_app.engines.repetition import repetition
+from serve_app.engines.results import not_finite
 from serve_app.engines.transformers.alignment import token_frames
 from serve_app.engines.transformers.heads import Piece
 from serve_app.engines.transformers.loading import Loaded
@@ -134,8 +135,7 @@ class WhisperHead:
         temperatures = iter(options.temperatures)
         while True:
             if not all(map(math.isfinite, written.logprobs)):
-                message = "the model's output for this clip is not finite"
-                return Rejection(code=ErrorCode.MODEL_REJECTED, message=message)
+                return not_finite()
             doubtful = options.doubts(written.mean_logprob)
             if options.hears_silence(heard.silence, written.mean_logprob):
                 return Hypothesis(text="", words=[] if piece.words else None)
