@@ -14,6 +14,7 @@ import os
 import pickle
 import struct
 import tarfile
+import threading
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,6 +34,9 @@ from tests.serve_app.engines.nemo.archives import (
     with_config,
 )
 from tests.serve_app.engines.nemo.tiny_multitask import CANARY_BPE, multitask_config
+
+# The compiler of TorchScript keeps one unit for a process: two threads define a class twice.
+_ONE_COMPILER = threading.Lock()
 
 _MODELS = "nemo.collections.asr.models"
 _PARTS = "nemo.collections.asr.parts"
@@ -476,7 +480,8 @@ kind("weights that are a list")(weights(lambda _: _zipped(pickle.dumps([1, 2], p
 @kind("a program as weights")
 def _script(site: Site) -> bytes:
     buffer = io.BytesIO()
-    torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), buffer)
+    with _ONE_COMPILER:
+        torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), buffer)
     return plain_tar({**site.members, WEIGHTS: buffer.getvalue()})
 
 
