@@ -7,6 +7,24 @@ import msgspec
 from schemas.manifest import ManifestRecord
 
 
+class Backlog(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits in Kafka for a consumer group, and how its workers want to be scaled by it.
+
+    Attributes:
+        records: that wait in all partitions.
+        arriving: records that were produced per second, lately.
+        partitions: of the manifest topic.
+        catch_up_s: `stream.catch_up_s` of the settings.
+        records_per_worker: `stream.autoscaling.records_per_worker` of the settings.
+    """
+
+    records: int
+    arriving: float
+    partitions: int
+    catch_up_s: float
+    records_per_worker: int
+
+
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of a call of the Router, in addition to the settings and the records.
 
@@ -19,6 +37,8 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
             ones transcribes nothing. None takes any.
         max_no_speech_prob: as in the section `routing` of the settings, which it overrides.
         caller: the process that calls, so that its calls can be given up once it has ended.
+        group: consumer group of the stream that the records are from.
+        backlog: what waits for that group; told by a call now and then, without records.
     """
 
     target: str | None = None
@@ -27,6 +47,8 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     settings: str | None = None
     max_no_speech_prob: float | None = None
     caller: str | None = None
+    group: str | None = None
+    backlog: Backlog | None = None
 
 
 #: Options of a call that asks for nothing in particular.
@@ -46,6 +68,7 @@ class ClipRequest(msgspec.Struct, frozen=True, kw_only=True):
         language: code of the language that is spoken; None if the record does not have it.
         identify: whether the language is wanted, and no text. Such clips are never in a batch with
             others: the engine's `identify_languages` gets them.
+        streamed: whether it is from a stream: models scale by what waits there, not by its calls.
     """
 
     words: bool = False
@@ -53,6 +76,7 @@ class ClipRequest(msgspec.Struct, frozen=True, kw_only=True):
     interactive: bool = False
     language: str | None = None
     identify: bool = False
+    streamed: bool = False
 
     @classmethod
     def of(cls, record: ManifestRecord, options: CallOptions, *, words: bool) -> ClipRequest:
@@ -68,6 +92,7 @@ class ClipRequest(msgspec.Struct, frozen=True, kw_only=True):
             phrases=tuple(record.phrases or ()),
             interactive=options.interactive,
             language=record.lang,
+            streamed=options.group is not None,
         )
 
 

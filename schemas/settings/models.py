@@ -35,12 +35,15 @@ MAX_MODEL_PHRASES = 5_000
 
 
 class Autoscaling(Strict):
-    """Replicas by load (Ray Serve's autoscaler).
+    """Replicas by load: see docs/scaling.md.
+
+    What waits in Kafka for the model counts (`stream.catch_up_s`), and other calls in progress.
 
     Attributes:
         min_replicas: fewest replicas; 0 stops the model while nobody uses it.
         max_replicas: most replicas.
-        target_ongoing_requests: calls in progress per replica that the autoscaler aims at.
+        target_ongoing_requests: calls in progress per replica to aim at; those of streams count
+            by what waits instead.
         upscale_delay_s: seconds that the load must stay high before replicas are added.
         downscale_delay_s: seconds that the load must stay low before replicas are removed.
     """
@@ -129,6 +132,11 @@ class ModelSettings(Strict):
     def source(self) -> str:
         """Where the model comes from, as the settings say it."""
         return self.path or self.pretrained or self.model or self.engine
+
+    @property
+    def may_sleep(self) -> bool:
+        """Whether it has no replica while nobody uses it."""
+        return self.autoscaling is not None and self.autoscaling.min_replicas == 0
 
 
 def model_faults(

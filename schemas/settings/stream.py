@@ -7,7 +7,33 @@ from collections.abc import Iterator
 from typing import Literal
 
 from schemas.settings.kafka import FromEnvironment
-from schemas.settings.types import Fault, PositiveFloat, PositiveInt, Probability, Strict
+from schemas.settings.types import (
+    Fault,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Strict,
+)
+
+
+class StreamAutoscaling(Strict):
+    """Stream workers by what waits in Kafka, where `chorus deploy` runs them. See docs/scaling.md.
+
+    Attributes:
+        min_workers: fewest workers.
+        max_workers: most workers; there are never more than the manifest topic has partitions.
+        records_per_worker: records that wait per worker to aim at.
+        upscale_delay_s: seconds that more must wait before workers are added.
+        downscale_delay_s: seconds that less must wait before workers are removed: each change
+            interrupts all workers for a moment.
+    """
+
+    min_workers: PositiveInt = 1
+    max_workers: PositiveInt = 4
+    records_per_worker: PositiveInt = 2000
+    upscale_delay_s: NonNegativeFloat = 30.0
+    downscale_delay_s: NonNegativeFloat = 600.0
 
 
 class StreamSettings(Strict):
@@ -19,7 +45,11 @@ class StreamSettings(Strict):
         backend: URL of the HTTP API behind which the models are, for workers of `chorus stream`
             that have no Ray; unless given, the worker reaches the application through Ray.
         backend_key: API key for it, as `{env: NAME}`.
-        workers: stream workers that `chorus serve --worker` runs as a Serve app.
+        workers: stream workers that `chorus serve --worker` or `chorus deploy --worker` runs as a
+            Serve app, unless `autoscaling` is given.
+        autoscaling: number of those workers by what waits, instead of `workers`.
+        catch_up_s: models with `autoscaling` get as many replicas as what waits and arrives needs,
+            so that this many seconds later nothing waits any more.
         batch_records: records in one call of the Router.
         batches_in_flight: calls of the Router at once.
         max_pending_records: fetching pauses while this many records are not yet committed.
@@ -51,6 +81,8 @@ class StreamSettings(Strict):
     backend: str | None = None
     backend_key: FromEnvironment | None = None
     workers: PositiveInt = 1
+    autoscaling: StreamAutoscaling | None = None
+    catch_up_s: PositiveFloat = 600.0
     batch_records: PositiveInt = 128
     batches_in_flight: PositiveInt = 4
     max_pending_records: PositiveInt = 1024
@@ -70,6 +102,11 @@ class StreamSettings(Strict):
     dead_letter_window: PositiveInt = 1000
     max_consecutive_dead_letters: PositiveInt = 200
 
+    @property
+    def scaling(self) -> StreamAutoscaling:
+        """`autoscaling`, or what it would be."""
+        return self.autoscaling or StreamAutoscaling()
+
 
 _URL = re.compile(r"https?://[^/\s]+(/\S*)?")
 #: A worker says twice a second that it is there.
@@ -84,6 +121,9 @@ def stream_faults(stream: StreamSettings) -> Iterator[Fault]:
     """What contradicts itself in the section."""
     if stream.transaction_timeout_s <= 2 * stream.commit_interval_s:
         yield "stream.transaction_timeout_s", "must be more than twice `commit_interval_s`"
+    scaling = stream.scaling
+    if scaling.min_workers > scaling.max_workers:
+        yield "stream.autoscaling", "`min_workers` is greater than `max_workers`"
     if stream.backend is not None and not _URL.fullmatch(stream.backend):
         yield "stream.backend", f"`{stream.backend}` is no URL; write `http://HOST:8000`"
     if stream.backend_key is not None and stream.backend is None:

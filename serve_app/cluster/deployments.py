@@ -8,9 +8,11 @@ import msgspec
 
 from schemas.rollout import RolloutPlan
 from schemas.settings import ModelSettings, ServeSettings, Settings
+from serve_app.model.application import ROUTER
 from serve_app.model.replica import DomainModel
 from serve_app.rollout.judge import CANDIDATE, Judge
 from serve_app.router.replica import Router
+from serve_app.scaling.options import model_replicas
 from serve_app.system.ray_adapter import serve
 
 #: Seconds between health checks. Three failures in a row replace a replica; the death of its
@@ -31,7 +33,10 @@ def build_model(settings: Settings, name: str, *, gpu: bool = False) -> serve.Ap
         gpu: whether the cluster has GPUs; otherwise `gpu_fraction` is ignored.
     """
     model = settings.models[name]
-    deployment = serve.deployment(DomainModel).options(name=name, **model_options(model, gpu=gpu))
+    replicas = model_replicas(settings.serve.app, name, model)
+    deployment = serve.deployment(DomainModel).options(
+        name=name, **model_options(model, gpu=gpu), **replicas
+    )
     return deployment.bind(
         name,
         model,
@@ -44,7 +49,7 @@ def build_model(settings: Settings, name: str, *, gpu: bool = False) -> serve.Ap
 
 def build_router(settings: Settings) -> serve.Application:
     """Build the application of the Router, which finds the models by their applications' names."""
-    router = serve.deployment(Router).options(name="Router", **router_options(settings.serve))
+    router = serve.deployment(Router).options(name=ROUTER, **router_options(settings.serve))
     return router.bind(settings)
 
 
@@ -59,14 +64,11 @@ def build_candidate(
         gpu: whether the cluster has GPUs; otherwise `gpu_fraction` is ignored.
     """
     model = msgspec.structs.replace(
-        settings.models[plan.model],
-        model=f"{plan.name}:{plan.candidate}",
-        replicas=1,
-        autoscaling=None,
+        settings.models[plan.model], model=f"{plan.name}:{plan.candidate}"
     )
     candidate = (
         serve.deployment(DomainModel)
-        .options(name=CANDIDATE, **model_options(model, gpu=gpu))
+        .options(name=CANDIDATE, num_replicas=1, **model_options(model, gpu=gpu))
         .bind(
             plan.model,
             model,
@@ -86,7 +88,7 @@ def build_candidate(
 
 
 def model_options(model: ModelSettings, *, gpu: bool) -> dict[str, Any]:
-    """Options of Serve for the deployment of a model.
+    """Options of Serve for the deployment of a model, but for the number of its replicas.
 
     Args:
         model: settings of the model.
@@ -95,16 +97,12 @@ def model_options(model: ModelSettings, *, gpu: bool) -> dict[str, Any]:
     resources: dict[str, Any] = {"num_cpus": model.num_cpus}
     if gpu:
         resources["num_gpus"] = model.gpu_fraction
-    options: dict[str, Any] = {
+    return {
         "ray_actor_options": resources,
         "max_ongoing_requests": MODEL_CALLS,
         "max_constructor_retry_count": START_ATTEMPTS,
         "health_check_period_s": HEALTH_PERIOD_S,
     }
-    scaling = model.autoscaling
-    if scaling is None:
-        return {**options, "num_replicas": model.replicas}
-    return {**options, "autoscaling_config": msgspec.structs.asdict(scaling)}
 
 
 def router_options(settings: ServeSettings) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class ModelState(msgspec.Struct, frozen=True, kw_only=True):
         message: what Serve says of the deployment, or why the model is missing.
         info: what one of its replicas answers; None if none does.
         served: what each of its replicas that lives says of itself, in order of the versions.
+        asleep: whether it has no replica because nobody uses it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ModelState(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     info: ModelInfo | None
     served: list[ModelInfo] = []
+    asleep: bool = False
 
 
 class AppState(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,15 +89,18 @@ def application_state(settings: Settings, address: str) -> AppState:
     for name, model in settings.models.items():
         status = statuses.get(model_app(app, name))
         deployment = status.deployments.get(name) if status is not None else None
+        replicas = deployment.replica_states.get("RUNNING", 0) if deployment else 0
+        told = sorted(served.get(name, []), key=_by_version)
         models.append(
             ModelState(
                 name=name,
                 source=model.source,
                 state=deployment.status.value if deployment is not None else "",
-                replicas=deployment.replica_states.get("RUNNING", 0) if deployment else 0,
+                replicas=replicas,
                 message=message_of(deployment.message) if deployment is not None else "",
-                info=infos.get(name),
-                served=sorted(served.get(name, []), key=_by_version),
+                info=infos.get(name) or next(iter(told), None),
+                served=told,
+                asleep=model.may_sleep and deployment is not None and not replicas,
             )
         )
     optional = [name for name, model in settings.models.items() if not model.required]

@@ -13,7 +13,7 @@ from serve_app.audio.clip import SAMPLE_RATE
 from serve_app.audio.sandbox import MediaDecoder
 from serve_app.http.api import make_api
 from serve_app.http.coalescing import RequestCoalescer
-from serve_app.model.application import http_app
+from serve_app.model.application import HTTP, http_app
 from serve_app.model.reports import refusals
 from serve_app.router.client import RouterClient
 from serve_app.system.memory import return_large_blocks
@@ -40,7 +40,7 @@ def build(settings: Settings) -> serve.Application:
 
     ingress: Any = serve.ingress(make)()
     deployment = serve.deployment(ingress).options(
-        name="Http",
+        name=HTTP,
         num_replicas=http.replicas,
         ray_actor_options={"num_cpus": http.num_cpus},
         max_ongoing_requests=http.max_requests + _SPARE_REQUESTS,

@@ -1,11 +1,17 @@
 """Names of the Serve applications. Each model has its own: a change of it restarts no other.
 
-That of the Router is `serve.app` of the settings itself.
+That of the Router is `serve.app` of the settings itself. Each has one deployment; that of a model
+has the model's name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+#: Names of the other deployments.
+ROUTER = "Router"
+HTTP = "Http"
+WORKER = "StreamWorker"
 
 
 def model_app(app: str, model: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -13,6 +14,13 @@ from serve_app.model.protocol import ModelInfo, Outcome
 from serve_app.registry.provenance import now
 
 WINDOW_S = 60.0
+
+
+class _Answer(NamedTuple):
+    at: float
+    audio_s: float
+    work_s: float
+    failed: int
 
 
 class RecentWork:
@@ -25,14 +33,15 @@ class RecentWork:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._begin = clock()
-        self._answers: deque[tuple[float, float, int]] = deque()  # when, seconds of audio, failed
+        self._answers: deque[_Answer] = deque()
         self._last_failure = ""
 
     def add(self, audio_s: float, outcomes: Sequence[Outcome]) -> None:
         """Count the answers to a call with so many seconds of audio."""
         results = [each.result for each in outcomes]
         failures = [each.code for each in results if isinstance(each, Rejection)]
-        self._answers.append((self._clock(), audio_s, len(failures)))
+        work_s = sum(each.model_ms for each in outcomes) / 1e3
+        self._answers.append(_Answer(self._clock(), audio_s, work_s, len(failures)))
         if failures:
             self._last_failure = f"{failures[-1].value} at {now()}"
         self._forget()
@@ -43,11 +52,18 @@ class RecentWork:
         seconds = min(WINDOW_S, max(1.0, self._clock() - self._begin))
         return replace(
             info,
-            audio_per_s=round(sum(audio for _, audio, _ in self._answers) / seconds, 2),
-            failed=sum(failed for _, _, failed in self._answers),
+            audio_per_s=round(sum(each.audio_s for each in self._answers) / seconds, 2),
+            failed=sum(each.failed for each in self._answers),
             last_failure=self._last_failure,
         )
 
+    @property
+    def rtfx(self) -> float | None:
+        """Seconds of audio per second of the engine's work; None where it has done none."""
+        self._forget()
+        work_s = sum(each.work_s for each in self._answers)
+        return sum(each.audio_s for each in self._answers) / work_s if work_s > 0 else None
+
     def _forget(self) -> None:
-        while self._answers and self._clock() - self._answers[0][0] > WINDOW_S:
+        while self._answers and self._clock() - self._answers[0].at > WINDOW_S:
             self._answers.popleft()

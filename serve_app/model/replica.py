@@ -6,7 +6,8 @@ It does not depend on Ray; `serve_app.cluster.deployments` makes it a deployment
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -18,6 +19,7 @@ from serve_app.model.protocol import ModelInfo, Reply
 from serve_app.model.recent import RecentWork
 from serve_app.model.swap import Swapper
 from serve_app.registry.source import VersionSource
+from serve_app.scaling.figures import RTFX, STREAMED
 
 
 class DomainModel:
@@ -51,6 +53,7 @@ class DomainModel:
         turn = Turn(f"{app}:{name}") if app else None
         self._tasks: list[asyncio.Task[None]] = []
         self._recent = RecentWork()
+        self._streamed = 0  # calls of streams that are under way
         self._swapper = Swapper(name, source, turn, identifies=identifies)
         use_replica_log()
         self._callers = Callers(ended)
@@ -82,7 +85,7 @@ class DomainModel:
             EngineBrokenError: the engine broke; this replica will be replaced.
         """
         serving = await self._swapper.serving()
-        with self._callers.call_of(caller):
+        with self._callers.call_of(caller), self._counted(requests):
             reply = await serving.transcribe(clips, sample_rate, requests)
         heard = 0 if requests and requests[0].identify else sum(map(len, clips))
         self._recent.add(heard / sample_rate, reply.outcomes)
@@ -98,6 +101,20 @@ class DomainModel:
             waiting=current.waiting,
         )
         return self._recent.described(info)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What Serve asks for on behalf of `ModelPolicy`."""
+        rtfx = self._recent.rtfx
+        return {STREAMED: float(self._streamed)} | ({} if rtfx is None else {RTFX: rtfx})
+
+    @contextmanager
+    def _counted(self, requests: Sequence[ClipRequest]) -> Iterator[None]:
+        streamed = bool(requests) and requests[0].streamed
+        self._streamed += streamed
+        try:
+            yield
+        finally:
+            self._streamed -= streamed
 
     def check_health(self) -> None:
         """Check the engine; Serve replaces the replica after three failures in a row.

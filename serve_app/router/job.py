@@ -251,6 +251,9 @@ class TranscriptionJob:
 
     def _end(self, item: ActiveRecord, result: Result) -> None:
         self._results[item.index] = result
+        if item.options.group is not None:
+            for model in item.models:
+                self._state.demand.heard(item.options.group, model, item.seconds)
         del self._under_way[item.index]
         self._release(item.loaded)
 

@@ -46,8 +46,10 @@ class Router:
         use_replica_log()
         return_large_blocks()
         self._callers = Callers(ended)
+        self._app = settings.serve.app
         self._settings = settings_digest(settings)
         timeout_s = settings.routing.timeout_s
+        self._sleepers = {name for name, model in settings.models.items() if model.may_sleep}
         self._optional = {name for name, model in settings.models.items() if not model.required}
         self._missing = MissingModels(settings.serve.app, self._optional)
         self._models = {
@@ -84,6 +86,10 @@ class Router:
                 RecordError(id=record.id, code=ErrorCode.OTHER_SETTINGS, message=reason)
                 for record in records
             ]
+        if options.group is not None and options.backlog is not None:
+            await self._transcriber.state.demand.note(self._app, options.group, options.backlog)
+        if not records:
+            return []
         await self._rollouts.start()
         with self._callers.call_of(options.caller):
             return await self._transcriber.transcribe(records, clips=clips, options=options)
@@ -97,16 +103,21 @@ class Router:
     async def probe(self, timeout_s: float) -> dict[str, bool | None]:
         """Whether each model answers half a second of silence within `timeout_s` seconds.
 
-        None for one that does not and is not required.
+        None for one that does not and is not required. One that may sleep is not asked, which would
+        wake it.
         """
-        answers = await self._transcriber.probe(timeout_s)
-        return {
+        asked = [name for name in self._models if name not in self._sleepers]
+        answers = await self._transcriber.probe(asked, timeout_s)
+        return dict.fromkeys(self._sleepers, True) | {
             name: None if not answered and name in self._optional else answered
             for name, answered in answers.items()
         }
 
     async def info(self) -> dict[str, ModelInfo]:
-        """Describe what each model serves, by name, without those that do not answer soon."""
+        """Describe what each model serves, by name.
+
+        Without those that do not answer soon, and those that this would wake.
+        """
 
         async def ask(model: ModelClient) -> ModelInfo | None:
             try:
@@ -115,6 +126,7 @@ class Router:
             except (ModelError, TimeoutError):
                 return None
 
-        answers = await asyncio.gather(*map(ask, self._models.values()))
-        pairs = zip(self._models, answers, strict=True)
+        asked = {name: each for name, each in self._models.items() if name not in self._sleepers}
+        answers = await asyncio.gather(*map(ask, asked.values()))
+        pairs = zip(asked, answers, strict=True)
         return {name: info for name, info in pairs if info is not None}

@@ -17,6 +17,7 @@ from serve_app.audio.memory import AudioMemory
 from serve_app.audio.reading import Loaded
 from serve_app.model.protocol import Model
 from serve_app.router.candidates import Candidates
+from serve_app.router.demand import StreamDemand
 from serve_app.router.results import ResultMaker
 from serve_app.routing.plans import Answer, Planner, PlanRun, Query
 from serve_app.routing.rules import Choice, Selector
@@ -41,6 +42,7 @@ class RouterState:
         readers: limits how many lists of records are read at the same time.
         calls: number of calls under way, by model.
         candidates: that are compared with models.
+        demand: counts what streams ask of the models.
     """
 
     settings: Settings
@@ -54,6 +56,7 @@ class RouterState:
     readers: asyncio.Semaphore
     calls: dict[str, int]
     candidates: Candidates
+    demand: StreamDemand = field(default_factory=StreamDemand)
 
 
 @dataclass(eq=False)

@@ -105,10 +105,13 @@ class Transcriber:
             clips: the records' audio at `SAMPLE_RATE`, if no files are to be read.
             options: of the call.
         """
-        return await TranscriptionJob(self.state, records, clips, options).run()
+        results = await TranscriptionJob(self.state, records, clips, options).run()
+        if options.group is not None:
+            self.state.demand.done(options.group, len(records))
+        return results
 
-    async def probe(self, timeout_s: float) -> dict[str, bool]:
-        """Whether each model answers `PROBE_CLIP` within `timeout_s` seconds."""
+    async def probe(self, models: Sequence[str], timeout_s: float) -> dict[str, bool]:
+        """Whether each of some models answers `PROBE_CLIP` within `timeout_s` seconds."""
 
         async def answers(model: Model) -> bool:
             try:
@@ -118,5 +121,5 @@ class Transcriber:
                 return False
             return True
 
-        alive = await asyncio.gather(*map(answers, self.state.models.values()))
-        return dict(zip(self.state.models, alive, strict=True))
+        alive = await asyncio.gather(*(answers(self.state.models[name]) for name in models))
+        return dict(zip(models, alive, strict=True))

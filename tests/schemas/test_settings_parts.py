@@ -45,7 +45,14 @@ def changed(raw: dict[str, Any], key: str, value: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("key", "value", "concerned"),
     [
-        ("models.medical.replicas", 2, {"medical"}),
+        # Serve changes the number of replicas in place
+        ("models.medical.replicas", 2, set()),
+        ("models.medical.autoscaling", {"max_replicas": 9}, set()),
+        # who asks how a model is must not wake it
+        ("models.medical.autoscaling", {"min_replicas": 0}, {"router", "http"}),
+        ("stream.autoscaling", {"max_workers": 9}, set()),
+        ("stream.autoscaling", {"records_per_worker": 9}, {"worker"}),
+        ("stream.catch_up_s", 60.0, {"worker"}),
         ("models.medical.num_cpus", 0.5, {"medical"}),
         ("models.medical.threads", 3, {"medical"}),
         ("models.medical.required", False, {"router", "http"}),
@@ -58,10 +65,13 @@ def changed(raw: dict[str, Any], key: str, value: object) -> dict[str, Any]:
         ("audio.max_seconds", 9.0, {"router", "http", "worker"}),
         ("audio.threads", 9, {"router", "http"}),
         ("audio.fetches", 9, {"router", "http"}),
-        ("http.replicas", 2, {"http"}),
-        ("stream.workers", 2, {"worker"}),
+        ("http.replicas", 2, set()),
+        ("http.num_cpus", 2, {"http"}),
+        ("stream.workers", 2, set()),
+        ("stream.batch_records", 2, {"worker"}),
         ("kafka.group", "g", {"worker"}),
-        ("serve.routers", 2, {"router"}),
+        ("serve.routers", 2, set()),
+        ("serve.router_num_cpus", 2, {"router"}),
         ("serve.health_timeout_s", 9.0, {"general", "medical"}),
         ("serve.app", "other", PARTS),
         ("serve.quick_start", "off", set()),

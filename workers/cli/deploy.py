@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _WORDS = {
     "start": "starts",
     "restart": "restarts",
+    "scale": "changes the number of its replicas, without a restart",
     "keep": "stays as it is",
     "remove": "is removed",
 }

@@ -11,7 +11,7 @@ from workers import exit_codes
 from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, fail, print_json
 
 if TYPE_CHECKING:
-    from workers.kafka.group_offsets import PartitionOffsets
+    from workers.kafka.partition_offsets import PartitionOffsets
 
 app = typer.Typer(
     help="Show how far the stream workers have come in the manifest topic, and move them.",

@@ -124,7 +124,7 @@ def _listens(server: str) -> bool:
 
 
 def _faults(found: AppState) -> bool:
-    bad = any(each.info is None or _refusals(each) for each in found.models)
+    bad = any((each.info is None and not each.asleep) or _refusals(each) for each in found.models)
     return bad or bool(found.workers) or not found.state
 
 
@@ -189,7 +189,7 @@ def _row(model: ModelState) -> list[str]:
         model.name,
         ", ".join(dict.fromkeys(each.version or "-" for each in served)) or "?",
         _shown(model.source),
-        model.state.lower() or "not there",
+        "asleep" if model.asleep else model.state.lower() or "not there",
         str(model.replicas),
         str(sum(each.waiting for each in served)) if served else "?",
         f"{sum(each.audio_per_s for each in served):.1f}" if served else "?",

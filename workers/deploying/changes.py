@@ -9,8 +9,8 @@ import msgspec
 
 from serve_app.model.application import http_app, is_model_app, worker_app
 
-#: What becomes of an application.
-Kind = Literal["start", "restart", "keep", "remove"]
+#: What becomes of an application; "scale" changes the number of its replicas in place.
+Kind = Literal["start", "restart", "scale", "keep", "remove"]
 #: As Ray Serve calls it.
 _FAILED = "DEPLOY_FAILED"
 #: The argument that tells one attempt from the next, see `serve_app.deploy`.
@@ -89,12 +89,24 @@ def _change(wanted: Mapping[str, Any], there: Mapping[str, Any] | None) -> Chang
         return Change(name, "start", "")
     deployed, state = there.get("deployed_app_config") or {}, there["status"]
     args = {key: value for key, value in _args(there).items() if key != _ATTEMPT}
-    if state == _FAILED or (deployed.get("import_path"), args) != (
-        wanted["import_path"],
-        wanted["args"],
-    ):
+    as_deployed = {**deployed, "args": args}
+    if state == _FAILED or _version(as_deployed) != _version(wanted):
         return Change(name, "restart", state)
-    return Change(name, "keep", state)
+    same = _deployments(deployed) == _deployments(wanted)
+    return Change(name, "keep" if same else "scale", state)
+
+
+def _version(application: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What Serve restarts an application over where it changes."""
+    policies = [
+        (each.get("autoscaling_config") or {}).get("policy")
+        for each in application.get("deployments") or []
+    ]
+    return application.get("import_path"), application["args"], policies
+
+
+def _deployments(application: Mapping[str, Any]) -> list[Any]:
+    return list(application.get("deployments") or [])
 
 
 def _is_ours(name: str, app: str) -> bool:

@@ -9,7 +9,8 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from schemas.settings import Part, Settings, part_digest, part_of
-from serve_app.model.application import http_app, model_apps, worker_app
+from serve_app.model.application import HTTP, ROUTER, WORKER, http_app, model_apps, worker_app
+from serve_app.scaling.options import model_replicas, worker_replicas
 
 _LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 
@@ -25,27 +26,44 @@ def serve_config(settings: Settings, *, file: str | None, worker: bool) -> dict[
     """
     app = settings.serve.app
 
-    def application(name: str, path: str, part: Part, model: str = "") -> dict[str, Any]:
+    def application(
+        name: str, path: str, part: Part, deployment: dict[str, Any], model: str = ""
+    ) -> dict[str, Any]:
         args: dict[str, Any] = {"sha256": part_digest(settings, part, model)}
         if model:
             args["model"] = model
         args["settings"] = file or _written(part_of(settings, part, model))
-        return {"name": name, "route_prefix": None, "import_path": path, "args": args}
+        return {
+            "name": name,
+            "route_prefix": None,
+            "import_path": path,
+            "args": args,
+            "deployments": [deployment],
+        }
 
     applications = [
-        application(name, "serve_app.deploy:model", "model", model)
+        application(
+            name,
+            "serve_app.deploy:model",
+            "model",
+            {"name": model, **model_replicas(app, model, settings.models[model])},
+            model,
+        )
         for model, name in model_apps(app, settings.models).items()
     ]
-    applications.append(application(app, "serve_app.deploy:router", "router"))
+    routers = {"name": ROUTER, "num_replicas": settings.serve.routers}
+    applications.append(application(app, "serve_app.deploy:router", "router", routers))
     config: dict[str, Any] = {"proxy_location": "Disabled", "logging_config": _LOGGING}
     if settings.http is not None:
         config["proxy_location"] = "EveryNode"
         config["http_options"] = {"host": settings.http.host, "port": settings.http.port}
-        api = application(http_app(app), "serve_app.deploy:http", "http")
+        replicas = {"name": HTTP, "num_replicas": settings.http.replicas}
+        api = application(http_app(app), "serve_app.deploy:http", "http", replicas)
         applications.append({**api, "route_prefix": "/"})
     if worker:
         path = "workers.stream.serve_application:worker"
-        applications.append(application(worker_app(app), path, "worker"))
+        replicas = {"name": WORKER, **worker_replicas(settings)}
+        applications.append(application(worker_app(app), path, "worker", replicas))
     return {**config, "applications": applications}
 
 

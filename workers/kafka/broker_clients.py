@@ -7,7 +7,9 @@ from typing import Any
 
 from schemas.settings import KafkaSettings
 from workers.kafka.clients import make_consumer, make_producer
+from workers.kafka.group_offsets import group_offsets
 from workers.kafka.groups import static_member
+from workers.kafka.partition_offsets import PartitionOffsets
 from workers.kafka.protocols import Consumer, Producer
 from workers.kafka.topic_state import TopicState, topic_states
 
@@ -31,6 +33,10 @@ class BrokerClients:
     def topics(self, names: Iterable[str]) -> dict[str, TopicState | None]:
         """See `topic_states`."""
         return topic_states(self._kafka, names)
+
+    def group_offsets(self) -> list[PartitionOffsets]:
+        """See the function `group_offsets`."""
+        return group_offsets(self._kafka)
 
     def static_member(self, instance_id: str) -> str | None:
         """See the function `static_member`."""

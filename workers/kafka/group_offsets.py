@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-import msgspec
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import CoordinatorNotAvailableError
 
 from schemas.settings import KafkaSettings, SettingsError
 from workers.kafka.clients import make_consumer
 from workers.kafka.groups import group_members
+from workers.kafka.partition_offsets import PartitionOffsets
 from workers.kafka.reader import partitions_of
 
 #: Where to go on: the first record, behind the last one, an offset, or the first record since.
@@ -26,28 +26,6 @@ _COORDINATOR_S = 15.0
 
 class GroupActiveError(Exception):
     """Workers of the group are running, so its offsets cannot be set; the message names them."""
-
-
-class PartitionOffsets(msgspec.Struct, kw_only=True, frozen=True):
-    """One partition of the manifest topic.
-
-    Attributes:
-        partition: its number.
-        start: first offset that is in the log.
-        end: offset after the last one that may be read.
-        committed: the group's offset, of the next record to be done; None where there is none.
-    """
-
-    partition: int
-    start: int
-    end: int
-    committed: int | None
-
-    @property
-    def lag(self) -> int:
-        """Offsets that are still to be read; transaction markers count as well."""
-        first = self.start if self.committed is None else max(self.committed, self.start)
-        return max(0, self.end - first)
 
 
 def group_offsets(kafka: KafkaSettings) -> list[PartitionOffsets]:

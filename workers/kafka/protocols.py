@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from kafka import AsyncConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from kafka.structs import ConsumerGroupMetadata
 
+from workers.kafka.partition_offsets import PartitionOffsets
 from workers.kafka.topic_state import TopicState
 
 
@@ -191,6 +192,9 @@ class Clients(Protocol):
         Raises:
             kafka.errors.TopicAuthorizationFailedError: one of them may not be described.
         """
+
+    def group_offsets(self) -> list[PartitionOffsets]:
+        """The group's offsets, of every partition of the manifest topic."""
 
     def static_member(self, instance_id: str) -> str | None:
         """Id of the group's member that holds `instance_id` now; None where none does."""

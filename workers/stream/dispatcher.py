@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from schemas.failures import ErrorCode, RecordError
+from schemas.requests import Backlog
 from schemas.settings import StreamSettings
 from serve_app.router.protocol import Backend
 from workers.stream.backoff import Backoff
@@ -72,7 +73,7 @@ class Dispatcher:
         stream: settings.
         current: whether a record's partition is still ours; others are dropped. Called from the
             dispatch thread.
-        topic, group: named in traces.
+        topic, group: see `RouterCalls`.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Dispatcher:
         self._quiet.set()
         self._draining = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._telling: asyncio.Task[None] | None = None  # kept from being collected
         self._running_calls: set[asyncio.Task[None]] = set()  # keeps the tasks from being collected
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="stream-dispatch", daemon=True)
@@ -115,6 +117,10 @@ class Dispatcher:
         if batches:
             self._submitted += len(batches)
             self._loop.call_soon_threadsafe(self._enqueue, batches)
+
+    def tell(self, backlog: Backlog) -> None:
+        """Tell the Router what waits; returns at once. From any thread."""
+        self._loop.call_soon_threadsafe(self._start_telling, backlog)
 
     @property
     def breaker(self) -> BreakerState:
@@ -139,6 +145,10 @@ class Dispatcher:
             self._thread.join(timeout=5)
 
     # -- the dispatch thread
+
+    def _start_telling(self, backlog: Backlog) -> None:
+        if self._breaker.state is BreakerState.CLOSED:
+            self._telling = self._loop.create_task(self._calls.tell(backlog))
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

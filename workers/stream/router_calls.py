@@ -7,10 +7,12 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from opentelemetry.trace import SpanKind
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
+from schemas.requests import Backlog, CallOptions
 from schemas.transcript import Transcript
 from serve_app.router.protocol import Backend
 from workers.stream.call_result import CallResult, classify
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Longest wait for an answer to a probe; no answer is a no.
 _PROBE_TIMEOUT_S = 10.0
+_TELL_TIMEOUT_S = 10.0
 
 
 class RouterCalls:
@@ -30,7 +33,8 @@ class RouterCalls:
     Args:
         backend: the Router; see `Backend`.
         timeout_s: longest wait for a call, in seconds.
-        topic, group: named in traces.
+        topic: named in traces.
+        group: likewise, and told to the Router.
     """
 
     def __init__(self, backend: Backend, timeout_s: float, topic: str, group: str) -> None:
@@ -38,6 +42,7 @@ class RouterCalls:
         self._timeout_s = timeout_s
         self._topic = topic
         self._group = group
+        self._options = CallOptions(group=group)
 
     async def transcribe(self, records: list[PendingRecord]) -> CallResult:
         """Transcribe `records`, which were decoded. Only a cancellation raises.
@@ -52,7 +57,7 @@ class RouterCalls:
         try:
             with batch_span("process", self._topic, self._group, records, SpanKind.CONSUMER):
                 answers = await asyncio.wait_for(
-                    self._backend.transcribe(manifests), self._timeout_s
+                    self._backend.transcribe(manifests, self._options), self._timeout_s
                 )
                 _check(answers, len(records))
         except OSError as error:
@@ -71,6 +76,14 @@ class RouterCalls:
         result = classify(records, answers)
         result.unreachable = unreachable
         return result
+
+    async def tell(self, backlog: Backlog) -> None:
+        """Tell the Router what waits; never raises."""
+        options = msgspec.structs.replace(self._options, backlog=backlog)
+        try:
+            await asyncio.wait_for(self._backend.transcribe([], options), _TELL_TIMEOUT_S)
+        except Exception as error:  # it will be told anew
+            log.debug("the Router was not told what waits: %s", type(error).__name__)
 
     async def alive(self) -> bool:
         """Whether the Router and every model answer a probe in time."""

@@ -16,8 +16,10 @@ from schemas.settings import Settings, settings_digest
 from serve_app.cluster.application import Running, add_application
 from serve_app.cluster.readiness import StartError
 from serve_app.deploy import settings_of
-from serve_app.model.application import worker_app
+from serve_app.model.application import WORKER, worker_app
 from serve_app.router.client import RouterClient
+from serve_app.scaling.figures import BUSY
+from serve_app.scaling.options import worker_replicas
 from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
 from serve_app.system.ray_notes import delete_note, put_note
@@ -56,6 +58,7 @@ class StreamWorkerReplica:
         self._notes = worker_notes(settings.serve.app)
         self._worker = StreamWorker(settings, backend, instance=self._instance)
         self._exit_code: int | None = None
+        self._calls = settings.stream.batches_in_flight
         self._closing_s = settings.stream.drain_timeout_s + _CLOSING_S
         self._thread = threading.Thread(target=self._run, name="stream-worker", daemon=True)
         self._thread.start()
@@ -84,6 +87,10 @@ class StreamWorkerReplica:
         else:
             raise RuntimeError(f"the stream worker ended with code {self._exit_code}")
 
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What Serve asks for on behalf of `WorkerPolicy`."""
+        return {BUSY: self._worker.stats().in_flight / self._calls}
+
     def stats(self) -> Any:
         """See `workers.stream.worker.Stats`."""
         return self._worker.stats()
@@ -101,10 +108,10 @@ def app_name(settings: Settings) -> str:
 
 
 def build(settings: Settings) -> serve.Application:
-    """The application: `stream.workers` replicas of the worker."""
+    """The application: replicas of the worker, as many as `stream` says."""
     deployment = serve.deployment(StreamWorkerReplica).options(
-        name="StreamWorker",
-        num_replicas=settings.stream.workers,
+        name=WORKER,
+        **worker_replicas(settings),
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=_HEALTH_PERIOD_S,
         logging_config={"log_level": "INFO", "enable_access_log": False},

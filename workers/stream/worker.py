@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import msgspec
+from kafka import TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     FencedInstanceIdError,
@@ -35,6 +36,7 @@ from workers.kafka.broker_clients import BrokerClients
 from workers.kafka.clients import KafkaUnreachableError
 from workers.kafka.errors import REFUSALS, UnreadableBatchError
 from workers.kafka.protocols import Clients, Consumer
+from workers.stream.backlog_watch import BacklogCounter, BacklogWatch
 from workers.stream.backpressure import MAX_POLL_RECORDS, Backpressure
 from workers.stream.circuit_breaker import BreakerState
 from workers.stream.commit_cycle import CommitCycle, CommitTotals, DeadLetterLimitError
@@ -263,8 +265,16 @@ class StreamWorker:
         publisher = Publisher(self._clients, self._kafka, self._stream, self._instance, watchdog)
         closing.callback(publisher.close)
         closing.callback(self._dispatcher.stop)
+        watch = BacklogWatch(
+            BacklogCounter(self._stream),
+            mine=self._has_first_partition,
+            look=self._clients.group_offsets,
+            tell=self._dispatcher.tell,
+        )
+        closing.callback(watch.stop)
         publisher.open()  # before the offsets are read: it settles what was left open
         self._dispatcher.start()
+        watch.start()
 
         lists = ListBuilder(self._stream.batch_records, LINGER_S)
         forget_stale = partial(lists.discard, self._tracker.current)
@@ -308,6 +318,9 @@ class StreamWorker:
             ", ".join(self._kafka.bootstrap_servers),
         )
         return loop
+
+    def _has_first_partition(self) -> bool:
+        return TopicPartition(self._kafka.topics.manifests, 0) in self._tracker.assigned
 
     def _check_topics(self) -> None:
         topics = self._kafka.topics

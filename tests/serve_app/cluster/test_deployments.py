@@ -8,6 +8,7 @@ import pytest
 from schemas.settings import Autoscaling, ModelSettings, ServeSettings, Settings
 from serve_app.cluster.deployments import build_model, build_router, model_options, router_options
 from serve_app.cluster.shares import reserved_cpus
+from serve_app.scaling.serve_policies import ModelPolicy
 
 
 def model(**keys: Any) -> ModelSettings:
@@ -25,23 +26,20 @@ def settings(models: dict[str, ModelSettings], **serve: Any) -> Settings:
 
 
 def test_a_fixed_number_of_replicas() -> None:
-    options = model_options(model(replicas=3, num_cpus=2.0), gpu=False)
-    assert options["num_replicas"] == 3
-    assert options["ray_actor_options"] == {"num_cpus": 2.0}
-    assert "autoscaling_config" not in options
+    built = build_model(settings({"general": model(replicas=3)}), "general")
+    deployment = built._bound_deployment
+    assert deployment.num_replicas == 3
+    assert deployment._deployment_config.autoscaling_config is None
 
 
 def test_autoscaling_takes_the_place_of_replicas() -> None:
-    scaling = Autoscaling(min_replicas=0, max_replicas=7, target_ongoing_requests=3.0)
-    options = model_options(model(autoscaling=scaling), gpu=False)
-    assert "num_replicas" not in options
-    assert options["autoscaling_config"] == {
-        "min_replicas": 0,
-        "max_replicas": 7,
-        "target_ongoing_requests": 3.0,
-        "upscale_delay_s": 10.0,
-        "downscale_delay_s": 300.0,
-    }
+    built = build_model(
+        settings({"general": model(autoscaling=Autoscaling(max_replicas=7))}), "general"
+    )
+    scaling = built._bound_deployment._deployment_config.autoscaling_config
+    assert (scaling.min_replicas, scaling.max_replicas) == (1, 7)
+    assert scaling.policy.get_policy() is ModelPolicy
+    assert ModelPolicy(**scaling.policy.policy_kwargs)
 
 
 @pytest.mark.parametrize("gpu", [True, False])

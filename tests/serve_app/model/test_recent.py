@@ -29,3 +29,13 @@ def test_the_last_minute_counts() -> None:
 
 def test_nothing_done_is_nothing() -> None:
     assert RecentWork(lambda: 5.0).described(INFO) == INFO
+
+
+def test_the_speed_is_audio_over_work() -> None:
+    at = [0.0]
+    recent = RecentWork(lambda: at[0])
+    assert recent.rtfx is None
+    recent.add(60.0, [Outcome(TEXT.result, 0.0, 500.0), Outcome(TEXT.result, 9.0, 1500.0)])
+    assert recent.rtfx == 30.0
+    at[0] = 61.0
+    assert recent.rtfx is None

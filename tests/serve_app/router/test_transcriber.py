@@ -233,11 +233,11 @@ async def test_a_cancelled_list_frees_what_it_holds() -> None:
 
 async def test_the_probe_names_the_models_that_do_not_answer() -> None:
     router, models = transcriber()
-    assert await router.probe(5.0) == {"general": True, "medical": True}
+    assert await router.probe(["general", "medical"], 5.0) == {"general": True, "medical": True}
     models["medical"].gate.clear()
-    assert await router.probe(0.05) == {"general": True, "medical": False}
+    assert await router.probe(["general", "medical"], 0.05) == {"general": True, "medical": False}
     models["general"].error = ModelError(ErrorCode.MODEL_UNAVAILABLE, "gone")
-    assert await router.probe(0.05) == {"general": False, "medical": False}
+    assert await router.probe(["general", "medical"], 0.05) == {"general": False, "medical": False}
 
 
 async def test_an_empty_list_has_no_results() -> None:

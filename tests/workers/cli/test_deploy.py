@@ -100,6 +100,42 @@ def test_only_what_changed_restarts(
         )
     assert answer.status_code == 200, answer.text
 
+    settings["models"]["medical"]["replicas"] = 3
+    result = deploy(tmp_path, settings, "--address", dashboard)
+    assert result.exit_code == 0, result.output
+    assert [line for line in result.stdout.splitlines() if "stays" not in line] == [
+        "chorus-model-medical (running) changes the number of its replicas, without a restart"
+    ]
+    scaled = replicas(dashboard)
+    assert len(scaled["chorus-model-medical"]) == 3
+    assert after["chorus-model-medical"] < scaled["chorus-model-medical"]
+    result = deploy(tmp_path, settings, "--address", dashboard)
+    assert all(line.endswith("stays as it is") for line in result.stdout.splitlines())
+
+
+def test_a_model_that_nobody_uses_sleeps_until_it_is_asked_for(
+    dashboard: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    settings["models"]["medical"]["autoscaling"] = {"min_replicas": 0}
+    settings["models"]["general"]["autoscaling"] = {"max_replicas": 2}
+    result = deploy(tmp_path, settings, "--address", dashboard)
+    assert result.exit_code == 0, result.output
+    url = f"http://127.0.0.1:{settings['http']['port']}"
+    for _ in range(3):
+        assert httpx.get(f"{url}/ready").json()["models"] == {"general": True, "medical": True}
+    there = replicas(dashboard)
+    assert "chorus-model-general" in there
+    assert "chorus-model-medical" not in there, "to look whether it is ready did not wake it"
+    with next(SPEECH.rglob("*.flac")).open("rb") as file:
+        answer = httpx.post(
+            f"{url}/v1/audio/transcriptions",
+            files={"file": file},
+            data={"model": "medical"},
+            timeout=60,
+        )
+    assert answer.status_code == 200, answer.text
+    assert replicas(dashboard)["chorus-model-medical"]
+
 
 def test_one_that_fails_is_told_and_tried_again(
     dashboard: str, settings: dict[str, Any], tmp_path: Path

@@ -61,10 +61,46 @@ def test_the_config_is_one_of_serve(file: str | None) -> None:
 @pytest.mark.parametrize("file", [None, "/etc/chorus/chorus.yaml"])
 def test_only_what_a_change_concerns_restarts(file: str | None) -> None:
     there = details(config(file=file))
-    found = changes(config(file=file, replicas=2), there, "chorus")
+    found = changes(config(file=file, num_cpus=2), there, "chorus")
     assert [each.kind for each in found] == ["keep", "restart", "keep", "keep"]
     assert {each.kind for each in changes(config(file=file), there, "chorus")} == {"keep"}
     assert {each.kind for each in changes(config(file=file), {}, "chorus")} == {"start"}
+
+
+def test_the_number_of_replicas_changes_in_place() -> None:
+    found = changes(config(replicas=2), details(config()), "chorus")
+    assert [each.kind for each in found] == ["keep", "scale", "keep", "keep"]
+    scaled = config(autoscaling={"max_replicas": 3})
+    found = changes(config(autoscaling={"max_replicas": 9}), details(scaled), "chorus")
+    assert [each.kind for each in found] == ["keep", "scale", "keep", "keep"]
+    # another policy makes another version of the application for Serve
+    found = changes(scaled, details(config()), "chorus")
+    assert [each.kind for each in found] == ["keep", "restart", "keep", "keep"]
+
+
+def test_a_config_says_how_many_replicas_there_are() -> None:
+    raw = copy.deepcopy(RAW)
+    raw["models"]["general"]["autoscaling"] = {"min_replicas": 0, "max_replicas": 7}
+    raw |= {"serve": {"routers": 2}, "stream": {"autoscaling": {"max_workers": 3}}}
+    made = serve_config(settings_from(raw), file=None, worker=True)
+    general, medical, router, api, worker = (
+        each["deployments"][0] for each in made["applications"]
+    )
+    assert general["autoscaling_config"] == {
+        "min_replicas": 0,
+        "max_replicas": 7,
+        "target_ongoing_requests": 2.0,
+        "upscale_delay_s": 10.0,
+        "downscale_delay_s": 300.0,
+        "policy": {
+            "policy_function": "serve_app.scaling.serve_policies:ModelPolicy",
+            "policy_kwargs": {"app": "chorus", "model": "general"},
+        },
+    }
+    assert medical == {"name": "medical", "num_replicas": 1}
+    assert router == {"name": "Router", "num_replicas": 2}
+    assert api == {"name": "Http", "num_replicas": 1}
+    assert worker["autoscaling_config"]["max_replicas"] == 3
 
 
 def test_ours_are_removed_and_those_of_others_stay() -> None:

@@ -22,6 +22,7 @@ from kafka.structs import ConsumerGroupMetadata, MemberState
 
 from tests.workers.stream.memory_cluster import Entry, Group, Member, MemoryCluster
 from tests.workers.stream.support import Message
+from workers.kafka.partition_offsets import PartitionOffsets
 from workers.kafka.protocols import Record
 from workers.kafka.topic_state import TopicState
 
@@ -363,6 +364,19 @@ class MemoryClients:
 
     def topics(self, names: Iterable[str]) -> dict[str, TopicState | None]:
         return {name: self._cluster.topic_state(name) for name in names}
+
+    def group_offsets(self) -> list[PartitionOffsets]:
+        with self._cluster.lock:
+            group = self._cluster.group(self._group)
+            return [
+                PartitionOffsets(
+                    partition=tp.partition,
+                    start=self._cluster.starts[tp],
+                    end=self._cluster.last_stable_offset(tp),
+                    committed=at.offset if (at := group.offsets.get(tp)) else None,
+                )
+                for tp in group.partitions
+            ]
 
     def static_member(self, instance_id: str) -> str | None:
         with self._cluster.lock:

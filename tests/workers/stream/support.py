@@ -19,7 +19,7 @@ from kafka import TopicPartition
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
-from schemas.requests import DEFAULT_OPTIONS, CallOptions
+from schemas.requests import DEFAULT_OPTIONS, Backlog, CallOptions
 from schemas.settings import (
     AudioSettings,
     KafkaSettings,
@@ -63,6 +63,7 @@ class StandInRouter:
         blocked: ids whose records come back as retryable while they are in this set.
         poison: ids that are refused.
         calls: ids of each call, in order.
+        told: what it was told that waits.
     """
 
     def __init__(self, delay_s: float = 0.0) -> None:
@@ -73,6 +74,7 @@ class StandInRouter:
         self.blocked: set[str] = set()
         self.poison: set[str] = set()
         self.calls: list[list[str]] = []
+        self.told: list[Backlog] = []
         self.probes = 0
         self._deaths = 0
 
@@ -82,6 +84,10 @@ class StandInRouter:
         options: CallOptions = DEFAULT_OPTIONS,
         clips: Sequence[Recording] | None = None,
     ) -> list[Result]:
+        if options.backlog is not None:
+            assert not records
+            self.told.append(options.backlog)
+            return []
         return await self.answer(records)
 
     async def answer(self, records: Sequence[ManifestRecord]) -> list[Result]:
