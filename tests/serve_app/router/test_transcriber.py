@@ -210,9 +210,13 @@ async def test_reading_happens_off_the_event_loop() -> None:
 
 async def test_large_groups_are_sent_in_parts() -> None:
     router, models = transcriber(batch_seconds=0.1)
-    records = [record(700) for _ in range(8)]  # 0.05 s each
-    assert len(await router.transcribe(records)) == 8
-    assert models["general"].calls == [2, 2, 2, 2]
+    models["general"].gate.clear()
+    records = [record(700) for _ in range(80)]  # 0.05 s each
+    asked = asyncio.create_task(router.transcribe(records))
+    await until(lambda: sum(models["general"].calls) == 80)
+    models["general"].gate.set()
+    assert len(await asked) == 80
+    assert models["general"].calls == [2, 32, 32, 14]
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -36,14 +36,20 @@ def dashboard() -> Iterator[str]:
         yield nodes.dashboard
 
 
+@pytest.fixture(scope="module")
+def port() -> int:
+    """Of the API; a proxy of Serve keeps the one that it started with."""
+    return free_ports(1)[0]
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> dict[str, Any]:
+def settings(port: int) -> dict[str, Any]:
     return {
         "models": {"general": dict(STAND_IN), "medical": dict(STAND_IN)},
         "routing": {"default": "general"},
         "audio": {"roots": [str(SPEECH)]},
         "serve": {"router_num_cpus": 0},
-        "http": {"port": free_ports(1)[0], "num_cpus": 0},
+        "http": {"port": port, "num_cpus": 0},
     }
 
 
@@ -83,7 +89,7 @@ def test_only_what_changed_restarts(
     assert "chorus-model-medical (running) restarts" in told.stdout
     assert replicas(dashboard) == before
 
-    settings["models"]["medical"] = {**STAND_IN, "replicas": 2}
+    settings["models"]["medical"] = {**STAND_IN, "replicas": 2, "num_cpus": 0.1}
     result = deploy(tmp_path, settings, "--address", dashboard)
     assert result.exit_code == 0, result.output
     assert [line for line in result.stdout.splitlines() if "stays" not in line] == [
@@ -116,25 +122,26 @@ def test_only_what_changed_restarts(
 def test_a_model_that_nobody_uses_sleeps_until_it_is_asked_for(
     dashboard: str, settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    settings["models"]["medical"]["autoscaling"] = {"min_replicas": 0}
+    settings["models"]["dental"] = {**STAND_IN, "autoscaling": {"min_replicas": 0}}
     settings["models"]["general"]["autoscaling"] = {"max_replicas": 2}
     result = deploy(tmp_path, settings, "--address", dashboard)
     assert result.exit_code == 0, result.output
     url = f"http://127.0.0.1:{settings['http']['port']}"
     for _ in range(3):
-        assert httpx.get(f"{url}/ready").json()["models"] == {"general": True, "medical": True}
+        up = httpx.get(f"{url}/ready").json()["models"]
+        assert up == {"general": True, "medical": True, "dental": True}
     there = replicas(dashboard)
     assert "chorus-model-general" in there
-    assert "chorus-model-medical" not in there, "to look whether it is ready did not wake it"
+    assert "chorus-model-dental" not in there, "to look whether it is ready did not wake it"
     with next(SPEECH.rglob("*.flac")).open("rb") as file:
         answer = httpx.post(
             f"{url}/v1/audio/transcriptions",
             files={"file": file},
-            data={"model": "medical"},
+            data={"model": "dental"},
             timeout=60,
         )
     assert answer.status_code == 200, answer.text
-    assert replicas(dashboard)["chorus-model-medical"]
+    assert replicas(dashboard)["chorus-model-dental"]
 
 
 def test_one_that_fails_is_told_and_tried_again(
