@@ -75,12 +75,15 @@ class Trend(msgspec.Struct, frozen=True, kw_only=True):
     change: Change | None = None
 
 
-def ratio_interval(numerators: Values, denominators: Values) -> tuple[float, float, float]:
+def ratio_interval(
+    numerators: Values, denominators: Values, *, share: bool = False
+) -> tuple[float, float, float]:
     """A pooled ratio with its 95% interval, which is right at every look.
 
     Args:
         numerators: [records].
         denominators: [records]; their sum is not 0.
+        share: whether the numerators are 0 or 1 and the denominators 1.
 
     Returns:
         The ratio, and the lower and upper end; not a number with fewer than `LEAST` records.
@@ -90,7 +93,7 @@ def ratio_interval(numerators: Values, denominators: Values) -> tuple[float, flo
         return ratio, np.nan, np.nan
     excess = (numerators - ratio * denominators) / denominators.mean()
     n = len(excess)
-    variance = _variance(excess, n)
+    variance = _variance(excess, n, share)
     half = half_width(variance, n, _INTERVAL_ALPHA, max(n, _SHARPEST_AT))
     return ratio, ratio - half, ratio + half
 
@@ -131,7 +134,7 @@ def find_change(
         at = _likeliest(excess[:certain], first) if anywhere else first
         change = Change(at=at, certain_at=certain)
     split = first if change is None else change.at
-    return _beside(numerators, denominators, excess, split, change)
+    return _beside(numerators, denominators, excess, split, change, share)
 
 
 def _certain_at(
@@ -178,7 +181,12 @@ def _likeliest(excess: Values, first: int) -> int:
 
 
 def _beside(
-    numerators: Values, denominators: Values, excess: Values, split: int, change: Change | None
+    numerators: Values,
+    denominators: Values,
+    excess: Values,
+    split: int,
+    change: Change | None,
+    share: bool,
 ) -> Trend:
     sums = [
         float(values[part].sum())
@@ -188,7 +196,7 @@ def _beside(
     before, after = sums[0] / sums[1], sums[2] / sums[3] if sums[3] else np.nan
     n = 1 / (1 / split + 1 / (len(excess) - split))
     inside = np.concatenate([part - part.mean() for part in (excess[:split], excess[split:])])
-    half = half_width(_variance(inside, len(inside)), n, _INTERVAL_ALPHA, _SHARPEST_AT)
+    half = half_width(_variance(inside, len(inside), share), n, _INTERVAL_ALPHA, _SHARPEST_AT)
     difference = after - before
     return Trend(
         before=before,
@@ -200,11 +208,14 @@ def _beside(
     )
 
 
-def _variance(centred: Values, n: int) -> float:
-    """Variance of a record, or what that of batches comes to where it is more."""
+def _variance(centred: Values, n: int, share: bool) -> float:
+    """Variance of a record, or what that of batches comes to where it is more.
+
+    That of a share is taken as if the rare case had come once more: never in 1,000 is not never.
+    """
     batches = centred[: n // _BATCH * _BATCH].reshape(-1, _BATCH).sum(axis=1)
     between = float((batches**2).mean()) / _BATCH if len(batches) else 0.0
-    return max(float((centred**2).mean()), between)
+    return max(float((centred**2).mean()) + share / n, between)
 
 
 def _running(values: Values) -> Values:

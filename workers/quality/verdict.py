@@ -220,7 +220,7 @@ def _finding(series: Series, comparisons: list[Comparison], rules: Rules) -> Fin
     for measure in MEASURES:
         numerators, denominators, _ = series.values(measure.name)
         if denominators.sum() > 0:
-            value, low, high = ratio_interval(numerators, denominators)
+            value, low, high = ratio_interval(numerators, denominators, share=measure.share)
             interval = (None, None) if np.isnan(low) else (low, high)
             levels[measure.name] = Level(
                 records=len(numerators), value=value, low=interval[0], high=interval[1]

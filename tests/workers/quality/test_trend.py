@@ -75,6 +75,12 @@ def test_a_ratio_pools_and_has_an_interval() -> None:
     assert np.isnan(ratio_interval(errors[:50], words[:50])[1]), "too few to know the variance"
 
 
+def test_what_never_came_may_yet_come() -> None:
+    nothing = np.zeros(3000)
+    _, _, high = ratio_interval(nothing, np.ones(3000), share=True)
+    assert 0.0005 < high < 0.002, "three in a number that there were none in, or a little more"
+
+
 def test_what_never_varies_is_stable_and_a_jump_of_it_is_not() -> None:
     flat = np.full(3000, 8000.0)
     assert normal(flat).change is None
