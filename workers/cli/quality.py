@@ -67,7 +67,7 @@ def quality(
     error_rate: Annotated[
         float,
         typer.Option(help="Probability of ever reporting a change where there is none."),
-    ] = 0.05,
+    ] = 0.02,
     silent_after: Annotated[
         float,
         typer.Option(metavar="HOURS", help="A model without transcripts for so long: no data."),

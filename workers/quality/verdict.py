@@ -74,7 +74,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     reference: int = 1000
-    error_rate: float = 0.05
+    error_rate: float = 0.02
     silent_s: float | None = None
     now: float | None = None
 
