@@ -14,35 +14,30 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from functools import partial
 
 import msgspec
 from kafka import TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import (
-    FencedInstanceIdError,
-    InvalidSessionTimeoutError,
-    InvalidTimestampError,
-    InvalidTransactionTimeoutError,
-    KafkaError,
-)
 
-from schemas.settings import Settings, SettingsError
+from schemas.requests import Backlog
+from schemas.settings import Settings
 from serve_app.router.protocol import Backend
 from workers import exit_codes
 from workers.kafka.broker_clients import BrokerClients
-from workers.kafka.clients import KafkaUnreachableError
-from workers.kafka.errors import REFUSALS, UnreadableBatchError
+from workers.kafka.errors import UnreadableBatchError
 from workers.kafka.protocols import Clients, Consumer
 from workers.stream.backlog_watch import BacklogCounter, BacklogWatch
 from workers.stream.backpressure import MAX_POLL_RECORDS, Backpressure
 from workers.stream.circuit_breaker import BreakerState
-from workers.stream.commit_cycle import CommitCycle, CommitTotals, DeadLetterLimitError
+from workers.stream.commit_cycle import CommitCycle, CommitTotals
 from workers.stream.dispatcher import Dispatcher
+from workers.stream.endings import ENDINGS, ending
 from workers.stream.list_builder import ListBuilder
 from workers.stream.offset_tracker import OffsetTracker
+from workers.stream.pending_record import PendingRecord
 from workers.stream.poll_loop import BUSY_POLL_MS, LINGER_S, PollLoop
 from workers.stream.progress_log import ProgressLog
 from workers.stream.publisher import Publisher
@@ -65,12 +60,15 @@ class Stats(msgspec.Struct, kw_only=True, frozen=True):
         in_flight: calls of the Router under way.
         paused: partitions whose fetching rests.
         breaker: "closed", "open" or "half-open".
-        transcribed, dead_lettered: records committed since the start.
+        transcribed, dead_lettered: records committed since the start; `audio_s` is the seconds of
+            audio of the former.
         retries: records tried again since the start.
         log_changes: how often a partition's log had changed and the worker went on, and
             `lost` offsets that were deleted from such logs before they were read.
         commits: commits since the start; `recoveries` of them failed and were done again.
         heartbeat_age_s: seconds since the last poll.
+        oldest_s: age of the oldest record that is not committed, by its timestamp in Kafka.
+        lag: records that wait in all partitions, a while ago; None where another worker looks.
     """
 
     instance: str
@@ -88,6 +86,9 @@ class Stats(msgspec.Struct, kw_only=True, frozen=True):
     log_changes: int
     lost: int
     heartbeat_age_s: float
+    audio_s: float = 0.0
+    oldest_s: float | None = None
+    lag: int | None = None
 
 
 class StreamWorker:
@@ -121,6 +122,7 @@ class StreamWorker:
             topic=self._kafka.topics.manifests,
             group=self._kafka.group,
         )
+        self._lag: int | None = None
         self._loop: PollLoop | None = None
         self._positions: StartPositions | None = None
         self._created = time.monotonic()
@@ -165,7 +167,14 @@ class StreamWorker:
             log_changes=self._positions.changes if self._positions else 0,
             lost=self._positions.lost if self._positions else 0,
             heartbeat_age_s=self.heartbeat_age_s,
+            audio_s=self._totals.audio_s,
+            oldest_s=self._tracker.oldest_s(time.time()),
+            lag=self._lag if self._has_first_partition() else None,
         )
+
+    def on_commit(self, listener: Callable[[Sequence[PendingRecord]], None]) -> None:
+        """Have `listener` told of the records of each commit, on the poll thread."""
+        self._totals.listener = listener
 
     def run(self) -> int:
         """Work until `stop`, or until it cannot go on. Blocks; call it once.
@@ -189,70 +198,12 @@ class StreamWorker:
                     self._loop.finish(self._stream.drain_timeout_s)  # of other partitions
                     raise
                 self._loop.finish(self._stream.drain_timeout_s)
-        except KafkaUnreachableError as error:
-            log.error("%s", error)
-            return exit_codes.UNREACHABLE
-        except SettingsError as error:
-            log.error("%s", error)
-            return exit_codes.SETTINGS
-        except DeadLetterLimitError as error:
-            log.error("%s", error)
-            return exit_codes.DEAD_LETTER_LIMIT
-        except LogChangedError as error:
-            log.error("%s", error)
-            return exit_codes.LOG_CHANGED
-        except FencedInstanceIdError:
-            log.error(
-                "another worker runs as instance `%s` of group `%s`; give each its own name",
-                self._instance,
-                self._kafka.group,
-            )
-            return exit_codes.RESTART
-        except UnreadableBatchError as error:
-            log.error(
-                "%s. Everything before it is committed. Mend the cause, or step over it with "
-                "`chorus offsets skip --partition %d --offset %d`, which leaves dead letters, and "
-                "start again",
-                error,
-                error.partition.partition,
-                error.offset,
-            )
-            return exit_codes.SETTINGS
-        except InvalidTimestampError as error:
-            log.error(
-                "Kafka refuses the time of this machine's clock, %s (%s); correct the clock, or "
-                "message.timestamp.after.max.ms and .before.max.ms of the output topics",
-                datetime.now(UTC).isoformat(timespec="seconds"),
-                error,
-            )
-            return exit_codes.SETTINGS
-        except REFUSALS as error:
-            log.error("%s", self._refused(error))
-            return exit_codes.SETTINGS
-        except KafkaError as error:
-            log.error("Kafka failed: %s; start the worker again when Kafka is back", error)
-            return exit_codes.UNREACHABLE
+        except ENDINGS as error:
+            code, said = ending(error, self._kafka, self._stream, self._instance)
+            log.error("%s", said)
+            return code
         log.info("worker %s stopped: %s", self._instance, progress.told())
         return exit_codes.OK
-
-    def _refused(self, error: Exception) -> str:
-        """What the log says of a refusal."""
-        if isinstance(error, InvalidSessionTimeoutError):
-            return (
-                f"stream.session_timeout_s: the broker refuses {self._stream.session_timeout_s:g} "
-                "s; its group.min.session.timeout.ms and group.max.session.timeout.ms, by default "
-                "6 s and 30 min, say what it allows"
-            )
-        if isinstance(error, InvalidTransactionTimeoutError):
-            return (
-                "stream.transaction_timeout_s: the broker refuses "
-                f"{self._stream.transaction_timeout_s:g} s; its transaction.max.timeout.ms, by "
-                "default 15 min, is the most that it allows"
-            )
-        return (
-            f"Kafka refuses this worker: {error}; check `kafka.client` in the settings, the user's "
-            "access rights and the broker's version"
-        )
 
     def _open(self, closing: ExitStack) -> PollLoop:
         """Make and join the parts; `closing` closes them in the opposite order."""
@@ -269,7 +220,7 @@ class StreamWorker:
             BacklogCounter(self._stream),
             mine=self._has_first_partition,
             look=self._clients.group_offsets,
-            tell=self._dispatcher.tell,
+            tell=self._take_backlog,
         )
         closing.callback(watch.stop)
         publisher.open()  # before the offsets are read: it settles what was left open
@@ -318,6 +269,10 @@ class StreamWorker:
             ", ".join(self._kafka.bootstrap_servers),
         )
         return loop
+
+    def _take_backlog(self, backlog: Backlog) -> None:
+        self._lag = backlog.records
+        self._dispatcher.tell(backlog)
 
     def _has_first_partition(self) -> bool:
         return TopicPartition(self._kafka.topics.manifests, 0) in self._tracker.assigned

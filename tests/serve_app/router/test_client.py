@@ -16,7 +16,7 @@ from schemas.manifest import ManifestRecord
 from schemas.requests import Backlog, CallOptions
 from serve_app.router.client import RouterClient
 from serve_app.router.protocol import Probe
-from serve_app.scaling.demand import demands
+from serve_app.scaling.demand_notes import demands
 from tests.serve_app.router.test_replica import codes
 from tests.waiting import until
 

@@ -1,0 +1,203 @@
+"""The alerts, as Prometheus' own `promtool` evaluates them: due or silent, over simulated hours."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.local import ROOT
+from serve_app.telemetry.definitions import HTTP, STREAM
+
+ALERTS = ROOT / "deploy" / "observability" / "alerts.yaml"
+_FOUND: list[dict[str, Any]] = yaml.safe_load(ALERTS.read_text())["groups"]
+#: What is recorded comes first, as it does in time where rules are evaluated each minute.
+GROUPS = [group["name"] for group in _FOUND]
+RULES: list[dict[str, Any]] = [rule for group in _FOUND for rule in group["rules"]]
+NAMES = [rule["alert"] for rule in RULES if "alert" in rule]
+needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")
+
+MINUTES = 180
+STREAM_LABELS = 'job="stream", instance="a"'
+#: Series of a healthy installation, by name and labels, in promtool's notation.
+HEALTHY = {
+    f'chorus_stream_records_total{{{STREAM_LABELS}, model="general"}}': "0+600x180",
+    f'chorus_stream_dead_letters_total{{{STREAM_LABELS}, code="audio_missing"}}': "0+1x180",
+    f"chorus_stream_lag_records{{{STREAM_LABELS}}}": "400+0x180",
+    # a short outage
+    f"chorus_stream_breaker_open{{{STREAM_LABELS}}}": "0x60 1x2 0x118",
+    f"chorus_stream_recoveries_total{{{STREAM_LABELS}}}": "0x60 1x120",
+    f"chorus_stream_heartbeat_age_seconds{{{STREAM_LABELS}}}": "0.1x180",
+    f"chorus_stream_lost_records_total{{{STREAM_LABELS}}}": "0x180",
+    f'chorus_stream_latency_seconds_bucket{{{STREAM_LABELS}, le="10"}}': "0+500x180",
+    f'chorus_stream_latency_seconds_bucket{{{STREAM_LABELS}, le="60"}}': "0+600x180",
+    f'chorus_stream_latency_seconds_bucket{{{STREAM_LABELS}, le="1800"}}': "0+600x180",
+    f'chorus_stream_latency_seconds_bucket{{{STREAM_LABELS}, le="+Inf"}}': "0+600x180",
+    f'chorus_stream_word_errors_total{{{STREAM_LABELS}, model="general"}}': "0+8x180",
+    f'chorus_stream_reference_words_total{{{STREAM_LABELS}, model="general"}}': "0+100x180",
+    'chorus_model_refusals_total{job="api", model="general"}': "0x180",
+    'ray_serve_application_status{application="chorus"}': "3x180",
+    'ray_serve_deployment_status{application="chorus", deployment="Router"}': "5x180",
+    'ray_serve_deployment_replica_starts_total{application="chorus", deployment="Router"}': "1x180",
+    'ray_node_disk_utilization_percentage{instance="n"}': "60x180",
+    'chorus_http_requests_total{job="api", route="/x", status="200"}': "0+100x180",
+    'chorus_http_requests_total{job="api", route="/x", status="500"}': "0x180",
+    'chorus_stream_worker_faults{job="api"}': "0x180",
+}
+#: What happens after the first hour, by the alert that is due within two more.
+DUE = {
+    "ChorusNoModelAnswers": {"chorus_stream_breaker_open": "0x60 1x120"},
+    "ChorusStreamStandsStill": {
+        "chorus_stream_records_total": "0+600x60 36000x120",
+        "chorus_stream_dead_letters_total": "0+1x60 60x120",
+    },
+    "ChorusLag": {"chorus_stream_lag_records": "400x60 90000x120"},
+    "ChorusDeadLetters": {"chorus_stream_dead_letters_total": "0+1x60 60+60x120"},
+    "ChorusCommitsFail": {"chorus_stream_recoveries_total": "0x60 0+1x120"},
+    "ChorusWorkerHangs": {"chorus_stream_heartbeat_age_seconds": "0.1x60 0+60x120"},
+    "ChorusRecordsLost": {"chorus_stream_lost_records_total": "0x150 7x30"},
+    "ChorusSlow": {
+        'chorus_stream_latency_seconds_bucket{.*le="10"': "0+500x60 30000x120",
+        'chorus_stream_latency_seconds_bucket{.*le="60"': "0+600x60 36000x120",
+    },
+    "ChorusVersionRefused": {"chorus_model_refusals_total": "0x170 2x10"},
+    "ChorusApplicationNotWell": {"ray_serve_application_status": "3x60 1x120"},
+    "ChorusReplicaLoop": {"ray_serve_deployment_replica_starts_total": "1x60 1+1x120"},
+    "ChorusDisk": {"ray_node_disk_utilization_percentage": "60+0.2x180"},
+    "ChorusHttpFails": {'chorus_http_requests_total{.*"500"': "0x60 0+2x120"},
+    "ChorusWorkersEnded": {"chorus_stream_worker_faults": "0x60 1x120"},
+}
+
+
+def evaluated(
+    folder: Path, series: dict[str, str], due: dict[str, list[str]], *, interval: str = "1m"
+) -> str:
+    """What promtool says, where each of the alerts is expected at no other than these times."""
+    tests = {
+        "rule_files": [str(ALERTS)],
+        "group_eval_order": GROUPS,
+        "evaluation_interval": interval,
+        "tests": [
+            {
+                "interval": interval,
+                "input_series": [
+                    {"series": name, "values": values} for name, values in series.items()
+                ],
+                "promql_expr_test": [
+                    {
+                        "expr": f'count(ALERTS{{alertstate="firing", alertname="{name}"}})',
+                        "eval_time": at,
+                        "exp_samples": [{"value": 1, "labels": "{}"}] if at in times else [],
+                    }
+                    for name, times in due.items()
+                    for at in _TIMES
+                ],
+            }
+        ],
+    }
+    file = folder / "tests.yaml"
+    file.write_text(yaml.safe_dump(tests))
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, timeout=60
+    )
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+#: When it is looked whether alerts fire: in the healthy hour, and at the end.
+_TIMES = ("30m", "59m", "178m")
+
+
+def changed(what: dict[str, str]) -> dict[str, str]:
+    """The healthy series with others in place of those whose names begin so."""
+    found = dict(HEALTHY)
+    for pattern, values in what.items():
+        names = [name for name in HEALTHY if re.match(pattern, name)]
+        assert names, pattern
+        found |= dict.fromkeys(names, values)
+    return found
+
+
+@needs_promtool
+def test_they_are_rules() -> None:
+    done = subprocess.run(["promtool", "check", "rules", str(ALERTS)], capture_output=True)
+    assert done.returncode == 0, done.stdout
+
+
+@needs_promtool
+def test_nothing_fires_while_nothing_is_wrong(tmp_path: Path) -> None:
+    assert evaluated(tmp_path, HEALTHY, {name: [] for name in NAMES}) == ""
+
+
+@needs_promtool
+@pytest.mark.parametrize("alert", DUE)
+def test_an_alert_fires_when_it_is_due_and_no_other_does(alert: str, tmp_path: Path) -> None:
+    due = {name: ["178m"] if name == alert else [] for name in NAMES}
+    assert evaluated(tmp_path, changed(DUE[alert]), due) == ""
+
+
+@needs_promtool
+@pytest.mark.parametrize(("errors", "fires"), [(8, False), (11, False), (20, True)])
+def test_a_model_that_got_worse_is_told_within_a_day(
+    errors: int, fires: bool, tmp_path: Path
+) -> None:
+    day = 24 * 60 // 30
+    series = {
+        'chorus_stream_word_errors_total{job="stream", model="m"}': (
+            f"0+8x{9 * day} {8 * 9 * day}+{errors}x{day}"
+        ),
+        'chorus_stream_reference_words_total{job="stream", model="m"}': f"0+100x{10 * day}",
+    }
+    tests = {
+        "rule_files": [str(ALERTS)],
+        "group_eval_order": GROUPS,
+        "evaluation_interval": "30m",
+        "tests": [
+            {
+                "interval": "30m",
+                "input_series": [{"series": key, "values": each} for key, each in series.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": 'count(ALERTS{alertstate="firing", alertname="ChorusWorseModel"})',
+                        "eval_time": at,
+                        "exp_samples": [{"value": 1, "labels": "{}"}] if expected else [],
+                    }
+                    for at, expected in (("9d", False), ("10d", fires))
+                ],
+            }
+        ],
+    }
+    file = tmp_path / "tests.yaml"
+    file.write_text(yaml.safe_dump(tests))
+    done = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_has_a_trial() -> None:
+    assert set(DUE) | {"ChorusWorseModel"} == set(NAMES)
+
+
+def test_they_ask_for_what_is_measured() -> None:
+    defined = {each.prometheus_name for each in (*STREAM, *HTTP)}
+    defined |= {f"{name}_bucket" for name in defined}
+    asked = {name for rule in RULES for name in re.findall(r"\bchorus_\w+", rule["expr"])}
+    recorded = {rule["record"].split(":")[1] for rule in RULES if "record" in rule}
+    assert asked - recorded <= defined
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if "alert" in rule], ids=NAMES)
+def test_an_alert_leads_to_a_paragraph(rule: dict[str, Any]) -> None:
+    page, _, anchor = rule["annotations"]["runbook"].partition("#")
+    text = (ROOT / page).read_text()
+    anchors = {
+        re.sub(r"[^\w\- ]", "", line.lstrip("# ")).strip().lower().replace(" ", "-")
+        for line in text.splitlines()
+        if line.startswith("#")
+    }
+    assert not anchor or anchor in anchors
+    assert rule["annotations"]["summary"].endswith(".")
+    assert rule["labels"]["severity"] in ("page", "ticket")
