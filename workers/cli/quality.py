@@ -272,9 +272,14 @@ def _sentences(finding: Finding, comparison: Comparison) -> list[str]:
         main = comparison.measures[0]
         text = _change(measures[main.measure], main)
         return [f"{name}: no change against {compared} is certain; {text}"]
-    lines = [f"{name}: {comparison.status} than {compared}: {_CAUSES[comparison.cause or '']}"]
-    if comparison.status == "changed":
-        lines = [f"{name}: not as {compared}: {_CAUSES[comparison.cause or '']}"]
+    how = "not as" if comparison.status == "changed" else f"{comparison.status} than"
+    why = _CAUSES[comparison.cause or ""]
+    if comparison.cause != "audio" and not any(
+        measures[each.measure].kind == "audio" and each.measure != "seconds"
+        for each in comparison.measures
+    ):
+        why = "its audio was not measured"
+    lines = [f"{name}: {how} {compared}: {why}"]
     return [*lines, *(f"  {_change(measures[each.measure], each)}" for each in changed)]
 
 

@@ -57,9 +57,12 @@ def test_a_file_of_a_healthy_model_is_stable(tmp_path: Path) -> None:
 
 
 def test_a_file_of_a_model_that_gets_worse_ends_with_10(tmp_path: Path) -> None:
-    path = written(tmp_path / "t.jsonl", [*transcripts(0.1, 600), *transcripts(0.2, 400)])
-    done = chorus("quality", "--from", path, *SMALL)
+    both = [*transcripts(0.1, 600), *transcripts(0.2, 400)]
+    done = chorus("quality", "--from", written(tmp_path / "t.jsonl", both), *SMALL)
     assert done.returncode == 10, done.stderr
+    assert "worse than its beginning: its audio was not measured" in done.stdout
+    measured = [msgspec.structs.replace(each, audio_measures={"snr_db": 20.0}) for each in both]
+    done = chorus("quality", "--from", written(tmp_path / "t.jsonl", measured), *SMALL)
     assert "worse than its beginning: no measure of the audio changed with it" in done.stdout
     assert "wer: " in done.stdout
     assert "; since record 6" in done.stdout or "; since record 5" in done.stdout
