@@ -89,6 +89,11 @@ def quality(
 
     now = time.time()
     begin, end = _time("--since", since, now), _time("--until", until, now)
+    if files and (since or until):
+        fail(
+            "--since and --until go by the times of messages, which files do not have",
+            exit_codes.SETTINGS,
+        )
     settings = _settings(settings_file, needed=alert or not files)
     try:
         rules = Rules(

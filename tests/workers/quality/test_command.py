@@ -84,6 +84,7 @@ def test_too_few_records_and_none_are_no_data(tmp_path: Path) -> None:
         (["--from", "bad.jsonl"], "bad.jsonl:2: is no transcript of `chorus transcribe`"),
         (["--from", "good.jsonl", "--reference", "120"], "multiple of 50"),
         (["--from", "good.jsonl", "--error-rate", "1"], "between 0 and 1"),
+        (["--from", "good.jsonl", "--since", "7d"], "which files do not have"),
         (["--since", "yesterday"], "--since yesterday: neither a time"),
         (["--from", "good.jsonl", "--alert"], "there is no chorus.yaml"),
     ],
