@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint format types bench bench-http bench-load chaos bad-input \
 	channels hostile-http hostile-models engines tarred object-store clients soak outage ray-faults \
-	log-changes registry-crash swap rollout rollout-power wer-matrix check-wer manifests cluster \
+	log-changes registry-crash swap rollout rollout-power quality wer-matrix check-wer manifests cluster \
 	scaling upgrade \
 	check-rover accuracy demo-models digits lock clean
 
@@ -123,6 +123,9 @@ rollout-power: $(READY)  ## Rollouts of worse, better and equal candidates come 
 
 rollout: $(READY)  ## Candidates are compared on a stream, and killed
 	@$(BIN)/python -m tests.scenarios.rollout
+
+quality: $(READY)  ## A model made worse is found by its transcripts, and none that is not
+	@$(BIN)/python -m tests.scenarios.quality
 
 swap: $(READY)  ## Versions of a model change while records stream
 	@$(BIN)/python -m tests.scenarios.swap

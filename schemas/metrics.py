@@ -9,6 +9,7 @@ even if processes crash. Counts and seconds can be added up; rates follow from t
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 
 class Latency(msgspec.Struct, kw_only=True, frozen=True):
@@ -25,6 +26,46 @@ class Latency(msgspec.Struct, kw_only=True, frozen=True):
     p95_ms: float
     max_ms: float
     sum_ms: float
+
+
+class ChangedMeasure(msgspec.Struct, kw_only=True, frozen=True):
+    """A measure that has changed, as a ratio over many records.
+
+    Attributes:
+        name: of the measure, such as "wer", "confidence" or "snr_db".
+        before: its value before the change.
+        after: its value since.
+        low: lower end of the 95% interval of ``after - before``.
+        high: upper end of it.
+        since: Unix time in seconds where the change probably began; None where messages have none.
+    """
+
+    name: str
+    before: float
+    after: float
+    low: float
+    high: float
+    since: float | None = None
+
+
+class QualityAlert(msgspec.Struct, kw_only=True, frozen=True):
+    """What `chorus quality` says of a model that has changed.
+
+    Attributes:
+        id: the same whenever the same change is reported again.
+        version: of the model; empty without one.
+        against: the version that it is compared with; None for its own beginning.
+        status: "worse", or "changed" where neither better nor worse can be said.
+        cause: "model", "audio" or "version": what the change came with.
+        measures: those that have changed.
+    """
+
+    id: str
+    version: str
+    against: str | None = None
+    status: str
+    cause: str
+    measures: list[ChangedMeasure]
 
 
 class MetricsEvent(msgspec.Struct, kw_only=True, frozen=True):
@@ -52,6 +93,9 @@ class MetricsEvent(msgspec.Struct, kw_only=True, frozen=True):
         wer: `100 * word_errors / reference_words`, pooled, percent; None without references.
         untimed: how many of `records` are not in `latency`: their timestamp is missing, zero, more
             than 5 s in the future, or more than a year old.
+        alert: a change of the model's quality, from `chorus quality --alert`. Such an event counts
+            nothing: all its sums are 0, so that sums over the topic stay exact. Other events have
+            no such key.
     """
 
     worker: str
@@ -71,3 +115,4 @@ class MetricsEvent(msgspec.Struct, kw_only=True, frozen=True):
     references: int
     wer: float | None
     untimed: int = 0
+    alert: QualityAlert | UnsetType = UNSET

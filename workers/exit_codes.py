@@ -23,6 +23,8 @@ NOT_PASSED = 7
 LOG_CHANGED = 8
 #: `chorus finetune`: the new version is not better than its base on the validation data.
 NOT_BETTER = 9
+#: `chorus quality`: a model does worse, or its audio has changed.
+DRIFT = 10
 #: Ctrl-C (128 + SIGINT).
 INTERRUPTED = 130
 #: SIGTERM to a command that does not run until it is stopped (128 + SIGTERM).

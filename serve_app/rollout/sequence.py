@@ -55,10 +55,26 @@ class ConfidenceSequence(msgspec.Struct):
         if n < 2:
             return -math.inf, math.inf
         variance = max(self.squares / n - self.mean**2, 0.0)
-        wide = -2 * math.log(alpha)
-        rho2 = (wide + math.log(wide) + 1) / sharpest_at
-        spread = n * rho2 + 1
-        half = math.sqrt(
-            variance * 2 * spread / (n * n * rho2) * math.log(math.sqrt(spread) / alpha)
-        )
+        half = half_width(variance, n, alpha, sharpest_at)
         return self.mean - half, self.mean + half
+
+
+def half_width(variance: float, n: float, alpha: float, sharpest_at: float) -> float:
+    """Half of the interval for a mean that is right at every look.
+
+    Args:
+        variance: of an observation.
+        n: number of observations; for the difference of two means, the number that would have the
+            variance of that difference, ``1 / (1 / n1 + 1 / n2)``.
+        alpha: probability that the mean is ever outside, over all looks together.
+        sharpest_at: as in `ConfidenceSequence.bounds`.
+    """
+    rho2 = mixing_variance(alpha, sharpest_at)
+    spread = n * rho2 + 1
+    return math.sqrt(variance * 2 * spread / (n * n * rho2) * math.log(math.sqrt(spread) / alpha))
+
+
+def mixing_variance(alpha: float, sharpest_at: float) -> float:
+    """Variance, in that of an observation, of the means that a sequence is on the lookout for."""
+    wide = -2 * math.log(alpha)
+    return (wide + math.log(wide) + 1) / sharpest_at

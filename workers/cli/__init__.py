@@ -29,6 +29,7 @@ from workers.cli import (
     models,
     offsets,
     produce,
+    quality,
     rollout,
     schema,
     serve,
@@ -66,6 +67,7 @@ app.command("validate")(validate.validate)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(models.app, name="models")
 app.add_typer(rollout.app, name="rollout")
+app.command("quality")(quality.quality)
 app.command("key")(key.key)
 app.command("init")(init.init)
 app.command("check")(check.check)

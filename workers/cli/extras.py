@@ -19,6 +19,7 @@ _EXTRAS = {
     "explain": "serve",
     "finetune": "finetune",
     "models": "serve",
+    "quality": "serve,stream",
     "serve": "serve",
     "status": "serve",
     "stream": "serve,stream",

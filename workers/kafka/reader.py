@@ -34,13 +34,26 @@ def partitions_of(kafka: KafkaSettings, topic: str) -> list[TopicPartition]:
 
 
 def read_topic(
-    kafka: KafkaSettings, topic: str, *, from_beginning: bool = True, follow: bool = False
+    kafka: KafkaSettings,
+    topic: str,
+    *,
+    from_beginning: bool = True,
+    follow: bool = False,
+    since: float | None = None,
 ) -> Iterator[Record | None]:
     """Committed messages of `topic`, over all its partitions.
 
     Without `follow` it ends with the last message that was committed when it began. With `follow`
     it never ends, and yields None whenever nothing came for a short while, so that the caller can
     look at its clock.
+
+    Args:
+        kafka: the settings' section.
+        topic: its name.
+        from_beginning: whether what is in the topic already is read too.
+        follow: whether it goes on.
+        since: Unix time in seconds; with it, each partition is read from its first message on that
+            is not older.
 
     Raises:
         UnknownTopicError, kafka.errors.TopicAuthorizationFailedError: as `partitions_of`.
@@ -50,7 +63,12 @@ def read_topic(
     try:
         consumer.assign(assigned)
         ends = consumer.end_offsets(assigned)  # the last stable offset: read_committed
-        if from_beginning:
+        if since is not None:
+            places = consumer.offsets_for_times(dict.fromkeys(assigned, max(0, int(since * 1000))))
+            for partition in assigned:
+                place = places.get(partition)
+                consumer.seek(partition, ends[partition] if place is None else place.offset)
+        elif from_beginning:
             consumer.seek_to_beginning(*assigned)
         else:
             for partition in assigned:

@@ -75,10 +75,7 @@ class Outputs:
 
     def metrics(self, event: MetricsEvent) -> OutputMessage:
         """A metrics event; keyed by its worker, so one worker's events stay in order."""
-        value = msgspec.json.encode(event)
-        return OutputMessage(
-            self._topics.metrics, event.worker.encode(), value, list(_FORMAT_HEADERS)
-        )
+        return metrics_message(self._topics.metrics, event)
 
     def _transcript(self, record: PendingRecord, transcript: Transcript) -> OutputMessage:
         id_ = transcript.id.encode()
@@ -132,3 +129,9 @@ class Outputs:
         if message.size > self._max_dead_letter:
             message = message._replace(key=name, headers=to_headers(letter))
         return message
+
+
+def metrics_message(topic: str, event: MetricsEvent) -> OutputMessage:
+    """A metrics event for `topic`; keyed by its worker."""
+    value = msgspec.json.encode(event)
+    return OutputMessage(topic, event.worker.encode(), value, list(_FORMAT_HEADERS))

@@ -1,0 +1,1 @@
+"""Quality over time: what transcripts say of the models that wrote them, and of their audio."""
