@@ -18,6 +18,7 @@ from deploy.local import ROOT
 from serve_app.cluster.access import make_token
 from serve_app.system.ray_environment import ENVIRONMENT
 from workers.broker.ports import free_ports
+from workers.stream.serve_application import CLUSTER_NAME
 
 _START_S = 180.0
 
@@ -30,12 +31,14 @@ class RayNodes:
     Args:
         folder: for Ray's files and logs; short, since the paths of sockets are below it.
         head_cpus: cores of the head for replicas.
+        name: of the cluster, as KubeRay gives it to its nodes.
     """
 
-    def __init__(self, folder: Path, *, head_cpus: int = 0) -> None:
+    def __init__(self, folder: Path, *, head_cpus: int = 0, name: str = "") -> None:
         make_token()
         self._folder = folder
         self._head_cpus = head_cpus
+        self._name = name
         self._gcs, self._port, self._agent, self._client = free_ports(4)
         self._head: subprocess.Popen[bytes] | None = None
         self._nodes: list[subprocess.Popen[bytes]] = []
@@ -104,6 +107,23 @@ class RayNodes:
         if self._head is not None:
             _kill(self._head)
 
+    def stop_head(self, grace_s: float) -> None:
+        """End the head as Kubernetes ends a pod: SIGTERM, and SIGKILL after a while.
+
+        Args:
+            grace_s: seconds between the two.
+        """
+        if self._head is not None:
+            self._head.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._head.wait(grace_s)
+            _kill(self._head)
+
+    def replica_logs(self) -> str:
+        """What the replicas have logged, all together."""
+        found = self._folder.glob("ray/session_*/logs/serve/replica_*.log")
+        return "".join(each.read_text(errors="replace") for each in found)
+
     def log(self, name: str) -> str:
         """What `ray start` of a node has said."""
         return (self._folder / f"{name}.log").read_text()
@@ -141,6 +161,8 @@ class RayNodes:
             "RAY_gcs_storage_path": str(self._folder / "gcs"),
             "PYTHONPATH": str(ROOT),
         }
+        if self._name:
+            environment[CLUSTER_NAME] = self._name
         with (self._folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 [*command, *ports],

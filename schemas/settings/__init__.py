@@ -31,7 +31,7 @@ from schemas.settings.routing import (
 )
 from schemas.settings.secrets import api_key_digests, api_key_faults, backend_key, client_options
 from schemas.settings.serve import ServeSettings
-from schemas.settings.stream import StreamSettings, broker_limit_faults
+from schemas.settings.stream import StatusSettings, StreamSettings, broker_limit_faults
 from schemas.settings.types import (
     NAME_PATTERN,
     Name,
@@ -74,6 +74,7 @@ __all__ = [
     "ServeSettings",
     "Settings",
     "SettingsError",
+    "StatusSettings",
     "StreamSettings",
     "Tiers",
     "Topics",

@@ -67,7 +67,8 @@ def part_of(settings: Settings, part: Part, model: str = "") -> Settings:
     )
     if part == "worker":
         audio = replace(settings.audio, **{key: getattr(_NO_AUDIO, key) for key in FETCHING})
-        stream = replace(settings.stream, workers=1, autoscaling=_per_worker(settings.stream))
+        scaling = _per_worker(settings.stream)
+        stream = replace(settings.stream, status=None, workers=1, autoscaling=scaling)
         return replace(common, http=None, audio=audio, stream=stream)
     alone = replace(common, kafka=KafkaSettings(), stream=StreamSettings())
     if part == "http":

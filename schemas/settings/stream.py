@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from schemas.settings.kafka import FromEnvironment
 from schemas.settings.types import (
@@ -36,6 +38,18 @@ class StreamAutoscaling(Strict):
     downscale_delay_s: NonNegativeFloat = 600.0
 
 
+class StatusSettings(Strict):
+    """Where `chorus stream` serves `/live`, `/ready` and `/metrics`.
+
+    Attributes:
+        host: address to listen on; "0.0.0.0" for all, as probes of Kubernetes need it.
+        port: port to listen on; 0 takes a free one.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9464
+
+
 class StreamSettings(Strict):
     """How the stream worker works.
 
@@ -45,6 +59,7 @@ class StreamSettings(Strict):
         backend: URL of the HTTP API behind which the models are, for workers of `chorus stream`
             that have no Ray; unless given, the worker reaches the application through Ray.
         backend_key: API key for it, as `{env: NAME}`.
+        status: a port of `chorus stream` for probes and Prometheus; none unless given.
         workers: stream workers that `chorus serve --worker` or `chorus deploy --worker` runs as a
             Serve app, unless `autoscaling` is given.
         autoscaling: number of those workers by what waits, instead of `workers`.
@@ -80,6 +95,7 @@ class StreamSettings(Strict):
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
     backend: str | None = None
     backend_key: FromEnvironment | None = None
+    status: StatusSettings | None = None
     workers: PositiveInt = 1
     autoscaling: StreamAutoscaling | None = None
     catch_up_s: PositiveFloat = 600.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,11 +16,12 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from serve_app.telemetry import definitions as defined
+
 #: The library does not annotate it.
 _disable_created_metrics: Callable[[], None] = disable_created_metrics
 
-#: Seconds; an hour of audio takes minutes on a CPU.
-_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+Instrument = TypeVar("Instrument", Counter, Gauge, Histogram)
 
 
 class Metrics(Collector):
@@ -38,44 +40,26 @@ class Metrics(Collector):
     def __init__(self) -> None:
         _disable_created_metrics()  # they would double the number of time series
         self._registry = CollectorRegistry()
-        self.requests = Counter(
-            "chorus_http_requests",
-            "Requests answered.",
-            ["route", "status"],
-            registry=self._registry,
+        self.requests = self._made(Counter, defined.HTTP_REQUESTS)
+        self.seconds = self._made(
+            Histogram, defined.HTTP_SECONDS, buckets=defined.HTTP_SECONDS.bounds
         )
-        self.seconds = Histogram(
-            "chorus_http_request_seconds",
-            "Time from a request's headers to the end of its response.",
-            ["route"],
-            buckets=_BUCKETS,
-            registry=self._registry,
-        )
-        self.under_way = Gauge(
-            "chorus_http_requests_under_way", "Requests being worked on.", registry=self._registry
-        )
-        self.audio_seconds = Counter(
-            "chorus_http_audio_seconds",
-            "Seconds of audio received, by client.",
-            ["client"],
-            registry=self._registry,
-        )
-
-        self.worker_faults = Gauge(
-            "chorus_stream_worker_faults",
-            "Stream workers beside the models that do not run.",
-            registry=self._registry,
-        )
-
+        self.under_way = self._made(Gauge, defined.HTTP_UNDER_WAY)
+        self.audio_seconds = self._made(Counter, defined.HTTP_AUDIO)
+        self.worker_faults = self._made(Gauge, defined.WORKER_FAULTS)
         self.refusals: Mapping[str, int] = {}
         self._registry.register(self)
 
+    def _made(self, kind: type[Instrument], metric: defined.Metric, **options: Any) -> Instrument:
+        """An instrument for a metric; the library appends `total` itself."""
+        name = metric.prometheus_name
+        return kind(name, metric.meaning, metric.labels, registry=self._registry, **options)
+
     def collect(self) -> Iterator[CounterMetricFamily]:
         """What is counted elsewhere: by the models' replicas."""
+        metric = defined.MODEL_REFUSALS
         family = CounterMetricFamily(
-            "chorus_model_refusals",
-            "Versions that an alias named and that could not be served, by the model's replicas.",
-            labels=["model"],
+            metric.prometheus_name, metric.meaning, labels=list(metric.labels)
         )
         for model, count in self.refusals.items():
             family.add_metric([model], count)

@@ -19,6 +19,7 @@ from serve_app.system.ray_adapter import (
     object_ref,
     own_name,
     ray,
+    replicas_known,
     shortage_of,
 )
 
@@ -43,6 +44,11 @@ class ModelClient:
         self._timeout_s = timeout_s
         self._transcribe = method_by_reference(handle, "transcribe")
         self._info = method_by_reference(handle, "info")
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas it has, as far as is known; at least 1."""
+        return max(1, replicas_known(self._transcribe))
 
     async def transcribe(
         self,

@@ -91,6 +91,11 @@ class ModelError(Exception):
 class Model(Protocol):
     """A model as the Router sees it."""
 
+    @property
+    def replicas(self) -> int:
+        """How many replicas it has, as far as is known; at least 1."""
+        ...
+
     async def transcribe(
         self,
         clips: Sequence[Clip],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from schemas.requests import ClipRequest
@@ -104,17 +105,23 @@ class ModelCalls:
             call.cancel()
 
     def _call_seconds(self, model: str) -> float:
-        """Seconds of audio in a group that is sent without waiting for the rest of the list."""
-        batches = BUSY_MODEL_BATCHES if self._state.calls[model] else 1
+        """Seconds of audio in a group that is sent without waiting for the rest of the list.
+
+        A model is busy when each replica has a call, and all but one have another that waits.
+        """
+        busy = self._state.calls[model] >= 2 * self._state.models[model].replicas - 1
+        batches = BUSY_MODEL_BATCHES if busy else 1
         return batches * self._state.settings.models[model].batch_seconds
 
     def _send(self, callee: Callee) -> None:
         call = asyncio.create_task(self._call(callee, self._groups.pop(callee)))
         self._calls.add(call)
-        call.add_done_callback(self._end_call)
+        self._state.calls[callee.model] += 1
+        call.add_done_callback(partial(self._end_call, callee.model))
 
-    def _end_call(self, call: asyncio.Task[None]) -> None:
+    def _end_call(self, model: str, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
+        self._state.calls[model] -= 1
         if not call.cancelled() and (fault := call.exception()) is not None:
             self._fail(fault)
 
@@ -126,7 +133,6 @@ class ModelCalls:
             for item in group.items
         ]
         clips, requests = [each.clip for each in asked], [each.request for each in asked]
-        state.calls[model] += 1
         try:
             called = state.models[model] if candidate is None else candidate
             reply = await called.transcribe(clips, SAMPLE_RATE, requests)
@@ -136,8 +142,6 @@ class ModelCalls:
         else:
             state.candidates.answered(model, asked, reply.outcomes, of=candidate)
             self._take(callee, group, reply)
-        finally:
-            state.calls[model] -= 1
         self.send_urgent()
         self._after()
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 from schemas.requests import Backlog
-from serve_app.scaling.demand import Demand, put_demand
-
-logger = logging.getLogger(__name__)
+from serve_app.scaling.demand import Demand
 
 #: So many records are remembered; what is older weighs less and less.
 _MEMORY = 2000.0
@@ -49,19 +45,14 @@ class StreamDemand:
             return None
         return {model: seconds / found.records for model, seconds in found.audio_s.items()}
 
-    async def note(self, app: str, group: str, backlog: Backlog) -> None:
-        """Leave word of what a group wants, for the policies; never raises.
+    def of(self, group: str, backlog: Backlog) -> Demand | None:
+        """What a group wants; None before any record of it is done.
 
         Args:
-            app: `serve.app` of the settings.
             group: the consumer group.
             backlog: what waits for it.
         """
         audio_s = self.audio_s(group)
         if audio_s is None:
-            return
-        demand = Demand(at=time.time(), backlog=backlog, audio_s=audio_s)
-        try:
-            await asyncio.to_thread(put_demand, app, group, demand)
-        except Exception as error:  # as while Ray's head is started again
-            logger.info("what the stream wants could not be noted: %s", type(error).__name__)
+            return None
+        return Demand(at=time.time(), backlog=backlog, audio_s=audio_s)

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
-from schemas.requests import DEFAULT_OPTIONS, CallOptions
+from schemas.requests import DEFAULT_OPTIONS, Backlog, CallOptions
 from schemas.settings import Settings, settings_digest
 from serve_app.audio import AudioLoader
 from serve_app.audio.clip import Recording
@@ -26,8 +27,11 @@ from serve_app.router.results import Result
 from serve_app.router.rollout_watch import RolloutWatch
 from serve_app.router.transcriber import Transcriber
 from serve_app.routing.calibration import read_calibration
+from serve_app.scaling.demand_notes import put_demand
 from serve_app.system.memory import return_large_blocks
 from serve_app.system.ray_adapter import ended, handle_of, use_replica_log
+
+logger = logging.getLogger(__name__)
 
 #: Longest wait for what a model says of itself, in seconds.
 _INFO_S = 5.0
@@ -87,12 +91,22 @@ class Router:
                 for record in records
             ]
         if options.group is not None and options.backlog is not None:
-            await self._transcriber.state.demand.note(self._app, options.group, options.backlog)
+            await self._note_demand(options.group, options.backlog)
         if not records:
             return []
         await self._rollouts.start()
         with self._callers.call_of(options.caller):
             return await self._transcriber.transcribe(records, clips=clips, options=options)
+
+    async def _note_demand(self, group: str, backlog: Backlog) -> None:
+        """Leave word of what a stream wants, for the policies that scale."""
+        demand = self._transcriber.state.demand.of(group, backlog)
+        if demand is None:
+            return
+        try:
+            await asyncio.to_thread(put_demand, self._app, group, demand)
+        except Exception as error:  # as while Ray's head is started again
+            logger.info("what the stream wants could not be noted: %s", type(error).__name__)
 
     async def identity(self) -> Identity:
         """Say what this Router serves."""

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from serve_app.scaling.demand import Demand, demands
+from serve_app.scaling.demand import Demand
+from serve_app.scaling.demand_notes import demands
 
 logger = logging.getLogger(__name__)
 

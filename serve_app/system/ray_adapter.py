@@ -63,6 +63,7 @@ __all__ = [
     "own_sigterm",
     "proxy_address",
     "ray",
+    "replicas_known",
     "send_token",
     "serve",
     "serve_client",
@@ -337,6 +338,13 @@ def method_by_reference(handle: Any, method: str) -> Any:
         method: its name.
     """
     return handle.options(method_name=method, _by_reference=True)
+
+
+def replicas_known(method: Any) -> int:
+    """How many replicas a handle, or a method of one, knows of; 0 before its first call."""
+    router = getattr(method._router, "_asyncio_router", None)
+    known = router._request_router if router is not None else None
+    return len(known.curr_replicas) if known is not None else 0
 
 
 async def object_ref(response: Any) -> Any:

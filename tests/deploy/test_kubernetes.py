@@ -84,7 +84,8 @@ def test_pods(objects: dict[str, dict[str, Any]]) -> None:
     for spec in specs:
         [container] = spec["containers"]
         given = {each["name"]: each.get("value") for each in container["env"]}
-        assert {name: given.get(name) for name in ENVIRONMENT} == ENVIRONMENT
+        measured = ENVIRONMENT | {"RAY_enable_metrics_collection": "1"}
+        assert {name: given.get(name) for name in ENVIRONMENT} == measured
         assert container["image"].startswith("chorus-serve:")
         assert container["volumeMounts"] == [
             {"name": "settings", "mountPath": str(Path(SETTINGS).parent), "readOnly": True}
@@ -115,6 +116,15 @@ def test_stream_workers_are_inside_serve_or_pods_of_their_own(
     assert trigger["metadata"]["consumerGroup"] == settings.kafka.group
     assert trigger["metadata"]["bootstrapServers"] == settings.kafka.bootstrap_servers[0]
     spec = stream["spec"]["template"]["spec"]
+    [status] = spec["containers"][0]["ports"]
+    assert settings.stream.status is not None
+    assert settings.stream.status.host == "0.0.0.0"
+    assert settings.stream.status.port == status["containerPort"]
+    monitor = objects["PodMonitor/chorus-stream"]["spec"]
+    assert monitor["podMetricsEndpoints"] == [{"port": status["name"]}]
+    assert monitor["selector"]["matchLabels"].items() <= (
+        stream["spec"]["template"]["metadata"]["labels"].items()
+    )
     assert spec["terminationGracePeriodSeconds"] > settings.stream.drain_timeout_s
     mounted = spec["volumes"][0]["configMap"]["name"]
     assert mounted.startswith("chorus-stream-settings-"), "other settings make other pods"

@@ -93,9 +93,16 @@ class Stream:
 
 
 class Installation:
-    """What is deployed, and how it changes."""
+    """What is deployed, and how it changes.
 
-    def __init__(self, folder: Path, nodes: RayNodes, kafka: Kafka) -> None:
+    Args:
+        folder: for the settings.
+        nodes: the Ray cluster.
+        kafka: the broker.
+        workers: stream workers at the beginning.
+    """
+
+    def __init__(self, folder: Path, nodes: RayNodes, kafka: Kafka, *, workers: int = 1) -> None:
         self._file = folder / "chorus.yaml"
         self._nodes = nodes
         stand_in = {
@@ -113,6 +120,7 @@ class Installation:
             "audio": {"roots": [str(SPEECH)]},
             "serve": {"app": APP, "routers": 2, "router_num_cpus": 0.5},
             "kafka": {"bootstrap_servers": kafka.bootstrap_servers},
+            "stream": {"workers": workers},
         }
         self._write()
 

@@ -255,8 +255,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--load", type=float, default=3.4, help="in replicas")
     parser.add_argument("--step", type=float, default=300.0, help="seconds")
-    parser.add_argument("--teeth", type=int, default=5)
-    parser.add_argument("--tooth", type=float, default=60.0, help="seconds")
+    parser.add_argument("--teeth", type=int, default=10)
+    parser.add_argument("--tooth", type=float, default=30.0, help="seconds")
     given = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
     return exit_code_of(

@@ -84,6 +84,9 @@ def _over_http(settings: Settings, url: str) -> Backend:
 
 def _run(settings: Settings, backend: Backend, instance: str) -> NoReturn:
     """Run a worker until a signal comes, and end the process with its exit code."""
+    from schemas.settings import SettingsError
+    from workers.cli.status_line import status_line
+    from workers.stream.monitoring import monitored
     from workers.stream.worker import StreamWorker
 
     worker = StreamWorker(settings, backend, instance=instance)
@@ -94,4 +97,9 @@ def _run(settings: Settings, backend: Backend, instance: str) -> NoReturn:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    sys.exit(worker.run())
+    try:
+        with monitored(worker, instance, settings), status_line(worker):
+            code = worker.run()
+    except SettingsError as error:
+        fail(str(error), exit_codes.SETTINGS)
+    sys.exit(code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 from kafka.structs import ConsumerGroupMetadata, MemberState
 
 from schemas.settings import SettingsError, StreamSettings
+from schemas.transcript import Transcript
 from workers.kafka.errors import REFUSALS, refusal_in
 from workers.kafka.protocols import Consumer
 from workers.stream.acknowledged_offsets import AcknowledgedOffsets
@@ -23,6 +24,7 @@ from workers.stream.backpressure import Backpressure
 from workers.stream.commit_schedule import CommitSchedule
 from workers.stream.dead_letter_limit import DeadLetterLimit
 from workers.stream.offset_tracker import CompletedPrefix, OffsetTracker
+from workers.stream.pending_record import PendingRecord
 from workers.stream.publisher import Publisher, PublishError
 
 log = logging.getLogger(__name__)
@@ -78,14 +80,30 @@ class CommitTotals:
 
     Attributes:
         transcribed, dead_lettered: records committed.
+        audio_s: seconds of audio of the transcribed ones.
         commits: commits that succeeded.
         recoveries: commits that failed, after each of which the worker went back.
+        listener: told of the records of each commit.
     """
 
     transcribed: int = 0
     dead_lettered: int = 0
+    audio_s: float = 0.0
     commits: int = 0
     recoveries: int = 0
+    listener: Callable[[Sequence[PendingRecord]], None] | None = None
+
+    def count(self, records: Sequence[PendingRecord]) -> None:
+        """Count a commit of `records`."""
+        self.commits += 1
+        for record in records:
+            if isinstance(record.outcome, Transcript):
+                self.transcribed += 1
+                self.audio_s += record.outcome.transcribed_seconds
+            else:
+                self.dead_lettered += 1
+        if self.listener is not None:
+            self.listener(records)
 
 
 class CommitCycle:
@@ -290,12 +308,9 @@ class CommitCycle:
         if self._acknowledged is not None:
             self._acknowledged.commit_soon(prefix.offsets)
         self._tracker.settle(prefix)
-        dead = [record.dead for record in prefix.records]
-        self._limit.accept(dead)
+        self._limit.accept([record.dead for record in prefix.records])
         self._failures = 0
-        self._totals.commits += 1
-        self._totals.dead_lettered += sum(dead)
-        self._totals.transcribed += len(dead) - sum(dead)
+        self._totals.count(prefix.records)
 
     # -- publishing -> reopening -> rewinding -> idle
 

@@ -50,7 +50,7 @@ def _event(
     worker: str, start: float, end: float, model: str, domain: str, records: list[PendingRecord]
 ) -> MetricsEvent:
     done = [record.outcome for record in records if isinstance(record.outcome, Transcript)]
-    waited = [_latency_ms(record) for record in records if isinstance(record.outcome, Transcript)]
+    waited = [latency_ms(record) for record in records if isinstance(record.outcome, Transcript)]
     known = [milliseconds for milliseconds in waited if milliseconds is not None]
     audio_s = sum(transcript.transcribed_seconds for transcript in done)
     model_s = sum(transcript.timings.model_ms for transcript in done) / 1e3
@@ -78,7 +78,7 @@ def _event(
     )
 
 
-def _latency_ms(record: PendingRecord) -> float | None:
+def latency_ms(record: PendingRecord) -> float | None:
     """From the record's timestamp to its result; None where that cannot be, and says nothing.
 
     Two clocks are compared, the producer's (or the broker's) and this machine's.

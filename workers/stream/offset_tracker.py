@@ -115,6 +115,24 @@ class OffsetTracker:
         """The partitions that are tracked."""
         return self._partitions.keys()
 
+    def oldest_s(self, now: float) -> float | None:
+        """Age in seconds of the oldest record that is not committed; from any thread.
+
+        By the timestamps in Kafka, each partition's first record standing for all of its own; None
+        where there is none, or it has no timestamp.
+
+        Args:
+            now: Unix time in seconds.
+        """
+        firsts = [
+            queue[0].message.timestamp
+            for state in list(self._partitions.values())
+            for queue in (list(state.ready[:1]) or list(state.pending)[:1],)
+            if queue
+        ]
+        known = [timestamp for timestamp in firsts if timestamp > 0]
+        return max(0.0, now - min(known) / 1e3) if known else None
+
     def pending(self, tp: TopicPartition) -> tuple[int, int]:
         """Records and bytes of `tp` that were delivered and not committed."""
         state = self._partitions[tp]

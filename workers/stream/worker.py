@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -29,6 +30,7 @@ from kafka.errors import (
     KafkaError,
 )
 
+from schemas.requests import Backlog
 from schemas.settings import Settings, SettingsError
 from serve_app.router.protocol import Backend
 from workers import exit_codes
@@ -43,6 +45,7 @@ from workers.stream.commit_cycle import CommitCycle, CommitTotals, DeadLetterLim
 from workers.stream.dispatcher import Dispatcher
 from workers.stream.list_builder import ListBuilder
 from workers.stream.offset_tracker import OffsetTracker
+from workers.stream.pending_record import PendingRecord
 from workers.stream.poll_loop import BUSY_POLL_MS, LINGER_S, PollLoop
 from workers.stream.progress_log import ProgressLog
 from workers.stream.publisher import Publisher
@@ -65,12 +68,15 @@ class Stats(msgspec.Struct, kw_only=True, frozen=True):
         in_flight: calls of the Router under way.
         paused: partitions whose fetching rests.
         breaker: "closed", "open" or "half-open".
-        transcribed, dead_lettered: records committed since the start.
+        transcribed, dead_lettered: records committed since the start; `audio_s` is the seconds of
+            audio of the former.
         retries: records tried again since the start.
         log_changes: how often a partition's log had changed and the worker went on, and
             `lost` offsets that were deleted from such logs before they were read.
         commits: commits since the start; `recoveries` of them failed and were done again.
         heartbeat_age_s: seconds since the last poll.
+        oldest_s: age of the oldest record that is not committed, by its timestamp in Kafka.
+        lag: records that wait in all partitions, a while ago; None where another worker looks.
     """
 
     instance: str
@@ -88,6 +94,9 @@ class Stats(msgspec.Struct, kw_only=True, frozen=True):
     log_changes: int
     lost: int
     heartbeat_age_s: float
+    audio_s: float = 0.0
+    oldest_s: float | None = None
+    lag: int | None = None
 
 
 class StreamWorker:
@@ -121,6 +130,7 @@ class StreamWorker:
             topic=self._kafka.topics.manifests,
             group=self._kafka.group,
         )
+        self._lag: int | None = None
         self._loop: PollLoop | None = None
         self._positions: StartPositions | None = None
         self._created = time.monotonic()
@@ -165,7 +175,14 @@ class StreamWorker:
             log_changes=self._positions.changes if self._positions else 0,
             lost=self._positions.lost if self._positions else 0,
             heartbeat_age_s=self.heartbeat_age_s,
+            audio_s=self._totals.audio_s,
+            oldest_s=self._tracker.oldest_s(time.time()),
+            lag=self._lag if self._has_first_partition() else None,
         )
+
+    def on_commit(self, listener: Callable[[Sequence[PendingRecord]], None]) -> None:
+        """Have `listener` told of the records of each commit, on the poll thread."""
+        self._totals.listener = listener
 
     def run(self) -> int:
         """Work until `stop`, or until it cannot go on. Blocks; call it once.
@@ -269,7 +286,7 @@ class StreamWorker:
             BacklogCounter(self._stream),
             mine=self._has_first_partition,
             look=self._clients.group_offsets,
-            tell=self._dispatcher.tell,
+            tell=self._take_backlog,
         )
         closing.callback(watch.stop)
         publisher.open()  # before the offsets are read: it settles what was left open
@@ -318,6 +335,10 @@ class StreamWorker:
             ", ".join(self._kafka.bootstrap_servers),
         )
         return loop
+
+    def _take_backlog(self, backlog: Backlog) -> None:
+        self._lag = backlog.records
+        self._dispatcher.tell(backlog)
 
     def _has_first_partition(self) -> bool:
         return TopicPartition(self._kafka.topics.manifests, 0) in self._tracker.assigned

@@ -63,6 +63,7 @@ class FakeModel:
         self.gate.set()
         self.calls: list[int] = []
         self.error: ModelError | None = None
+        self.replicas = 1
         self.listens = False
         self.requests: Sequence[ClipRequest] = ()
 

@@ -42,6 +42,7 @@ class Listener:
     def __init__(self, **said: Sequence[tuple[str, float]] | None) -> None:
         self.said = {int(name.removeprefix("at_")): words for name, words in said.items()}
         self.heard: list[int] = []
+        self.replicas = 1
         self.requests: list[ClipRequest] = []
 
     async def transcribe(

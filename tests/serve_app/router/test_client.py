@@ -13,8 +13,10 @@ import pytest
 from deploy.local import ROOT
 from schemas.failures import FailureClass, RecordError
 from schemas.manifest import ManifestRecord
+from schemas.requests import Backlog, CallOptions
 from serve_app.router.client import RouterClient
 from serve_app.router.protocol import Probe
+from serve_app.scaling.demand_notes import demands
 from tests.serve_app.router.test_replica import codes
 from tests.waiting import until
 
@@ -104,6 +106,26 @@ async def test_the_calls_of_a_process_that_is_killed_are_given_up(
         if others == [first.replace("start", "end"), "start 1", "end 1"]:
             return
     pytest.fail("calls of a process that was killed were transcribed all the same")
+
+
+async def test_what_waits_for_a_stream_is_noted_for_the_policies(
+    application: Any, make_record: MakeRecord
+) -> None:
+    router = RouterClient(application.app)
+    options = CallOptions(group="g")
+    backlog = Backlog(
+        records=7, arriving=0.5, partitions=3, catch_up_s=60.0, records_per_worker=2000
+    )
+    told = msgspec.structs.replace(options, backlog=backlog)
+    assert await router.transcribe([], told) == []
+    assert "g" not in demands(application.app), "nothing is known yet of what it asks"
+    records = [make_record("a", domain="medical"), make_record("b")]
+    await router.transcribe(records, options)
+    assert await router.transcribe([], told) == []
+    found = demands(application.app)["g"]
+    assert found.backlog == backlog
+    assert set(found.audio_s) == {"general", "medical"}
+    assert all(0 < seconds < 60 for seconds in found.audio_s.values())
 
 
 async def test_probe_and_info_of_a_whole_backend(application: Any) -> None:

@@ -8,17 +8,19 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
+from schemas.requests import CallOptions
 from schemas.settings import (
     LANGUAGE_MEASURES,
     MEASURES,
     SPEECH_SHARE,
 )
 from schemas.transcript import Transcript, encode_transcript
-from serve_app.audio.clip import SIMILARITY, Clip, Recording
+from serve_app.audio.clip import SAMPLE_RATE, SIMILARITY, Clip, Recording
 from serve_app.model.protocol import ModelError, Outcome, Reply
 from serve_app.routing.rules import Choice
 from tests.serve_app.router.fake_models import load, record, texts, transcriber
@@ -38,6 +40,42 @@ async def test_one_result_per_record_in_order_one_call_per_model() -> None:
     assert models["general"].calls == [13]
     assert models["medical"].calls == [7]
     assert router.memory.held_bytes == 0
+
+
+@pytest.mark.parametrize(("replicas", "calls"), [(1, [2, 18]), (3, [2, 2, 2, 2, 2, 10])])
+async def test_a_list_is_cut_for_the_replicas_that_are_idle(
+    replicas: int, calls: list[int]
+) -> None:
+    def load_second(_: ManifestRecord) -> Recording:
+        return Recording(np.zeros(SAMPLE_RATE, np.float32))
+
+    router, models = transcriber(load_second, batch_seconds=2.0)
+    models["general"].replicas = replicas
+    models["general"].gate.clear()
+    asked = asyncio.create_task(router.transcribe([record(number) for number in range(20)]))
+    await until(lambda: sum(models["general"].calls) == 20)
+    models["general"].gate.set()
+    await asked
+    assert models["general"].calls == calls
+
+
+async def test_it_is_counted_what_streams_ask_of_each_model() -> None:
+    router, models = transcriber()
+    options = CallOptions(group="g")
+    domains = ["medical", None, None, None]
+    records = [record(15_900, domain=domain) for domain in domains]
+    broken = record(1, conditions="bad")
+    assert router.state.demand.audio_s("g") is None
+    await router.transcribe(records)  # of no stream
+    assert router.state.demand.audio_s("g") is None
+    await router.transcribe([*records, broken], options=options)
+    assert router.state.demand.audio_s("g") == {"general": 3 / 5, "medical": 1 / 5}
+    assert all(each.streamed for each in models["general"].requests)
+    for _ in range(40):  # what is long ago weighs less
+        await router.transcribe([records[0]] * 200, options=options)
+    found = router.state.demand.audio_s("g")
+    assert found is not None
+    assert found["medical"] > 0.99
 
 
 async def test_what_is_wrong_with_one_record_is_its_own_affair() -> None:

@@ -76,7 +76,10 @@ async def test_a_signal_to_all_processes_is_a_stop_in_order(
         events.write_text("")  # what came before was to check the engine
         async with httpx.AsyncClient(timeout=WAIT_S) as client:
             url = f"http://127.0.0.1:{port}/v1/audio/transcriptions"
-            answer = asyncio.create_task(client.post(url, files={"file": audio.getvalue()}))
+            files = {"file": audio.getvalue()}
+            answer = asyncio.create_task(client.post(url, files=files))
+            events_of = {"model": "general", "stream": "true"}
+            stream = asyncio.create_task(client.post(url, files=files, data=events_of))
             await until(lambda: "start" in events.read_text(), WAIT_S)
             processes = tree(serve.pid)
             calls = asyncio.create_task(asyncio.to_thread(call_until_refused, port))
@@ -84,6 +87,7 @@ async def test_a_signal_to_all_processes_is_a_stop_in_order(
             await until(lambda: not ready.exists(), WAIT_S)
             gate.unlink()
             assert (await answer).status_code == 200
+            assert "transcript.text.done" in (await stream).text
             assert (await calls)[-1] == 503
         said, _ = await asyncio.to_thread(serve.communicate, timeout=WAIT_S)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
+from functools import partial
 
 import msgspec
 import pytest
@@ -16,6 +17,7 @@ from tests.workers.stream.clusters import AnyCluster, Bench, any_producer
 from tests.workers.stream.support import StandInRouter, done, manifest, wait_until
 from workers import exit_codes
 from workers.kafka.protocols import Producer
+from workers.stream.backlog_watch import BacklogWatch
 from workers.stream.output_messages import OutputMessage
 from workers.stream.publisher import Publisher
 
@@ -31,6 +33,22 @@ def ids(count: int, start: int = 0) -> list[str]:
 
 def each_once(names: list[str]) -> Counter[str]:
     return Counter(names)
+
+
+def test_the_router_is_told_what_waits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "workers.stream.worker.BacklogWatch", partial(BacklogWatch, interval_s=0.05)
+    )
+    settings = bench.settings(partitions=2)
+    bench.send(settings, ids(40))
+    router = StandInRouter()
+    router.blocked = set(ids(10, start=30))
+    with bench.running(settings, router) as worker:
+        wait_until(lambda: done(worker) == 30)
+        wait_until(lambda: bool(router.told) and 10 <= router.told[-1].records < 40)
+        router.blocked.clear()
+        wait_until(lambda: router.told[-1].records == 0)
+    assert {each.partitions for each in router.told} == {2}
 
 
 def test_every_record_once_with_its_metrics_and_nothing_left_behind(bench: Bench) -> None:

@@ -105,7 +105,7 @@ def test_a_commit_that_succeeds_is_counted(bench: CommitBench) -> None:
     bench.cycle.begin(now=True)
     bench.publisher.published.set_result(None)
     bench.cycle.step()
-    assert bench.totals == CommitTotals(transcribed=1, dead_lettered=2, commits=2)
+    assert bench.totals == CommitTotals(transcribed=1, dead_lettered=2, audio_s=2.0, commits=2)
     assert bench.tracker.pending_records == 0
     assert bench.cycle.settled
     assert bench.consumer.committed_later == []  # its offsets were in the transaction

@@ -1,10 +1,11 @@
-"""The worker against a broker that asks for TLS and a password, told by `kafka.client` alone."""
+"""Brokers that ask for TLS and a password, told by `kafka.client` alone, and that know rights."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,38 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from kafka.admin import ACLOperation, ResourceType
 
 from schemas.settings import FromEnvironment, Settings
+from tests.conftest import RIGHTS
+from tests.workers.cli.shell import Shell
+from tests.workers.stream import acl_commands
 from tests.workers.stream.support import (
     StandInRouter,
     committed,
+    done,
     end_offsets,
     manifest,
+    partitions_of,
     produce,
     running,
     settings_for,
+    settings_of,
     transcript_ids,
     wait_until,
 )
+from workers import exit_codes
 from workers.broker.cluster import Cluster
 from workers.broker.ports import HOST, free_ports
-from workers.kafka.clients import KafkaUnreachableError, make_admin
+from workers.kafka.clients import KafkaUnreachableError, make_admin, make_consumer
+from workers.kafka.topics import ensure_topics
+from workers.stream.worker import StreamWorker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 PASSWORD = "correct horse"
+#: `chorus` may do everything, the others what docs/operations.md gives them.
+USERS = ("chorus", "worker", "producer", "reader", "operator", "watcher")
 
 
 def self_signed(folder: Path) -> tuple[Path, Path]:
@@ -85,8 +98,12 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dic
         f"{mine}.sasl.enabled.mechanisms": "PLAIN",
         f"{mine}.plain.sasl.jaas.config": (
             "org.apache.kafka.common.security.plain.PlainLoginModule required "
-            f'user_chorus="{PASSWORD}";'
+            + " ".join(f'user_{name}="{PASSWORD}"' for name in USERS)
+            + ";"
         ),
+        **RIGHTS,
+        "allow.everyone.if.no.acl.found": "false",
+        "super.users": "User:ANONYMOUS;User:chorus",
     }
     with Cluster(port=plain, config=config) as cluster:
         client = {
@@ -125,3 +142,94 @@ def test_a_wrong_password_is_told_from_a_broker_that_is_down(
     with pytest.raises(KafkaUnreachableError, match=r"kafka\.client"):
         make_admin(settings.kafka, bootstrap_timeout_ms=3_000)
     assert "wrong password" not in caplog.text
+
+
+class Users:
+    """The users of docs/operations.md with a group and topics of their own, none of which exists.
+
+    Args:
+        plain: address of the listener at which everything is allowed.
+        kafka: section of the settings for the other listener.
+        name: of the group.
+        folder: for their settings.
+    """
+
+    def __init__(self, plain: str, kafka: dict[str, Any], name: str, folder: Path) -> None:
+        self.all = settings_of(plain, name, session_timeout_s=3.0)
+        self._kafka = kafka
+        self._folder = folder
+        self.entries = acl_commands.entries(name)
+        with make_admin(self.all.kafka) as admin:
+            assert not admin.create_acls(self.entries)["failed"]
+
+    def settings(self, user: str) -> Settings:
+        client = {**self._kafka["client"], "sasl_plain_username": user}
+        secured = msgspec.structs.replace(self.all.kafka, **self._kafka | {"client": client})
+        return msgspec.structs.replace(self.all, kafka=secured)
+
+    def shell(self, user: str) -> Shell:
+        folder = self._folder / user
+        folder.mkdir()
+        return Shell(self.settings(user), folder)
+
+
+@pytest.fixture
+def users(
+    secured: tuple[str, dict[str, Any]],
+    unique: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Users:
+    monkeypatch.setenv("TEST_KAFKA_PASSWORD", PASSWORD)
+    return Users(*secured, unique("stream"), tmp_path)
+
+
+def test_each_user_does_its_work_with_the_rights_that_the_page_gives_it(
+    users: Users, tmp_path: Path
+) -> None:
+    operator = users.shell("operator")
+    operator.run("topics", "--partitions", "1")
+    lines = tmp_path / "records.jsonl"
+    lines.write_bytes(b"\n".join(manifest(name) for name in ("a", "b", "poison")))
+    users.shell("producer").run("produce", str(lines))
+    router = StandInRouter()
+    router.poison = {"poison"}
+    with running(users.settings("worker"), router) as worker:
+        wait_until(lambda: done(worker) == 3)
+    heard = users.shell("reader").json_lines("tail", "--from-beginning", "--limit", "2")
+    assert {each["id"] for each in heard} == {"a", "b"}
+    with closing(make_consumer(users.settings("reader").kafka, group_id="sink")) as sink:
+        sink.subscribe([users.all.kafka.topics.transcripts])
+        wait_until(lambda: bool(sink.poll(timeout_ms=100)))
+        sink.commit()
+    operator.run("dead-letters", "replay", "--all")
+    [waiting] = users.shell("watcher").json_lines("offsets", "list")
+    assert waiting["lag"]
+    operator.run("offsets", "skip", "--partition", "0", "--offset", str(waiting["committed"]))
+    operator.run("offsets", "set", "--to", "earliest")
+
+
+def test_a_worker_without_one_of_its_rights_ends_and_names_it(
+    users: Users, caplog: pytest.LogCaptureFixture
+) -> None:
+    ensure_topics(users.all.kafka.bootstrap_servers, partitions_of(users.all, 1))
+    produce(users.all, [manifest("a")])
+    needed = [
+        entry
+        for entry in users.entries
+        if entry.principal == "User:worker" and entry.operation is not ACLOperation.DESCRIBE_CONFIGS
+    ]
+    assert len(needed) == 6
+    for entry in needed:
+        caplog.clear()
+        with make_admin(users.all.kafka) as admin:
+            admin.delete_acls([entry])
+            worker = StreamWorker(users.settings("worker"), StandInRouter(), "0")
+            assert worker.run() == exit_codes.SETTINGS
+            assert not admin.create_acls([entry])["failed"]
+        resource = entry.resource_pattern
+        is_id = resource.resource_type is ResourceType.TRANSACTIONAL_ID
+        named = "TransactionalIdAuthorizationFailed" if is_id else resource.resource_name
+        assert named in caplog.text
+    with running(users.settings("worker"), StandInRouter()) as worker:
+        wait_until(lambda: done(worker) == 1)

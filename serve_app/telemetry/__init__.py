@@ -1,0 +1,1 @@
+"""What is measured while Chorus runs, and under which names."""
