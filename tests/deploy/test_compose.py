@@ -91,6 +91,10 @@ def test_one_machine_has_what_its_settings_name() -> None:
     }
     assert settings.http is not None
     assert settings.stream.backend == f"http://serve:{settings.http.port}"
+    assert settings.stream.status is not None
+    for service, port in (("serve", settings.http.port), ("stream", settings.stream.status.port)):
+        asked_for_health = MACHINE[service]["healthcheck"]["test"][-1]
+        assert f"http://127.0.0.1:{port}/" in asked_for_health
     asked = {key.env for key in settings.http.keys.values()}
     assert settings.stream.backend_key is not None
     assert asked == {settings.stream.backend_key.env}
