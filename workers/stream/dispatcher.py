@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -60,8 +61,10 @@ _WITHOUT_DATA = frozenset(
 )
 
 
-def _told(error: RecordError) -> str:
+def _told(error: RecordError | None) -> str:
     """What a log may have of an error."""
+    if error is None:
+        return "for no known reason"
     return f"{error.code}: {error.message}" if error.code in _WITHOUT_DATA else error.code
 
 
@@ -101,7 +104,6 @@ class Dispatcher:
         self._quiet.set()
         self._draining = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._telling: asyncio.Task[None] | None = None  # kept from being collected
         self._running_calls: set[asyncio.Task[None]] = set()  # keeps the tasks from being collected
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="stream-dispatch", daemon=True)
@@ -120,7 +122,7 @@ class Dispatcher:
 
     def tell(self, backlog: Backlog) -> None:
         """Tell the Router what waits; returns at once. From any thread."""
-        self._loop.call_soon_threadsafe(self._start_telling, backlog)
+        self._loop.call_soon_threadsafe(self._ensure, "telling", partial(self._calls.tell, backlog))
 
     @property
     def breaker(self) -> BreakerState:
@@ -145,10 +147,6 @@ class Dispatcher:
             self._thread.join(timeout=5)
 
     # -- the dispatch thread
-
-    def _start_telling(self, backlog: Backlog) -> None:
-        if self._breaker.state is BreakerState.CLOSED:
-            self._telling = self._loop.create_task(self._calls.tell(backlog))
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -225,8 +223,7 @@ class Dispatcher:
             return
         self._breaker.failed(time.monotonic())
         if self._breaker.state is BreakerState.OPEN:
-            error = records[0].error
-            cause = error and _told(error)
+            cause = _told(records[0].error)
             log.warning("the backend fails (%s); fetching rests until it answers again", cause)
 
     def _succeeded(self) -> None:
@@ -241,8 +238,7 @@ class Dispatcher:
         failed = result.failed and not result.unreachable
         split = result.split or (failed and attempt >= _WHOLE_ATTEMPTS)
         if attempt in _LOGGED_ATTEMPTS:
-            error = records[0].error
-            log.warning("%s: tried %d times (%s)", records[0], attempt, error and _told(error))
+            log.warning("%s: tried %d times (%s)", records[0], attempt, _told(records[0].error))
         for group in halves(records) if split else [records]:
             self._loop.call_later(self._backoff.delay_s(attempt), self._again, group)
 

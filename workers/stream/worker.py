@@ -16,33 +16,25 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from functools import partial
 
 import msgspec
 from kafka import TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import (
-    FencedInstanceIdError,
-    InvalidSessionTimeoutError,
-    InvalidTimestampError,
-    InvalidTransactionTimeoutError,
-    KafkaError,
-)
 
 from schemas.requests import Backlog
-from schemas.settings import Settings, SettingsError
+from schemas.settings import Settings
 from serve_app.router.protocol import Backend
 from workers import exit_codes
 from workers.kafka.broker_clients import BrokerClients
-from workers.kafka.clients import KafkaUnreachableError
-from workers.kafka.errors import REFUSALS, UnreadableBatchError
+from workers.kafka.errors import UnreadableBatchError
 from workers.kafka.protocols import Clients, Consumer
 from workers.stream.backlog_watch import BacklogCounter, BacklogWatch
 from workers.stream.backpressure import MAX_POLL_RECORDS, Backpressure
 from workers.stream.circuit_breaker import BreakerState
-from workers.stream.commit_cycle import CommitCycle, CommitTotals, DeadLetterLimitError
+from workers.stream.commit_cycle import CommitCycle, CommitTotals
 from workers.stream.dispatcher import Dispatcher
+from workers.stream.endings import ENDINGS, ending
 from workers.stream.list_builder import ListBuilder
 from workers.stream.offset_tracker import OffsetTracker
 from workers.stream.pending_record import PendingRecord
@@ -206,70 +198,12 @@ class StreamWorker:
                     self._loop.finish(self._stream.drain_timeout_s)  # of other partitions
                     raise
                 self._loop.finish(self._stream.drain_timeout_s)
-        except KafkaUnreachableError as error:
-            log.error("%s", error)
-            return exit_codes.UNREACHABLE
-        except SettingsError as error:
-            log.error("%s", error)
-            return exit_codes.SETTINGS
-        except DeadLetterLimitError as error:
-            log.error("%s", error)
-            return exit_codes.DEAD_LETTER_LIMIT
-        except LogChangedError as error:
-            log.error("%s", error)
-            return exit_codes.LOG_CHANGED
-        except FencedInstanceIdError:
-            log.error(
-                "another worker runs as instance `%s` of group `%s`; give each its own name",
-                self._instance,
-                self._kafka.group,
-            )
-            return exit_codes.RESTART
-        except UnreadableBatchError as error:
-            log.error(
-                "%s. Everything before it is committed. Mend the cause, or step over it with "
-                "`chorus offsets skip --partition %d --offset %d`, which leaves dead letters, and "
-                "start again",
-                error,
-                error.partition.partition,
-                error.offset,
-            )
-            return exit_codes.SETTINGS
-        except InvalidTimestampError as error:
-            log.error(
-                "Kafka refuses the time of this machine's clock, %s (%s); correct the clock, or "
-                "message.timestamp.after.max.ms and .before.max.ms of the output topics",
-                datetime.now(UTC).isoformat(timespec="seconds"),
-                error,
-            )
-            return exit_codes.SETTINGS
-        except REFUSALS as error:
-            log.error("%s", self._refused(error))
-            return exit_codes.SETTINGS
-        except KafkaError as error:
-            log.error("Kafka failed: %s; start the worker again when Kafka is back", error)
-            return exit_codes.UNREACHABLE
+        except ENDINGS as error:
+            code, said = ending(error, self._kafka, self._stream, self._instance)
+            log.error("%s", said)
+            return code
         log.info("worker %s stopped: %s", self._instance, progress.told())
         return exit_codes.OK
-
-    def _refused(self, error: Exception) -> str:
-        """What the log says of a refusal."""
-        if isinstance(error, InvalidSessionTimeoutError):
-            return (
-                f"stream.session_timeout_s: the broker refuses {self._stream.session_timeout_s:g} "
-                "s; its group.min.session.timeout.ms and group.max.session.timeout.ms, by default "
-                "6 s and 30 min, say what it allows"
-            )
-        if isinstance(error, InvalidTransactionTimeoutError):
-            return (
-                "stream.transaction_timeout_s: the broker refuses "
-                f"{self._stream.transaction_timeout_s:g} s; its transaction.max.timeout.ms, by "
-                "default 15 min, is the most that it allows"
-            )
-        return (
-            f"Kafka refuses this worker: {error}; check `kafka.client` in the settings, the user's "
-            "access rights and the broker's version"
-        )
 
     def _open(self, closing: ExitStack) -> PollLoop:
         """Make and join the parts; `closing` closes them in the opposite order."""

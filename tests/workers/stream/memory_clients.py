@@ -366,17 +366,7 @@ class MemoryClients:
         return {name: self._cluster.topic_state(name) for name in names}
 
     def group_offsets(self) -> list[PartitionOffsets]:
-        with self._cluster.lock:
-            group = self._cluster.group(self._group)
-            return [
-                PartitionOffsets(
-                    partition=tp.partition,
-                    start=self._cluster.starts[tp],
-                    end=self._cluster.last_stable_offset(tp),
-                    committed=at.offset if (at := group.offsets.get(tp)) else None,
-                )
-                for tp in group.partitions
-            ]
+        return self._cluster.group_offsets(self._group)
 
     def static_member(self, instance_id: str) -> str | None:
         with self._cluster.lock:

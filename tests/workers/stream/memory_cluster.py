@@ -28,6 +28,7 @@ from kafka.errors import (
 from kafka.structs import ConsumerGroupMetadata
 
 from workers.kafka.errors import UnreadableBatchError
+from workers.kafka.partition_offsets import PartitionOffsets
 from workers.kafka.topic_state import TopicState
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -350,6 +351,19 @@ class MemoryCluster:
             for name, offsets in transaction.offsets.items():
                 self.group(name).offsets.update(offsets)
         self.lock.notify_all()
+
+    def group_offsets(self, name: str) -> list[PartitionOffsets]:
+        with self.lock:
+            group = self.group(name)
+            return [
+                PartitionOffsets(
+                    partition=tp.partition,
+                    start=self.starts[tp],
+                    end=self.last_stable_offset(tp),
+                    committed=at.offset if (at := group.offsets.get(tp)) else None,
+                )
+                for tp in group.partitions
+            ]
 
     def committed(self, name: str) -> Mapping[TopicPartition, OffsetAndMetadata]:
         with self.lock:
