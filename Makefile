@@ -46,6 +46,7 @@ lint: $(READY)  ## Style and common mistakes
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/codespell
+	$(BIN)/hadolint deploy/image/Containerfile
 
 format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix .

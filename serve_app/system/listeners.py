@@ -52,9 +52,13 @@ def take_over(host: str, port: int) -> socket.socket:
 def take_no_more(listener: socket.socket) -> None:
     """Have the kernel ignore new connections, which try again until the listener is closed.
 
-    Those that wait can still be accepted.
+    Those that wait can still be accepted. Where the kernel refuses the filter to this user, as
+    Linux 6.18 does without CAP_NET_ADMIN, they are ignored only while another one waits.
     """
-    _attach(listener, _SO_ATTACH_FILTER, 0)  # the number of bytes of a packet to keep
+    try:
+        _attach(listener, _SO_ATTACH_FILTER, 0)  # the number of bytes of a packet to keep
+    except PermissionError:
+        listener.listen(0)
 
 
 def _attach(listener: socket.socket, option: int, constant: int) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -62,3 +65,28 @@ def test_the_last_connections_are_accepted_and_no_more_come() -> None:
 def test_a_name_of_both_families_is_that_of_the_proxy() -> None:
     assert address_of("localhost", 80) == (socket.AF_INET, ("127.0.0.1", 80))
     assert address_of("::1", 80)[0] is socket.AF_INET6
+
+
+WITHOUT_PRIVILEGES = """
+import socket
+from contextlib import closing
+from serve_app.system.listeners import take_no_more
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    address = listener.getsockname()
+    with socket.create_connection(address) as earlier:
+        take_no_more(listener)
+        try:
+            socket.create_connection(address, timeout=0.2)
+        except TimeoutError:
+            print("ignored")
+        with closing(listener.accept()[0]) as accepted:
+            earlier.sendall(b"hello")
+            print(accepted.recv(5).decode())
+"""
+
+
+def test_a_user_without_privileges_can_close_a_port_too() -> None:
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    command = [*drop, sys.executable, "-c", WITHOUT_PRIVILEGES]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["ignored", "hello"]
