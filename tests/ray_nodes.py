@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -94,9 +95,49 @@ class RayNodes:
                 name,
                 f"--address=127.0.0.1:{self._gcs}",
                 f"--num-cpus={cpus}",
+                f"--node-name={name}",
                 f"--dashboard-agent-listen-port={agent}",
             )
         )
+
+    def drain(self, name: str, seconds: int) -> None:
+        """Have Ray take everything off a node before it goes, as an autoscaler does.
+
+        Args:
+            name: of the node.
+            seconds: until it goes.
+        """
+        program = f"import ray; ray.init('127.0.0.1:{self._gcs}', log_to_driver=False)\n" + (
+            f"print([n['NodeID'] for n in ray.nodes() if n['NodeName'] == {name!r} and n['Alive']])"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", program],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        nodes = re.findall(r"'([0-9a-f]{20,})'", found.stdout)
+        if len(nodes) != 1:
+            raise RuntimeError(f"no node {name}: {found.stdout}{found.stderr[-500:]}")
+        options = {
+            "address": f"127.0.0.1:{self._gcs}",
+            "node-id": nodes[0],
+            "reason": "DRAIN_NODE_REASON_PREEMPTION",
+            "reason-message": "the node goes",
+            "deadline-remaining-seconds": f"{seconds}",
+        }
+        command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node"]
+        arguments = [f"--{key}={value}" for key, value in options.items()]
+        done = subprocess.run(
+            [*command, *arguments],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{name} is not drained: {done.stdout[-500:]}{done.stderr[-500:]}")
 
     def kill(self, number: int) -> None:
         """SIGKILL every process of a node, in the order in which they were added."""
@@ -144,6 +185,17 @@ class RayNodes:
     ) -> None:
         self.close()
 
+    def _environment(self) -> dict[str, str]:
+        environment = {
+            **os.environ,
+            **ENVIRONMENT,
+            "RAY_AUTH_MODE": "token",
+            "RAY_gcs_storage": "rocksdb",
+            "RAY_gcs_storage_path": str(self._folder / "gcs"),
+            "PYTHONPATH": str(ROOT),
+        }
+        return environment | ({CLUSTER_NAME: self._name} if self._name else {})
+
     def _answers(self) -> bool:
         try:
             return httpx.get(f"{self.dashboard}/api/version", timeout=5).status_code < 500
@@ -153,21 +205,11 @@ class RayNodes:
     def _start(self, name: str, *options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options]
         ports = ["--min-worker-port=0", "--max-worker-port=0"]
-        environment = {
-            **os.environ,
-            **ENVIRONMENT,
-            "RAY_AUTH_MODE": "token",
-            "RAY_gcs_storage": "rocksdb",
-            "RAY_gcs_storage_path": str(self._folder / "gcs"),
-            "PYTHONPATH": str(ROOT),
-        }
-        if self._name:
-            environment[CLUSTER_NAME] = self._name
         with (self._folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 [*command, *ports],
                 cwd=ROOT,
-                env=environment,
+                env=self._environment(),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -1,8 +1,8 @@
 """A stream on a Ray cluster of three nodes, while models change, nodes die and workers scale.
 
 The applications are deployed as `chorus deploy` does it, by the REST API. While the records flow,
-the settings of a model change, a node is killed, the head is killed and started again, and the
-stream workers become three and one again. Every record must be transcribed exactly once, and the
+the settings of a model change, a node is killed, another one is drained, the head is killed and
+started again, and the stream workers become three and one again. Every record must be transcribed exactly once, and the
 change of a model must restart that one only.
 """
 
@@ -47,6 +47,7 @@ _LEAD = 600
 #: Without a new result for so long, something hangs.
 _STALL_S = 240.0
 _DEPLOY_S = 240.0
+_DRAIN_S = 30
 FAILURES = (TimeoutError, RuntimeError, StartError, BrokerError, KafkaError)
 
 
@@ -246,6 +247,10 @@ def _happen(
     nodes.kill(0)
     tell("a node was killed")
     nodes.add("node-2", _CPUS)
+    stream.until(4 * count // 10)
+    nodes.drain("node-1", _DRAIN_S)
+    tell("a node is being drained")
+    nodes.add("node-3", _CPUS)
     stream.until(5 * count // 10)
     nodes.kill_head()
     tell("the head was killed")

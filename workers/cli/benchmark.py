@@ -85,6 +85,7 @@ def benchmark(
     with errors_for_people(interruption(work)):
         from workers.evaluation import benchmark as run
         from workers.evaluation.systems.naming import as_systems
+        from workers.manifests.destination import destination
 
         check_outputs([output], [manifest])
         systems = as_systems(models, settings)  # a wrong name is told before sets are read
@@ -102,7 +103,8 @@ def benchmark(
             say=lambda step: print(f"{step} ...", file=sys.stderr),
         )
         if output is not None:
-            found.save(output)
+            with destination(output) as place:
+                found.save(place)
     if not as_json:
         _show(found)
     print_json(_figures(found))

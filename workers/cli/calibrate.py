@@ -49,6 +49,7 @@ def calibrate(
         from workers.evaluation.calibration.calibrate import calibrate as run
         from workers.evaluation.results import write_json
         from workers.evaluation.systems.naming import as_systems
+        from workers.manifests.destination import destination
 
         check_outputs([output], manifest)
         known = settings.models if settings is not None else {}
@@ -64,6 +65,7 @@ def calibrate(
                 report=bars,
                 say=lambda step: print(f"{step} ...", file=sys.stderr),
             )
-        write_json(found, output)
+        with destination(output) as place:
+            write_json(found, place)
     print(f"wrote {output}: {len(found.models)} models, from {found.utterances} utterances")
     print_json(found.figures)

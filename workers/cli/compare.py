@@ -64,6 +64,7 @@ def compare(
         from serve_app.system.files import named
         from workers.evaluation import compare as run
         from workers.evaluation.systems.naming import as_systems
+        from workers.manifests.destination import destination
 
         check_outputs([output, csv, report], manifest)
         systems = as_systems(models, settings)  # a wrong name is told before sets are read
@@ -79,14 +80,16 @@ def compare(
                 report=bars,
             )
         if output is not None:
-            found.save(output)
+            with destination(output) as place:
+                found.save(place)
         if csv is not None:
-            with named(csv):
-                found.frame().to_csv(csv, index=False)
+            with destination(csv) as place, named(place):
+                found.frame().to_csv(place, index=False)
         if report is not None:
             from workers.evaluation.report import write_report
 
-            write_report(found, report)
+            with destination(report) as place:
+                write_report(found, place)
     if not as_json:
         _show(found)
     print_json(_figures(found))

@@ -141,15 +141,15 @@ def check_outputs(outputs: Iterable[Path | None], manifests: Iterable[str]) -> N
     """Refuse to write results over a test set, or to where no file can be made.
 
     Raises:
-        OSError: see `serve_app.system.files.check_place`.
+        OSError: see `check_destination`.
         ValueError: one of `outputs` is the file of one of `manifests`, given as to `read_sets`.
     """
-    from serve_app.system.files import check_place
     from workers.evaluation.systems.naming import split_name
+    from workers.manifests.destination import check_destination
 
     sets = [file for _, name in map(split_name, manifests) for file in _files(Path(name))]
     for output in filter(None, outputs):
-        check_place(output)
+        check_destination(output)
         if output.exists() and any(map(output.samefile, sets)):
             raise ValueError(f"{output}: is a test set; name another file for the results")
 

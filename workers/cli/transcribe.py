@@ -24,7 +24,8 @@ from workers.cli.common import (
     interruptible,
 )
 from workers.cli.starting import StartProgress, refuse_absent_engines, say_missing
-from workers.manifests.source import is_output_stream, is_standard_output
+from workers.manifests.destination import destination
+from workers.manifests.source import is_output_stream, is_standard_output, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,10 +81,11 @@ def transcribe(
     manifest = joined(manifests)
     with ExitStack() as stack:
         try:
-            anew = is_output_stream(output)
+            place = stack.enter_context(destination(output, goes_on=True))
+            anew = is_output_stream(place)
             stack.enter_context(interruptible(_BEGINS_ANEW if anew else _RESUMES))
             digest = transcription_digest(settings)
-            job = stack.enter_context(FileJob(manifest, output, digest))
+            job = stack.enter_context(FileJob(manifest, place, digest))
         except ResumeError as error:
             fail(str(error), exit_codes.SETTINGS)
         except OSError as error:
@@ -105,7 +107,7 @@ def transcribe(
     _summary(progress, wall, as_json, sys.stderr if is_standard_output(output) else sys.stdout)
     if progress.failed:
         if not as_json:
-            where = "its lines" if is_standard_output(output) else str(output)
+            where = "its lines" if is_standard_output(output) else url_of(output) or str(output)
             print(f"`processing_error` in {where} says why they failed", file=sys.stderr)
         sys.exit(exit_codes.PARTIAL)
 

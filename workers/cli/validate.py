@@ -82,6 +82,7 @@ def validate(
         from schemas.settings import ValidationSettings
         from workers.evaluation import validate as run
         from workers.evaluation.systems.naming import as_systems
+        from workers.manifests.destination import destination
 
         check_outputs([output], [manifest])
         (system,) = as_systems([model], settings)  # a wrong name is told before sets are read
@@ -103,7 +104,8 @@ def validate(
                 report=bars,
             )
         if output is not None:
-            found.save(output)
+            with destination(output) as place:
+                found.save(place)
     if not as_json:
         _show(found)
     print_json(

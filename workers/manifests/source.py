@@ -15,9 +15,12 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from schemas.manifest_text import plain_text
+
+if TYPE_CHECKING:
+    from serve_app.registry.object_store import ObjectStore
 
 #: The name of standard input, or output, as in other commands.
 STANDARD_STREAM = Path("-")
@@ -116,7 +119,8 @@ def _open(path: Path) -> io.BufferedReader:
     if place not in _copies:
         copy = tempfile.TemporaryFile(prefix="chorus-manifest-")  # noqa: SIM115  kept open
         if url is not None:
-            _fetch(url, copy.fileno())
+            store, name = store_of(path)
+            store.fetch(name, Path(f"/proc/self/fd/{copy.fileno()}"))
         else:
             with os.fdopen(os.dup(0), "rb") if path == STANDARD_STREAM else path.open("rb") as pipe:
                 shutil.copyfileobj(pipe, copy)
@@ -125,7 +129,16 @@ def _open(path: Path) -> io.BufferedReader:
     return open(f"/proc/self/fd/{_copies[place].fileno()}", "rb")
 
 
-def _fetch(url: str, file: int) -> None:
+def store_of(path: Path) -> tuple[ObjectStore, str]:
+    """The folder of an object, as a store, and the object's name in it.
+
+    Args:
+        path: of which `url_of` gives the URL.
+
+    Raises:
+        OSError: the URL names no bucket, or a package is missing.
+    """
+    url = url_of(path) or ""
     try:
         from serve_app.registry.object_store import ObjectStore
     except ModuleNotFoundError:
@@ -135,7 +148,7 @@ def _fetch(url: str, file: int) -> None:
         ) from None
     folder, _, name = url.rpartition("/")
     try:
-        ObjectStore(folder).fetch(name, Path(f"/proc/self/fd/{file}"))
+        return ObjectStore(folder), name
     except ValueError as error:  # no bucket, or no account
         raise OSError(str(error)) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import ssl
 import threading
 from collections import defaultdict
@@ -27,6 +28,40 @@ class Asked(NamedTuple):
     path: str
     range: str | None
     authorization: str | None
+
+
+class _Writes(BaseHTTPRequestHandler):
+    """What changes objects."""
+
+    objects: dict[str, bytes]
+    faults: dict[str, list[int | str]]
+
+    def do_PUT(self) -> None:
+        path = unquote(self.path.partition("?")[0])
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if faults := self.faults[path]:
+            self._answer(int(faults.pop(0)))
+            return
+        self.objects[path] = body
+        self._answer(200)
+
+    def do_POST(self) -> None:
+        """Delete several objects."""
+        bucket, _, action = self.path.partition("?")
+        assert action.startswith("delete")
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        keys = re.findall("<Key>(.*?)</Key>", body)
+        for key in keys:
+            self.objects.pop(f"{bucket}/{unquote(key)}", None)
+        deleted = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
+        self._answer(200, f"<DeleteResult>{deleted}</DeleteResult>".encode())
+
+    def _answer(self, status: int, body: bytes = b"") -> None:
+        self.send_response(status)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
 class StoreServer:
@@ -83,7 +118,8 @@ class StoreServer:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         store = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(_Writes):
+            objects, faults = store.objects, store.faults
             protocol_version = "HTTP/1.1"
             wbufsize = 1 << 16  # head and body in one packet
 
