@@ -2,8 +2,8 @@
 
 The applications are deployed as `chorus deploy` does it, by the REST API. While the records flow,
 the settings of a model change, a node is killed, another one is drained, the head is killed and
-started again, and the stream workers become three and one again. Every record must be transcribed exactly once, and the
-change of a model must restart that one only.
+started again, and the stream workers become three and one again. Every record must be transcribed
+exactly once, and the change of a model must restart that one only.
 """
 
 from __future__ import annotations
