@@ -25,8 +25,10 @@ _STREAM = """\
 
 With `stream.status`, a worker of `chorus stream` serves `/metrics`, `/live` and `/ready` on a port
 of its own. Where the environment has `OTEL_EXPORTER_OTLP_ENDPOINT`, and the package
-`opentelemetry-exporter-otlp-proto-http` is installed, it also sends them to a collector;
-OpenTelemetry's own variables say how often, and with which headers.
+`opentelemetry-exporter-otlp-proto-http` is installed, it also sends them to a collector, and a
+span for each call of the Router and each commit, with links to the traces of the records
+(`traceparent` among their headers). OpenTelemetry's own variables say how often, which share of
+the traces (`OTEL_TRACES_SAMPLER`), and with which headers.
 """
 
 _HTTP = """\

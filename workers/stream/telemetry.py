@@ -1,6 +1,7 @@
 """The metrics of a stream worker: counted at its commits, and looked at when they are asked for.
 
-They go through OpenTelemetry, so that Prometheus can fetch them and a collector can be sent them.
+They go through OpenTelemetry, so that Prometheus can fetch them and a collector can be sent them,
+together with the spans of `workers.stream.tracing`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from opentelemetry import trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import CollectorRegistry, generate_latest
 
 from schemas.transcript import Transcript
@@ -25,7 +29,7 @@ from workers.stream.pending_record import PendingRecord
 
 log = logging.getLogger(__name__)
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 class StreamMetrics:
@@ -45,7 +49,9 @@ class StreamMetrics:
             *_sending(),
         ]
         about = {SERVICE_NAME: "chorus-stream", SERVICE_INSTANCE_ID: f"{group}-{instance}"}
-        self._provider = MeterProvider(readers, resource=Resource.create(about))
+        resource = Resource.create(about)
+        self._provider = MeterProvider(readers, resource=resource)
+        self._end_spans = send_spans(resource) if collector_named() else lambda: None
         self._meter = self._provider.get_meter("chorus")
         self._counters = {
             metric: self._meter.create_counter(metric.name, metric.unit, metric.meaning)
@@ -108,6 +114,7 @@ class StreamMetrics:
 
     def close(self) -> None:
         """Send what a collector has not got yet; blocks for at most some seconds."""
+        self._end_spans()
         self._provider.shutdown(timeout_millis=5_000)
 
 
@@ -125,7 +132,7 @@ _LOOKED_AT = frozenset(
 
 def collector_named() -> bool:
     """Whether the environment names a collector to send to."""
-    return any(os.environ.get(name) for name in _ENDPOINTS)
+    return bool(os.environ.get(_ENDPOINT))
 
 
 def _sending() -> list[MetricReader]:
@@ -141,3 +148,21 @@ def _sending() -> list[MetricReader]:
         )
         return []
     return [PeriodicExportingMetricReader(OTLPMetricExporter())]
+
+
+def send_spans(resource: Resource) -> Callable[[], None]:
+    """Have the spans of this process sent to the collector; returns what ends that.
+
+    Where somebody has set a provider, as `opentelemetry-instrument` does, it stays. How many are
+    sampled is told by ``OTEL_TRACES_SAMPLER``.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    except ImportError:  # told of the metrics
+        return lambda: None
+    if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return lambda: None
+    provider = TracerProvider(resource=resource)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    return provider.shutdown

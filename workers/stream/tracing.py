@@ -19,6 +19,8 @@ from workers.stream.pending_record import PendingRecord
 log = logging.getLogger(__name__)
 
 _tracer = trace.get_tracer("chorus.stream")
+#: What an operation is in the conventions.
+_TYPES = {"process": "process", "send": "send", "commit": "settle"}
 
 
 @contextmanager
@@ -27,11 +29,19 @@ def batch_span(
 ) -> Iterator[trace.Span]:
     """A span ``{operation} {topic}`` over a batch, with a link to each record's trace.
 
+    Args:
+        operation: "process", "send" or "commit".
+        topic: that the records are from, or go to.
+        group: the consumer group.
+        records: the batch.
+        kind: of the span.
+
     An exception inside is recorded as `error.type` and raised on.
     """
     attributes: dict[str, str | int] = {
         "messaging.system": "kafka",
         "messaging.operation.name": operation,
+        "messaging.operation.type": _TYPES[operation],
         "messaging.destination.name": topic,
         "messaging.consumer.group.name": group,
         "messaging.batch.message_count": len(records),

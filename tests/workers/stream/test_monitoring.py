@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.settings import Settings, SettingsError, StatusSettings
 from serve_app.telemetry.definitions import STREAM
 from tests.workers.stream.clusters import AnyCluster, Bench
 from tests.workers.stream.support import StandInRouter, done, running_worker, wait_until
+from workers.stream import tracing
 from workers.stream.monitoring import monitored
 from workers.stream.worker import StreamWorker
 
@@ -100,6 +104,12 @@ class _Collector(BaseHTTPRequestHandler):
         pass
 
 
+def _use(monkeypatch: pytest.MonkeyPatch, provider: TracerProvider) -> None:
+    """Take a provider for one test; OpenTelemetry itself takes one for ever."""
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("test"))
+
+
 @pytest.fixture
 def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     """What a collector of OpenTelemetry gets that the environment names."""
@@ -107,6 +117,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     with HTTPServer(("127.0.0.1", 0), _Collector) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(trace, "set_tracer_provider", partial(_use, monkeypatch))
         yield _Collector.bodies
         server.shutdown()
 
@@ -119,6 +130,9 @@ def test_a_collector_is_sent_the_same(bench: Bench, collected: list[bytes]) -> N
         assert port is None
         wait_until(lambda: done(worker) == 1)
     assert any(b"chorus.stream.records" in body for body in collected)
+    spans = b"".join(body for body in collected if b"messaging.operation.type" in body)
+    for name in ("process", "send", "commit"):
+        assert f"{name} ".encode() in spans
 
 
 def test_without_anybody_who_looks_nothing_is_measured(bench: Bench) -> None:

@@ -32,6 +32,7 @@ def test_a_batch_links_to_the_records_own_traces(exporter: InMemorySpanExporter)
     assert span.name == "process in"
     assert span.attributes is not None
     assert span.attributes["messaging.batch.message_count"] == 2
+    assert span.attributes["messaging.operation.type"] == "process"
     assert span.attributes["messaging.consumer.group.name"] == "g"
     (link,) = span.links
     assert link.context.trace_id == int(TRACE_ID, 16)
