@@ -57,6 +57,8 @@ def one_number(spoken: list[int]) -> int | None:
             total *= 100
         elif total == 4 and each in range(20, 40):  # "quatre vingt dix"
             total = 60 + each
+        elif total % 100 in (60, 80) and each in range(10, 20):  # "quatre-vingts dix"
+            total += each
         elif total and total % 10 ** len(str(each)) == 0:
             total += each
         else:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.highlighter import NullHighlighter
 from rich.live import Live
 from rich.logging import RichHandler
 from rich.text import Text
@@ -98,7 +99,7 @@ def _above(console: Console) -> logging.Handler:
         show_level=False,
         show_path=False,
         markup=False,
-        highlighter=None,
+        highlighter=NullHighlighter(),
     )
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
     return handler
