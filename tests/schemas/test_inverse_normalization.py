@@ -57,13 +57,17 @@ def one_number(spoken: list[int]) -> int | None:
             total *= 100
         elif total == 4 and each in range(20, 40):  # "quatre vingt dix"
             total = 60 + each
-        elif total % 100 in (60, 80) and each in range(10, 20):  # "quatre-vingts dix"
-            total += each
-        elif total and total % 10 ** len(str(each)) == 0:
+        elif total and _has_room(total, each):
             total += each
         else:
             return None
     return total
+
+
+def _has_room(total: int, each: int) -> bool:
+    """Whether the zeros of `total` have room for `each`, or it is as in "quatre-vingts dix"."""
+    french = total % 100 in (60, 80) and each in range(10, 20)
+    return french or total % 10 ** len(str(each)) == 0
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
