@@ -18,6 +18,7 @@ from schemas.records_call import MEDIA_TYPE, PATH, RecordsAnswer, RecordsCall, R
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.transcription_api import ErrorBody, Readiness
 from serve_app.router.protocol import Probe
+from serve_app.system.logs import Told
 
 if TYPE_CHECKING:
     from serve_app.audio.clip import Recording
@@ -52,7 +53,7 @@ class HttpBackend:
         self._settings = settings
         self._headers = {"authorization": f"Bearer {key}"} if key is not None else {}
         self._timeout_s = timeout_s
-        self._said = ""
+        self._told = Told()
 
     async def check(self) -> None:
         """Check that the API takes the key, and that its settings are those of this worker.
@@ -128,7 +129,7 @@ class HttpBackend:
         except (aiohttp.ClientError, OSError) as error:
             raise self._failed(f"it cannot be reached ({type(error).__name__})") from None
         if answer.status == 200 or answer.status in also:
-            self._said = ""
+            self._told.over()
             return found
         message = _message(found)
         failed = self._failed(f"it answered {answer.status}: {message or 'without a reason'}")
@@ -139,8 +140,7 @@ class HttpBackend:
 
     def _failed(self, reason: str) -> ConnectionError:
         """The error for a call that failed; the log has it once, until another reason comes."""
-        if reason != self._said:
-            self._said = reason
+        if self._told.is_new(reason):
             logger.warning("the API at %s: %s", self._url, reason)
         return ConnectionError(f"the API at {self._url}: {reason}")
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from serve_app.scaling.demand import Demand
 from serve_app.scaling.demand_notes import demands
+from serve_app.system.logs import Told
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class DemandReader:
         self._seen: dict[str, _Seen] = {}
         self._looked = -LOOK_S
         self._looking = threading.Lock()
-        self._fault = ""
+        self._told = Told()
 
     def latest(self) -> dict[str, Demand]:
         """The demands as they were last read. Returns at once and never raises.
@@ -81,10 +82,9 @@ class DemandReader:
                 else _Seen(demand, now)
                 for group, demand in found.items()
             }
-            self._fault = ""
+            self._told.over()
         except Exception as error:  # whatever it is, the last values count on
-            if (fault := type(error).__name__) != self._fault:
-                self._fault = fault
+            if self._told.is_new(fault := type(error).__name__):
                 logger.warning("what the stream wants cannot be read (%s)", fault)
         finally:
             self._looking.release()

@@ -22,6 +22,7 @@ from serve_app.scaling.policy import (
     replicas_for_requests,
     settled,
 )
+from serve_app.system.logs import Told
 
 logger = logging.getLogger(__name__)
 
@@ -37,18 +38,17 @@ class _Policy:
 
     def __init__(self, app: str) -> None:
         self._reader = reader_of(app)
-        self._fault = ""
+        self._told = Told()
 
     def __call__(self, context: Any) -> _Decision:
         """The number of replicas that there should be, for Serve; never raises."""
         current = int(context.target_num_replicas)
         try:
             wanted = self._wanted(context, current, self._reader.latest())
-            self._fault = ""
+            self._told.over()
             return wanted, {}
         except Exception as error:
-            if (fault := type(error).__name__) != self._fault:
-                self._fault = fault
+            if self._told.is_new(type(error).__name__):
                 logger.exception("the number of replicas stays as it is")
             return current, {}
 

@@ -14,6 +14,23 @@ PACKAGES = ("schemas", "serve_app", "workers")
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+class Told:
+    """Remembers of what goes wrong again and again what a log has been told."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def is_new(self, reason: str) -> bool:
+        """Whether a reason is another one than before, and so to be told; it counts as told."""
+        new = reason != self._last
+        self._last = reason
+        return new
+
+    def over(self) -> None:
+        """It goes well again: the next reason is new, whatever it is."""
+        self._last = ""
+
+
 def log_location(error: Exception) -> None:
     """Log the type of an unexpected error and where it was raised, see `location_of`.
 

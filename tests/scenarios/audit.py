@@ -51,6 +51,15 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     uncommitted: int
     open_transactions: list[str]
 
+    def figures(self) -> dict[str, int]:
+        """How many records there were, and how many met an end that they should not have."""
+        return {
+            "records": self.records,
+            "lost": len(self.lost),
+            "duplicated": len(self.duplicated),
+            "dead_lettered": len(self.dead_lettered),
+        }
+
     def faults(self) -> list[str]:
         """What is wrong, a line each; empty where every record was transcribed exactly once."""
         found = [

@@ -304,10 +304,7 @@ def run_chaos(
         if faults:
             faults.append(f"seed {plan.seed}; look at the *.log files in {stack.folder}")
     figures = {
-        "records": findings.records,
-        "lost": len(findings.lost),
-        "duplicated": len(findings.duplicated),
-        "dead_lettered": len(findings.dead_lettered),
+        **findings.figures(),
         "without_a_member": findings.without_a_member,
         "worker_kills": chaos.kills["worker"],
         "replica_kills": chaos.kills["model"] + chaos.kills["router"],

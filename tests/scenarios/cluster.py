@@ -212,10 +212,7 @@ def run_cluster(count: int, say: Callable[[str], None]) -> tuple[dict[str, Any],
     else:
         faults.append(f"the logs are in {folder}")
     figures = {
-        "records": findings.records,
-        "lost": len(findings.lost),
-        "duplicated": len(findings.duplicated),
-        "dead_lettered": len(findings.dead_lettered),
+        **findings.figures(),
         "restarted_apps": restarted,
         "longest_gap_s": round(stream.longest_gap_s, 1),
         "seconds": round(time.monotonic() - begin, 1),

@@ -93,10 +93,7 @@ def run_outage(
             stack.keep_folder = True
             faults.append(f"look at the *.log files in {stack.folder}")
     figures = {
-        "records": findings.records,
-        "lost": len(findings.lost),
-        "duplicated": len(findings.duplicated),
-        "dead_lettered": len(findings.dead_lettered),
+        **findings.figures(),
         "outage_s": round(seen.outage_s, 1),
         "recovered_s": round(seen.recovered_s, 1),
         "replica_kills": seen.kills,

@@ -213,10 +213,7 @@ def run_rollouts(
             finally:
                 run.close()
     figures: dict[str, Any] = {
-        "records": findings.records,
-        "lost": len(findings.lost),
-        "duplicated": len(findings.duplicated),
-        "dead_lettered": len(findings.dead_lettered),
+        **findings.figures(),
         "candidate_kills": kills,
         "rolled_back": sum(kind == "rolled_back" for kind in ends.values()),
         "promoted": sum(kind == "promoted" for kind in ends.values()),

@@ -73,10 +73,7 @@ def run_swaps(
             findings = audit(stack.settings, [record.id for record in many_records(records)])
         batches = _batches(events)
     figures = {
-        "records": findings.records,
-        "lost": len(findings.lost),
-        "duplicated": len(findings.duplicated),
-        "dead_lettered": len(findings.dead_lettered),
+        **findings.figures(),
         "swaps": len(made) - 1,
         "refused": refused,
         "longest_gap_s": round(_longest_gap(batches), 3),

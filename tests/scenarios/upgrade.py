@@ -84,10 +84,7 @@ def run_upgrade(count: int, say: Callable[[str], None]) -> tuple[dict[str, Any],
     else:
         shutil.rmtree(folder, ignore_errors=True)
     figures = {
-        "records": findings.records,
-        "lost": len(findings.lost),
-        "duplicated": len(findings.duplicated),
-        "dead_lettered": len(findings.dead_lettered),
+        **findings.figures(),
         "fenced": fenced,
         "workers_together": len(members),
         "longest_gap_s": round(stream.longest_gap_s, 1),

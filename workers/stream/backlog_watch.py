@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from schemas.requests import Backlog
 from schemas.settings import StreamSettings
+from serve_app.system.logs import Told
 from workers.kafka.partition_offsets import PartitionOffsets
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class BacklogWatch:
         self._tell = tell
         self._interval_s = interval_s
         self._stopped = threading.Event()
-        self._fault = ""
+        self._told = Told()
         self._thread = threading.Thread(target=self._run, name="stream-backlog", daemon=True)
 
     def start(self) -> None:
@@ -99,10 +100,9 @@ class BacklogWatch:
             try:
                 found = self._look()
             except Exception as error:  # what was told last holds for a while
-                if (fault := type(error).__name__) != self._fault:
-                    self._fault = fault
+                if self._told.is_new(fault := type(error).__name__):
                     log.warning("what waits for the group cannot be seen (%s)", fault)
                 continue
-            self._fault = ""
+            self._told.over()
             if not self._stopped.is_set():
                 self._tell(self._counter.count(found))

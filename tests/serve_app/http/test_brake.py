@@ -6,7 +6,7 @@ import pytest
 
 from serve_app.http.brake import MAX_ADDRESSES, GuessBrake
 from serve_app.http.errors import ApiError
-from tests.serve_app.http.test_gate import Clock
+from tests.clock import Clock
 
 
 def is_refused(brake: GuessBrake, address: str) -> bool:

@@ -10,14 +10,7 @@ import pytest
 from schemas.settings import ApiKey, HttpSettings, SettingsError
 from serve_app.http.errors import ApiError
 from serve_app.http.gate import ANYBODY, Client, Gate
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def digest(key: str) -> str:

@@ -16,6 +16,7 @@ from serve_app.scaling.demand import Demand
 from serve_app.scaling.demand_reader import HOLD_S, LOOK_S, DemandReader
 from serve_app.scaling.figures import BUSY, RTFX, STREAMED
 from serve_app.scaling.serve_policies import ModelPolicy, WorkerPolicy
+from tests.clock import Clock
 
 
 def demand(records: int = 0, arriving: float = 0.0, **audio_s: float) -> Demand:
@@ -140,14 +141,6 @@ def test_one_reader_for_all_policies_of_an_application(noted: Noted) -> None:
     assert ModelPolicy("other", "a")._reader is not first._reader
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_the_reader_never_waits() -> None:
     hang = threading.Event()
     calls: list[int] = []
@@ -157,7 +150,7 @@ def test_the_reader_never_waits() -> None:
         hang.wait(10)
         return {}
 
-    clock = Clock()
+    clock = Clock(0.0)
     reader = DemandReader(read, clock)
     begin = time.monotonic()
     for _ in range(5):
@@ -171,7 +164,7 @@ def test_the_reader_never_waits() -> None:
 def test_the_last_value_is_kept_and_then_given_up() -> None:
     noted = Noted()
     noted.demands = {"group": demand(records=7)}
-    clock = Clock()
+    clock = Clock(0.0)
     reader = DemandReader(lambda: noted.read("app"), clock)
 
     def latest(at: float) -> dict[str, Demand]:

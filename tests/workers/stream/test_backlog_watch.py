@@ -8,6 +8,7 @@ import pytest
 from schemas.requests import Backlog
 from schemas.settings import StreamSettings
 from schemas.settings.stream import StreamAutoscaling
+from tests.clock import Clock
 from workers.kafka.partition_offsets import PartitionOffsets
 from workers.stream.backlog_watch import BacklogCounter, BacklogWatch
 
@@ -19,14 +20,6 @@ def offsets(*ends: int, committed: int = 0) -> list[PartitionOffsets]:
         PartitionOffsets(partition=number, start=0, end=end, committed=committed)
         for number, end in enumerate(ends)
     ]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_what_waits_and_what_arrives() -> None:
