@@ -18,6 +18,7 @@ import psutil
 from deploy.local import ROOT
 from serve_app.cluster.access import make_token
 from serve_app.system.ray_environment import ENVIRONMENT
+from tests.processes import command_of
 from workers.broker.ports import free_ports
 from workers.stream.serve_application import CLUSTER_NAME
 
@@ -60,9 +61,24 @@ class RayNodes:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the head does not start:\n{self.log('head')}")
             if self._head.poll() is not None:  # as a supervisor would: Ray waits 30 s for itself
-                _kill(self._head)
+                self._kill_left_behind()
                 self._head = self._start_head()
             time.sleep(0.2)
+
+    def _kill_left_behind(self) -> None:
+        """SIGKILL the processes of a head whose start has failed, which would keep its port."""
+        others = {
+            child.pid
+            for node in self._nodes
+            if node.poll() is None
+            for child in psutil.Process(node.pid).children(recursive=True)
+        }
+        others |= {node.pid for node in self._nodes}
+        for process in psutil.process_iter():
+            command = " ".join(command_of(process))
+            if process.pid not in others and re.search(rf"[:=]{self._gcs}\b", command):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     def _start_head(self) -> subprocess.Popen[bytes]:
         return self._start(
@@ -108,7 +124,7 @@ class RayNodes:
             seconds: until it goes.
         """
         program = f"import ray; ray.init('127.0.0.1:{self._gcs}', log_to_driver=False)\n" + (
-            f"print([n['NodeID'] for n in ray.nodes() if n['NodeName'] == {name!r} and n['Alive']])"
+            "for n in ray.nodes(): print(n['NodeName'], n['NodeID'], n['Alive'])"
         )
         found = subprocess.run(
             [sys.executable, "-c", program],
@@ -117,7 +133,7 @@ class RayNodes:
             text=True,
             timeout=60,
         )
-        nodes = re.findall(r"'([0-9a-f]{20,})'", found.stdout)
+        nodes = re.findall(rf"^{name} ([0-9a-f]+) True$", found.stdout, re.MULTILINE)
         if len(nodes) != 1:
             raise RuntimeError(f"no node {name}: {found.stdout}{found.stderr[-500:]}")
         options = {
