@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,8 @@ from workers.broker.ports import free_ports
 from workers.stream.serve_application import CLUSTER_NAME
 
 _START_S = 180.0
+#: Starts of a node, on a machine that is too busy for Ray's own limit.
+_ATTEMPTS = 5
 
 
 class RayNodes:
@@ -44,6 +48,7 @@ class RayNodes:
         self._gcs, self._port, self._agent, self._client = free_ports(4)
         self._head: subprocess.Popen[bytes] | None = None
         self._nodes: list[subprocess.Popen[bytes]] = []
+        self._closed = threading.Event()
 
     @property
     def dashboard(self) -> str:
@@ -99,21 +104,37 @@ class RayNodes:
             return 0
 
     def add(self, name: str, cpus: int) -> None:
-        """Start a node; returns at once.
+        """Start a node, again if Ray gives up within its 30 s; returns at once.
 
         Args:
             name: of its log.
             cpus: cores for replicas.
         """
+        number = len(self._nodes)
+        self._nodes.append(self._start_node(name, cpus))
+
+        def supervise() -> None:
+            for _ in range(_ATTEMPTS):
+                while "Ray runtime started." not in self.log(name):
+                    if self._nodes[number].poll() is not None:
+                        break
+                    time.sleep(0.5)
+                else:
+                    return
+                if self._closed.is_set() or self._nodes[number].returncode == -signal.SIGKILL:
+                    return
+                self._nodes[number] = self._start_node(name, cpus)
+
+        threading.Thread(target=supervise, daemon=True).start()
+
+    def _start_node(self, name: str, cpus: int) -> subprocess.Popen[bytes]:
         [agent] = free_ports(1)
-        self._nodes.append(
-            self._start(
-                name,
-                f"--address=127.0.0.1:{self._gcs}",
-                f"--num-cpus={cpus}",
-                f"--node-name={name}",
-                f"--dashboard-agent-listen-port={agent}",
-            )
+        return self._start(
+            name,
+            f"--address=127.0.0.1:{self._gcs}",
+            f"--num-cpus={cpus}",
+            f"--node-name={name}",
+            f"--dashboard-agent-listen-port={agent}",
         )
 
     def drain(self, name: str, seconds: int) -> None:
@@ -187,6 +208,7 @@ class RayNodes:
 
     def close(self) -> None:
         """End everything at once."""
+        self._closed.set()
         for each in filter(None, [*self._nodes, self._head]):
             _kill(each)
 

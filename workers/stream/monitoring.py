@@ -10,7 +10,7 @@ from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resou
 
 from schemas.settings import Settings
 from serve_app.telemetry.otel import OtelInstruments
-from serve_app.telemetry.tracing import collector_named
+from serve_app.telemetry.tracing import collector_named, send_spans
 from workers.stream.meter import metered
 from workers.stream.status_server import StatusServer
 from workers.stream.worker import StreamWorker
@@ -42,10 +42,9 @@ def monitored(worker: StreamWorker, instance: str, settings: Settings) -> Iterat
     if status is None and not collector_named():
         yield None
         return
-    about = {
-        SERVICE_NAME: "chorus-stream",
-        SERVICE_INSTANCE_ID: f"{settings.kafka.group}-{instance}",
-    }
+    name = f"{settings.kafka.group}-{instance}"
+    end_spans = send_spans(_SERVICE, name)
+    about = {SERVICE_NAME: _SERVICE, SERVICE_INSTANCE_ID: name}
     instruments = OtelInstruments(Resource.create(about))
     try:
         with metered(worker, instruments) as meter:
@@ -58,13 +57,13 @@ def monitored(worker: StreamWorker, instance: str, settings: Settings) -> Iterat
                 return instruments.text()
 
             says = _Says(worker)
-            with closing(
-                StatusServer(
-                    status.host, status.port, live=says.live, ready=says.ready, metrics=text
-                )
-            ) as server:
+            server = StatusServer(
+                status.host, status.port, live=says.live, ready=says.ready, metrics=text
+            )
+            with closing(server):
                 yield server.port
     finally:
+        end_spans()
         instruments.close()
 
 
