@@ -25,6 +25,7 @@ from serve_app.engines.calling import call_isolated
 from serve_app.engines.errors import EngineError
 from serve_app.engines.load import check_engine
 from serve_app.model.fair_queue import FairQueue
+from serve_app.model.meter import Batch
 from serve_app.model.protocol import Outcome
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Batcher:
         max_waiting: clips of each class, interactive and bulk, that may wait; more are refused.
         interactive_share: share of the engine's time for interactive clips while bulk clips wait;
             above 0. At 1, bulk clips run only while no interactive clips wait.
+        measure: told of each batch, on the engine's thread.
         clock: the time in seconds, from any start.
 
     Raises:
@@ -100,11 +102,13 @@ class Batcher:
         batch_seconds: float,
         max_waiting: int = 4096,
         interactive_share: float = 0.75,
+        measure: Callable[[Batch], None] = lambda batch: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._load = load
         self._batch_seconds = batch_seconds
         self._max_waiting = max_waiting
+        self._measure = measure
         self._clock = clock
         self._queue = FairQueue(self._plan, interactive_share=interactive_share)
         self._wake = threading.Condition()
@@ -273,6 +277,17 @@ class Batcher:
             deliveries.setdefault(item.call, []).append((item.index, outcome))
         for call, outcomes in deliveries.items():
             _post(call, call.deliver, outcomes)
+        if live:
+            rate = self._engine.sample_rate
+            self._measure(
+                Batch(
+                    seconds=[len(item.clip) / rate for item in live],
+                    results=results,
+                    queue_s=start - min(item.arrived for item in live),
+                    work_s=seconds,
+                    limit_s=self._batch_seconds,
+                )
+            )
 
     def _transcribe(self, batch: Sequence[_Waiting]) -> list[Hypothesis | Rejection]:
         """Run the engine on a batch; see `call_isolated`.

@@ -12,6 +12,7 @@ from schemas.failures import ErrorCode
 from serve_app.audio.sandbox import MediaDecoder
 from serve_app.http.api import make_api
 from serve_app.router.protocol import Probe
+from serve_app.telemetry.instruments import NoInstruments
 from tests.serve_app.http.conftest import (
     TRANSCRIPTIONS,
     FakeRouter,
@@ -86,14 +87,11 @@ async def test_a_stream_worker_that_does_not_run_is_seen(
     assert await value(client, "chorus_stream_worker_faults") == 1
 
 
-async def test_versions_that_could_not_be_served_are_counted(
-    router: FakeRouter, decoder: MediaDecoder
-) -> None:
-    counts: dict[str, int] = {}
-    client = client_of(make_api(settings_of(), router, decoder, refusals=lambda: counts))
-    assert await value(client, 'chorus_model_refusals_total{model="medical"}') == 0
-    counts["medical"] = 2
-    assert await value(client, 'chorus_model_refusals_total{model="medical"}') == 2
+async def test_metrics_that_are_elsewhere(router: FakeRouter, decoder: MediaDecoder) -> None:
+    client = client_of(make_api(settings_of(), router, decoder, instruments=NoInstruments()))
+    answer = await client.get("/metrics")
+    assert answer.status_code == 404
+    assert "metrics port of each of its nodes" in answer.json()["error"]["message"]
 
 
 async def test_requests_are_counted_by_route_and_status(make: Make, wav: bytes) -> None:

@@ -117,6 +117,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     with HTTPServer(("127.0.0.1", 0), _Collector) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
         monkeypatch.setattr(trace, "set_tracer_provider", partial(_use, monkeypatch))
         yield _Collector.bodies
         server.shutdown()
