@@ -19,7 +19,7 @@ from serve_app.system.memory import return_large_blocks
 from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
 from serve_app.system.ray_notes import notes
-from serve_app.telemetry.replica import replica_instruments
+from serve_app.telemetry.replica import replica_instruments, trace_replica
 
 _HEALTH_PERIOD_S = 2.0
 #: Requests that Serve passes to a replica beyond its limit, so that the API itself refuses them.
@@ -59,6 +59,7 @@ def address(settings: Settings) -> str:
 
 def _make(settings: Settings) -> Any:
     use_replica_log()
+    trace_replica()
     return_large_blocks()
     http = settings.http or HttpSettings()
     decoder = MediaDecoder(

@@ -12,6 +12,8 @@ from typing import Any, cast
 from litestar import Litestar, get
 from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
+from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from serve_app.http import openapi
 from serve_app.http.errors import ApiError
@@ -19,6 +21,7 @@ from serve_app.http.every_answer import REQUEST_ID, request_id_of
 from serve_app.http.service import Service
 from serve_app.telemetry import definitions as defined
 from serve_app.telemetry.instruments import Instruments
+from serve_app.telemetry.tracing import active, begin_span, fail, traceparent
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ _CLIENT_GONE = 499
 _UNLOGGED = (401, 429, _CLIENT_GONE)
 #: The route of an unknown path.
 _NO_ROUTE = "other"
+#: The header by which a response tells the trace of its request (W3C Trace Context, level 2).
+_TRACE = b"traceresponse"
 #: Seconds between two looks at the stream workers.
 _LOOK_S = 10.0
 
@@ -88,11 +93,13 @@ class Observer:
         given = any(name == REQUEST_ID.encode() for name, _ in scope["headers"])
         request_id = request_id_of(cast(Any, scope))
         scope.setdefault("state", {})["request_id"] = request_id
-        is_head = scope["method"] == "HEAD"  # what many probes send
+        is_head = scope.get("method") == "HEAD"  # what many probes send
         if is_head:
             scope["method"] = HttpMethod.GET
         status = _CLIENT_GONE  # Serve cancels such a request
         started = time.perf_counter()
+        span = _begin_span(scope)
+        told = traceparent(span)
         gone = False
 
         async def watch() -> ReceiveMessage:
@@ -108,13 +115,16 @@ class Observer:
                 if not given:  # Serve's proxy sets the ID of a request, and returns it itself
                     own = (REQUEST_ID.encode(), request_id.encode())
                     message["headers"] = [*message["headers"], own]
+                if told is not None:
+                    message["headers"] = [*message["headers"], (_TRACE, told.encode())]
             elif is_head and message["type"] == "http.response.body":
                 message["body"] = b""
             await send(message)
 
         self._begin(1)
         try:
-            await self._app(scope, watch, observe)
+            with trace.use_span(span):
+                await self._app(scope, watch, observe)
         finally:
             if gone and status == 500:  # Litestar fails on the rest of the body
                 status = _CLIENT_GONE
@@ -123,11 +133,32 @@ class Observer:
             self._instruments.add(defined.HTTP_REQUESTS, 1, route, str(status))
             seconds = time.perf_counter() - started
             self._instruments.observe(defined.HTTP_SECONDS, seconds, route)
+            _end_span(span, scope, route, status)
             _log(scope, route, status)
 
     def _begin(self, change: int) -> None:
         self._under_way += change
         self._instruments.set(defined.HTTP_UNDER_WAY, self._under_way)
+
+
+def _begin_span(scope: Scope) -> Span:
+    """The span of a request, in the trace of its caller where that has one."""
+    if not active():
+        return INVALID_SPAN
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    return begin_span(str(scope.get("method")), SpanKind.SERVER, headers)
+
+
+def _end_span(span: Span, scope: Scope, route: str, status: int) -> None:
+    if not span.is_recording():
+        return
+    span.update_name(f"{scope.get('method')} {route}")
+    span.set_attribute("http.request.method", str(scope.get("method")))
+    span.set_attribute("http.route", route)
+    span.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        fail(span, str(status))
+    span.end()
 
 
 def _log(scope: Scope, route: str, status: int) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import AttributeValue
 
 from serve_app.engines.base import Hypothesis, Rejection
 from serve_app.model.protocol import ModelInfo
 from serve_app.telemetry import definitions as defined
 from serve_app.telemetry.instruments import Instruments, NoInstruments
+from serve_app.telemetry.tracing import begin_span, traceparent
 
 #: Digits of a digest by which people tell files apart.
 _DIGITS = 12
@@ -25,6 +30,7 @@ class Batch(NamedTuple):
         results: one per clip.
         queue_s: longest wait of a clip.
         work_s: time of the engine.
+        traced: ``traceparent`` of those clips whose traces are sampled, and how long each waited.
         limit_s: `batch_seconds` of the model.
     """
 
@@ -32,7 +38,8 @@ class Batch(NamedTuple):
     results: Sequence[Hypothesis | Rejection]
     queue_s: float
     work_s: float
-    limit_s: float
+    traced: Sequence[tuple[str, float]] = ()
+    limit_s: float = 1.0
 
 
 class ModelMeter:
@@ -68,6 +75,8 @@ class ModelMeter:
         for each in batch.results:
             if isinstance(each, Hypothesis) and each.confidence is not None:
                 instruments.observe(defined.MODEL_CONFIDENCE, each.confidence, model)
+        if batch.traced:
+            trace_clips(model, batch)
 
     def serves(self, info: ModelInfo) -> None:
         """Note what the replica serves, and how much waits for it."""
@@ -87,3 +96,34 @@ class ModelMeter:
     def refused(self) -> None:
         """Count a version that could not be served."""
         self._instruments.add(defined.MODEL_REFUSALS, 1, self._model)
+
+
+def trace_clips(model: str, batch: Batch) -> None:
+    """A span for each clip of a batch whose trace is sampled.
+
+    The first has the span of the batch inside; the others have links to it.
+
+    Args:
+        model: its name in the settings.
+        batch: that has just ended.
+    """
+    end = time.time_ns()
+    begin = end - int(batch.work_s * 1e9)
+    clips = []
+    for parent, waited_s in batch.traced:
+        arrived = begin - int(waited_s * 1e9)
+        clip = begin_span("transcribe clip", SpanKind.SERVER, parent, start_ns=arrived)
+        begin_span("wait", SpanKind.INTERNAL, traceparent(clip), start_ns=arrived).end(begin)
+        clips.append(clip)
+    about: dict[str, AttributeValue] = {
+        "chorus.model": model,
+        "chorus.batch.clips": len(batch.seconds),
+        "chorus.batch.audio_seconds": sum(batch.seconds),
+        "chorus.batch.longest_seconds": max(batch.seconds),
+    }
+    span = begin_span("batch", SpanKind.INTERNAL, traceparent(clips[0]), about, begin)
+    span.end(end)
+    for clip in clips:
+        if clip is not clips[0]:
+            clip.add_link(span.get_span_context())
+        clip.end(end)

@@ -50,7 +50,7 @@ class DomainModel:
         from serve_app.model.reports import report  # with Ray
         from serve_app.system.ray_adapter import ended, use_replica_log
         from serve_app.system.ray_turns import Turn
-        from serve_app.telemetry.replica import replica_instruments
+        from serve_app.telemetry.replica import replica_instruments, trace_replica
 
         source = VersionSource(settings, registry)
         turn = Turn(f"{app}:{name}") if app else None
@@ -60,6 +60,7 @@ class DomainModel:
         self._meter = ModelMeter(name, replica_instruments())
         self._swapper = Swapper(name, source, turn, meter=self._meter, identifies=identifies)
         use_replica_log()
+        trace_replica()
         self._callers = Callers(ended)
         self._health_timeout_s = health_timeout_s
         await self._swapper.start()

@@ -31,7 +31,7 @@ from serve_app.routing.calibration import read_calibration
 from serve_app.scaling.demand_notes import put_demand
 from serve_app.system.memory import return_large_blocks
 from serve_app.system.ray_adapter import ended, handle_of, use_replica_log
-from serve_app.telemetry.replica import replica_instruments
+from serve_app.telemetry.replica import replica_instruments, trace_replica
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class Router:
 
     def __init__(self, settings: Settings) -> None:
         use_replica_log()
+        trace_replica()
         return_large_blocks()
         self._callers = Callers(ended)
         self._app = settings.serve.app

@@ -16,6 +16,7 @@ from serve_app.system.ray_environment import collects_metrics
 from serve_app.telemetry.definitions import Metric
 from serve_app.telemetry.instruments import Instruments, NoInstruments
 from serve_app.telemetry.shared import Replica, SharedInstruments
+from serve_app.telemetry.tracing import send_spans
 
 
 @cache
@@ -27,6 +28,14 @@ def replica_instruments() -> Instruments:
     if collects_metrics():
         return RayInstruments()
     return SharedInstruments(Path(ray_adapter.metrics_folder()), Replica(*replica))
+
+
+def trace_replica() -> None:
+    """Have the spans of the replica that this process is sent, where a collector is named."""
+    replica = ray_adapter.own_replica()
+    if replica is not None:
+        _, deployment, name = replica
+        send_spans(f"chorus-{deployment.lower()}", name)
 
 
 class RayInstruments:

@@ -13,14 +13,13 @@ from schemas.metrics import MetricsEvent
 from schemas.settings import KafkaSettings
 from schemas.transcript import Transcript, encode_transcript
 from schemas.versions import SCHEMA_VERSION, VERSION_HEADER
+from serve_app.telemetry.tracing import TRACEPARENT, traceparent
 from workers.stream.pending_record import PendingRecord
 
 #: Headers of a transcript: the ``topic-partition-offset`` that it was made from, ...
 SOURCE_HEADER = HEADER_PREFIX + "source"
 #: ... and the record's id.
 ID_HEADER = HEADER_PREFIX + "id"
-#: W3C trace context.
-TRACE_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
 
 #: What the value of a message is; each kind of message has its own.
 _FORMAT_HEADERS = [(VERSION_HEADER, SCHEMA_VERSION), ("content-type", b"application/json")]
@@ -83,8 +82,10 @@ class Outputs:
         theirs = [
             (key, value or b"")
             for key, value in original_headers(record.message.headers or ())
-            if key not in _FORMAT_NAMES
+            if key not in _FORMAT_NAMES and (record.span is None or key != TRACEPARENT)
         ]
+        if record.span is not None:  # who reads it goes on with the same trace
+            ours.append((TRACEPARENT, (traceparent(record.span) or "").encode()))
         key = record.message.key if self._keep_key else None
         value = encode_transcript(transcript)
         return OutputMessage(

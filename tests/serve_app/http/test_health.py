@@ -7,10 +7,12 @@ import re
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from schemas.failures import ErrorCode
 from serve_app.audio.sandbox import MediaDecoder
 from serve_app.http.api import make_api
+from serve_app.http.coalescing import RequestCoalescer
 from serve_app.router.protocol import Probe
 from serve_app.telemetry.instruments import NoInstruments
 from tests.serve_app.http.conftest import (
@@ -198,3 +200,23 @@ async def test_a_request_that_fails_is_in_the_log_by_its_name(
     await post(client, wav)
     await client.get("/nowhere")
     assert caplog.records == []
+
+
+async def test_a_request_goes_on_with_its_callers_trace(
+    router: FakeRouter, decoder: MediaDecoder, wav: bytes, spans: InMemorySpanExporter
+) -> None:
+    client = client_of(make_api(settings_of(), RequestCoalescer(router), decoder))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    answer = await client.post(
+        TRANSCRIPTIONS, files={"file": wav}, data={"model": "auto"}, headers=headers
+    )
+    assert answer.status_code == 200
+    [span] = spans.get_finished_spans()
+    assert span.name == f"POST {TRANSCRIPTIONS}"
+    assert (span.attributes or {})["http.response.status_code"] == 200
+    assert span.context is not None
+    own = f"00-{trace}-{span.context.span_id:016x}-01"
+    assert answer.headers["traceresponse"] == own
+    [(_, options)] = router.calls
+    assert options.traces == {0: own}
