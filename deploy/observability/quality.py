@@ -23,7 +23,7 @@ def _unsure() -> str:
 
 
 def _agreeing() -> str:
-    same = rate(defined.MEMBER_TEXTS, _BY, where=('same="true"',))
+    same = rate(defined.MEMBER_TEXTS, _BY, where=('same="yes"',))
     return share(same, rate(defined.MEMBER_TEXTS, _BY))
 
 

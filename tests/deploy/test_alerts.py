@@ -14,7 +14,7 @@ import yaml
 
 from deploy.local import ROOT
 from deploy.observability.files import RULES as RULES_FILE
-from serve_app.telemetry.definitions import HTTP, MODEL, ROLLOUT, ROUTER, STREAM
+from serve_app.telemetry.definitions import ALL
 from tests.anchors import leads_somewhere
 
 _FOUND: list[dict[str, Any]] = yaml.safe_load(RULES_FILE.read_text())["groups"]
@@ -208,7 +208,7 @@ def test_each_alert_has_a_trial() -> None:
 
 
 def test_they_ask_for_what_is_measured() -> None:
-    defined = {each.prometheus_name for each in (*STREAM, *MODEL, *ROUTER, *ROLLOUT, *HTTP)}
+    defined = {each.prometheus_name for each in ALL}
     defined |= {f"{name}_{part}" for name in defined for part in ("bucket", "count")}
     asked = {name for rule in RULES for name in re.findall(r"\bchorus_\w+", rule["expr"])}
     recorded = {rule["record"].split(":")[1] for rule in RULES if "record" in rule}
