@@ -32,6 +32,9 @@ HEALTHY = {
     f'chorus_stream_records_total{{{STREAM_LABELS}, model="general"}}': "0+600x180",
     f'chorus_stream_dead_letters_total{{{STREAM_LABELS}, code="audio_missing"}}': "0+1x180",
     f"chorus_stream_lag_records{{{STREAM_LABELS}}}": "400+0x180",
+    # restarted within two minutes
+    'up{job="chorus-stream", instance="a"}': "1x50 0x2 1x128",
+    'up{job="unrelated", instance="b"}': "0x180",
     # a short outage
     f"chorus_stream_breaker_open{{{STREAM_LABELS}}}": "0x60 1x2 0x118",
     f"chorus_stream_recoveries_total{{{STREAM_LABELS}}}": "0x60 1x120",
@@ -46,7 +49,6 @@ HEALTHY = {
     'chorus_model_refusals_total{job="api", model="general"}': "0x180",
     f"chorus_model_audio_seconds_total{{{MODEL_LABELS}}}": "0+1200x180",
     f"chorus_model_busy_seconds_total{{{MODEL_LABELS}}}": "0+50x180",
-    f"chorus_model_waiting{{{MODEL_LABELS}}}": "40x180",
     f'chorus_model_clips_total{{{MODEL_LABELS}, outcome="text"}}': "0+300x180",
     f'chorus_model_queue_time_seconds_bucket{{{MODEL_LABELS}, le="10"}}': "0+95x180",
     f'chorus_model_queue_time_seconds_bucket{{{MODEL_LABELS}, le="60"}}': "0+100x180",
@@ -75,6 +77,7 @@ DUE = {
     "ChorusDeadLetters": {"chorus_stream_dead_letters_total": "0+1x60 60+60x120"},
     "ChorusCommitsFail": {"chorus_stream_recoveries_total": "0x60 0+1x120"},
     "ChorusWorkerHangs": {"chorus_stream_heartbeat_age_seconds": "0.1x60 0+60x120"},
+    "ChorusSilent": {'up{job="chorus-stream"': "1x60 0x120"},
     "ChorusRecordsLost": {"chorus_stream_lost_records_total": "0x150 7x30"},
     "ChorusSlow": {
         'chorus_stream_latency_seconds_bucket{.*le="10"': "0+500x60 30000x120",
@@ -83,10 +86,6 @@ DUE = {
     "ChorusSlowModel": {"chorus_model_audio_seconds_total": "0+1200x60 72000+300x120"},
     "ChorusClipsWait": {
         'chorus_model_queue_time_seconds_bucket{.*le="10"': "0+95x60 5700x120",
-    },
-    "ChorusModelHangs": {
-        "chorus_model_audio_seconds_total": "0+1200x60 72000x120",
-        "chorus_model_busy_seconds_total": "0+50x60 3000x120",
     },
     "ChorusFallbacks": {"chorus_router_fallbacks_total": "0+6x60 360+60x120"},
     "ChorusRolloutRollsBack": {'chorus_rollout_verdict{.*"roll_back"': "0x170 1x2 _x8"},
