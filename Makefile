@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo test test-fast lint format types bench bench-http bench-load chaos bad-input \
 	channels hostile-http hostile-models engines tarred object-store clients soak outage ray-faults \
 	log-changes registry-crash swap rollout rollout-power quality wer-matrix check-wer manifests cluster \
-	scaling upgrade observability \
+	scaling upgrade observability trace \
 	check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
@@ -91,6 +91,9 @@ tarred: $(READY)  ## A tarred data set of NeMo's against the loose files
 
 observability: $(READY)  ## A real Prometheus beside a stream: every metric is seen, no alert without a cause
 	@$(BIN)/python -m tests.scenarios.observability
+
+trace: $(READY)  ## The trace of a record from its producer to its commit, and of a request
+	@$(BIN)/python -m tests.scenarios.trace
 
 upgrade: $(READY)  ## A second cluster takes over a stream: two in one group, then the old one goes
 	@$(BIN)/python -m tests.scenarios.upgrade
