@@ -43,19 +43,26 @@ class RayInstruments:
 
     def __init__(self) -> None:
         self._made = cache(_ray_instrument)
+        self._series = cache(self._series_of)
 
     def add(self, metric: Metric, value: float, *labels: str) -> None:
         """See `Instruments.add`."""
         if value > 0:  # Ray refuses 0
-            self._made(metric).inc(value, dict(zip(metric.labels, labels, strict=True)))
+            instrument, tags = self._series(metric, labels)
+            instrument.inc(value, tags)
 
     def observe(self, metric: Metric, value: float, *labels: str) -> None:
         """See `Instruments.observe`."""
-        self._made(metric).observe(value, dict(zip(metric.labels, labels, strict=True)))
+        instrument, tags = self._series(metric, labels)
+        instrument.observe(value, tags)
 
     def set(self, metric: Metric, value: float, *labels: str) -> None:
         """See `Instruments.set`."""
-        self._made(metric).set(value, dict(zip(metric.labels, labels, strict=True)))
+        instrument, tags = self._series(metric, labels)
+        instrument.set(value, tags)
+
+    def _series_of(self, metric: Metric, labels: tuple[str, ...]) -> tuple[Any, dict[str, str]]:
+        return self._made(metric), dict(zip(metric.labels, labels, strict=True))
 
 
 def _ray_instrument(metric: Metric) -> Any:
