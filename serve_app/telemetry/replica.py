@@ -7,6 +7,7 @@ node. On one that `chorus serve` has started nobody does, and `/metrics` of the 
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from serve_app.telemetry.instruments import Instruments, NoInstruments
 from serve_app.telemetry.shared import Replica, SharedInstruments
 from serve_app.telemetry.tracing import send_spans
 
+#: The environment variable that turns the metrics of replicas off: "off".
+_SWITCH = "CHORUS_METRICS"
+
 
 @cache
 def replica_instruments() -> Instruments:
     """The instruments of the replica that this process is; elsewhere, those that do nothing."""
     replica = ray_adapter.own_replica()
-    if replica is None:
+    if replica is None or os.environ.get(_SWITCH, "").lower() == "off":
         return NoInstruments()
     if collects_metrics():
         return RayInstruments()
