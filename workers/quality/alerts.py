@@ -9,8 +9,8 @@ from typing import Any
 from schemas.metrics import ChangedMeasure, MetricsEvent, QualityAlert
 from schemas.settings import KafkaSettings
 from workers.kafka.clients import make_producer
+from workers.kafka.messages import metrics_message
 from workers.quality.verdict import DRIFT, Comparison, Finding
-from workers.stream.output_messages import metrics_message
 
 #: `worker` of the events.
 WORKER = "chorus quality"
