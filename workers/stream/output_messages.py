@@ -11,6 +11,7 @@ from schemas.failures import ErrorCode, RecordError
 from schemas.metrics import MetricsEvent
 from schemas.settings import KafkaSettings
 from schemas.transcript import Transcript, encode_transcript
+from serve_app.telemetry.tracing import TRACEPARENT, traceparent
 from workers.kafka.messages import FORMAT_HEADERS, OutputMessage, metrics_message
 from workers.stream.pending_record import PendingRecord
 
@@ -18,8 +19,6 @@ from workers.stream.pending_record import PendingRecord
 SOURCE_HEADER = HEADER_PREFIX + "source"
 #: ... and the record's id.
 ID_HEADER = HEADER_PREFIX + "id"
-#: W3C trace context.
-TRACE_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
 
 #: Of the headers that say what the value of a message is, each kind of message has its own.
 _FORMAT_NAMES = {name for name, _ in FORMAT_HEADERS}
@@ -66,8 +65,10 @@ class Outputs:
         theirs = [
             (key, value or b"")
             for key, value in original_headers(record.message.headers or ())
-            if key not in _FORMAT_NAMES
+            if key not in _FORMAT_NAMES and (record.span is None or key != TRACEPARENT)
         ]
+        if record.span is not None:  # who reads it goes on with the same trace
+            ours.append((TRACEPARENT, (traceparent(record.span) or "").encode()))
         key = record.message.key if self._keep_key else None
         value = encode_transcript(transcript)
         return OutputMessage(

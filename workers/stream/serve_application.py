@@ -23,7 +23,9 @@ from serve_app.scaling.options import worker_replicas
 from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
 from serve_app.system.ray_notes import delete_note, put_note
+from serve_app.telemetry.replica import replica_instruments, trace_replica
 from workers import exit_codes
+from workers.stream.meter import metered
 from workers.stream.worker import StreamWorker
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class StreamWorkerReplica:
 
     def __init__(self, settings: Settings) -> None:
         use_replica_log()
+        trace_replica()
         rank = serve.get_replica_context().rank.rank
         backend = RouterClient(
             settings.serve.app, settings.stream.call_timeout_s, settings_digest(settings)
@@ -65,7 +68,8 @@ class StreamWorkerReplica:
 
     def _run(self) -> None:
         self._exit_code = exit_codes.FAILURE
-        self._exit_code = self._worker.run()
+        with metered(self._worker, replica_instruments()):
+            self._exit_code = self._worker.run()
         if self._exit_code != exit_codes.OK:
             reason = exit_codes.worker_fault(self._exit_code)
             put_note(self._notes, self._instance, f"{reason} (exit code {self._exit_code})")

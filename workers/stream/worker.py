@@ -122,7 +122,6 @@ class StreamWorker:
             backend,
             self._stream,
             self._tracker.current,
-            topic=self._kafka.topics.manifests,
             group=self._kafka.group,
         )
         self._lag: int | None = None
@@ -266,6 +265,7 @@ class StreamWorker:
             self._positions,
             backpressure,
             watchdog,
+            group=self._kafka.group,
         )
         listener = RebalanceListener(
             self._tracker,

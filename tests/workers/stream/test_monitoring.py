@@ -18,7 +18,6 @@ from schemas.settings import Settings, SettingsError, StatusSettings
 from serve_app.telemetry.definitions import STREAM
 from tests.workers.stream.clusters import AnyCluster, Bench
 from tests.workers.stream.support import StandInRouter, done, running_worker, wait_until
-from workers.stream import tracing
 from workers.stream.monitoring import monitored
 from workers.stream.worker import StreamWorker
 
@@ -107,7 +106,6 @@ class _Collector(BaseHTTPRequestHandler):
 def _use(monkeypatch: pytest.MonkeyPatch, provider: TracerProvider) -> None:
     """Take a provider for one test; OpenTelemetry itself takes one for ever."""
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
-    monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("test"))
 
 
 @pytest.fixture
@@ -117,6 +115,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     with HTTPServer(("127.0.0.1", 0), _Collector) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
         monkeypatch.setattr(trace, "set_tracer_provider", partial(_use, monkeypatch))
         yield _Collector.bodies
         server.shutdown()
