@@ -35,8 +35,8 @@ _QUALITY = """\
 ### Quality over time
 
 With [`stream.quality`](quality.md#while-the-stream-runs), the worker with partition 0 shows what it
-finds. Models are those of the settings, domains those that the settings name, or `other`. Where
-nobody looks any more, the values are `NaN`.
+finds. Models are those of the settings, domains those that the settings name, or `other`. What is
+not known any more becomes 0, as when another worker looks: values count where there are records.
 """
 
 _SERVE = """\

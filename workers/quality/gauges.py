@@ -18,7 +18,7 @@ class Gauge(NamedTuple):
     Attributes:
         metric: one of `definitions.QUALITY`.
         labels: in the order of `Metric.labels`.
-        value: not a number where there is none any more.
+        value: 0 where it is not known any more.
     """
 
     metric: Metric

@@ -7,7 +7,6 @@ topic. A process of its own, so that reading and arithmetic take nothing from th
 from __future__ import annotations
 
 import logging
-import math
 import subprocess
 import sys
 import threading
@@ -68,7 +67,7 @@ class QualityWatch:
         while not self._stopped.wait(_TURN_S):
             try:
                 self._turn()
-            except OSError as error:
+            except Exception as error:  # it must not end the looking for ever
                 self._pause(type(error).__name__)
         self._end()
 
@@ -102,10 +101,10 @@ class QualityWatch:
         self._show([])
 
     def _show(self, found: Sequence[Gauge]) -> None:
-        """Tell what was found, and of what was told before and is no more that there is none."""
+        """Tell what was found; what was told before and is not known any more becomes 0."""
         there = {(each.metric, each.labels) for each in found}
         gone = [
-            each._replace(value=math.nan)
+            each._replace(value=0.0)
             for each in self._last
             if (each.metric, each.labels) not in there
         ]

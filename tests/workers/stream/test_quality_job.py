@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import httpx
 import msgspec
 import numpy as np
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.manifest import ManifestRecord
 from schemas.metrics import MetricsEvent, QualityAlert
-from schemas.settings import Settings
+from schemas.settings import Settings, StatusSettings
 from schemas.settings.quality import QualitySettings
 from serve_app.router.results import Result
 from serve_app.telemetry import definitions as defined
+from serve_app.telemetry.definitions import Metric
 from tests.workers.stream.support import (
     StandInRouter,
     done,
@@ -29,7 +31,7 @@ from tests.workers.stream.support import (
     wait_until,
 )
 from workers.broker.cluster import Cluster
-from workers.quality.gauges import Gauge
+from workers.stream.monitoring import monitored
 from workers.stream.worker import StreamWorker
 
 pytestmark = pytest.mark.kafka
@@ -59,24 +61,31 @@ class Worsening(StandInRouter):
 
 
 class Shown:
-    """What the worker was told to show last."""
+    """What a worker's port shows of its quality."""
 
-    def __init__(self) -> None:
-        self.values: dict[tuple[str, tuple[str, ...]], float] = {}
-        self.looks = 0
+    def __init__(self, port: int | None) -> None:
+        self._url = f"http://127.0.0.1:{port}/metrics"
 
-    def take(self, gauges: Sequence[Gauge]) -> None:
-        self.values |= {(each.metric.name, each.labels): each.value for each in gauges}
-        self.looks += 1
+    def values(self, metric: Metric) -> dict[tuple[str, ...], float]:
+        """By the values of its labels."""
+        return {
+            tuple(sample.labels[label] for label in metric.labels): sample.value
+            for family in text_string_to_metric_families(httpx.get(self._url).text)
+            for sample in family.samples
+            if sample.name == metric.prometheus_name
+        }
 
-    def verdict(self, domain: str, verdict: str) -> float | None:
-        return self.values.get((defined.QUALITY_VERDICT.name, ("general", domain, verdict)))
+    def verdict(self, domain: str = "calls") -> str:
+        """What is said of the model; empty if nothing is."""
+        found = self.values(defined.QUALITY_VERDICT).items()
+        return "".join(verdict for (_, of, verdict), value in found if of == domain and value == 1)
 
 
 @pytest.fixture
 def settings(kafka: Cluster, unique: Callable[[str], str]) -> Settings:
     quality = QualitySettings(every_s=0.3, reference=200, domains=["calls"])
-    options: dict[str, Any] = {"quality": quality, "batch_records": 50, "batches_in_flight": 1}
+    status = StatusSettings(port=0)
+    options: dict[str, Any] = {"quality": quality, "status": status, "batch_records": 50}
     return settings_for(kafka.bootstrap, unique, **options)
 
 
@@ -105,29 +114,28 @@ def _is_job(process: psutil.Process) -> bool:
 
 
 def test_a_model_that_gets_worse_is_told_once_also_by_another_job(settings: Settings) -> None:
-    router, shown = Worsening(), Shown()
+    router = Worsening()
     worker = StreamWorker(settings, router)
-    worker.on_quality(shown.take)
-    with running_worker(worker):
-        _send(settings, 0, 600)
-        wait_until(lambda: done(worker) == 600 and shown.verdict("calls", "stable") == 1)
-        assert shown.verdict("calls", "worse") == 0
-        assert not _alerts(settings)
-        router.wer = 0.3
-        _send(settings, 600, 400)
-        wait_until(lambda: shown.verdict("calls", "worse") == 1)
-        looks = shown.looks
-        wait_until(lambda: shown.looks > looks + 2)
-        value = shown.values[defined.QUALITY_VALUE.name, ("general", "calls", "wer")]
-        assert value == pytest.approx(0.3, abs=0.05)
-        (alert,) = _alerts(settings)
-        (job,) = _jobs()
-        job.kill()
-        wait_until(lambda: shown.verdict("calls", "worse") != 1, what="nobody to look")
-        wait_until(lambda: shown.verdict("calls", "worse") == 1, what="another one")
-        assert _alerts(settings) == [alert], "who starts anew looks at what was told"
-    assert all(math.isnan(value) for value in shown.values.values()), "nobody looks any more"
-    assert not _jobs()
+    with monitored(worker, "a", settings) as port:
+        shown = Shown(port)
+        with running_worker(worker):
+            _send(settings, 0, 600)
+            wait_until(lambda: done(worker) == 600 and shown.verdict() == "stable")
+            assert not _alerts(settings)
+            router.wer = 0.3
+            _send(settings, 600, 400)
+            wait_until(lambda: shown.verdict() == "worse")
+            wait_until(lambda: shown.values(defined.QUALITY_RECORDS)["general", "calls"] == 1000)
+            value = shown.values(defined.QUALITY_VALUE)["general", "calls", "wer"]
+            assert value == pytest.approx(0.3, abs=0.05)
+            (alert,) = _alerts(settings)
+            (job,) = _jobs()
+            job.kill()
+            wait_until(lambda: not shown.verdict(), what="nobody to look")
+            wait_until(lambda: shown.verdict() == "worse", what="another one")
+            assert _alerts(settings) == [alert], "who starts anew looks at what was told"
+        assert not any(shown.values(defined.QUALITY_RECORDS).values())
+        assert not _jobs()
     assert (alert.status, alert.cause) == ("worse", "model")
     (wer,) = (each for each in alert.measures if each.name == "wer")
     assert wer.before < 0.12 < 0.2 < wer.after
