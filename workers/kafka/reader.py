@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -78,6 +79,36 @@ def read_topic(
                 yield from messages
             if follow and not batches:
                 yield None
+    finally:
+        consumer.close()
+
+
+def read_latest(
+    kafka: KafkaSettings, topic: str, *, since: float, most: int, within_s: float
+) -> Iterator[Record]:
+    """The latest committed messages of `topic`, for a look at what goes on. As `read_topic`.
+
+    Args:
+        kafka: the settings' section.
+        topic: its name.
+        since: Unix time in seconds of the earliest.
+        most: messages of all partitions together; of each, the same number is read.
+        within_s: seconds after which no more are read, however many are left.
+    """
+    deadline = time.monotonic() + within_s
+    partitions = partitions_of(kafka, topic)
+    consumer: Any = make_consumer(kafka, group_id=None)
+    try:
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        _seek_to_time(consumer, ends, since)
+        for partition, end in ends.items():
+            first = end - -(-most // len(partitions))
+            if consumer.position(partition) < first:
+                consumer.seek(partition, first)
+        while _is_before(consumer, ends) and time.monotonic() < deadline:
+            for messages in consumer.poll(timeout_ms=_POLL_MS).values():
+                yield from messages
     finally:
         consumer.close()
 
