@@ -19,7 +19,7 @@ import psutil
 
 from deploy.local import ROOT
 from serve_app.cluster.access import make_token
-from serve_app.system.ray_environment import ENVIRONMENT
+from serve_app.system.ray_environment import COLLECTION, ENVIRONMENT
 from tests.processes import command_of
 from workers.broker.ports import free_ports
 from workers.stream.serve_application import CLUSTER_NAME
@@ -38,14 +38,18 @@ class RayNodes:
         folder: for Ray's files and logs; short, since the paths of sockets are below it.
         head_cpus: cores of the head for replicas.
         name: of the cluster, as KubeRay gives it to its nodes.
+        metrics: whether the head serves Ray's metrics, as the manifests have it.
     """
 
-    def __init__(self, folder: Path, *, head_cpus: int = 0, name: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, head_cpus: int = 0, name: str = "", metrics: bool = False
+    ) -> None:
         make_token()
         self._folder = folder
         self._head_cpus = head_cpus
         self._name = name
-        self._gcs, self._port, self._agent, self._client = free_ports(4)
+        self._metrics = metrics
+        self._gcs, self._port, self._agent, self._client, self._scraped = free_ports(5)
         self._head: subprocess.Popen[bytes] | None = None
         self._nodes: list[subprocess.Popen[bytes]] = []
         self._closed = threading.Event()
@@ -54,6 +58,11 @@ class RayNodes:
     def dashboard(self) -> str:
         """URL of the dashboard."""
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus would fetch the head's metrics."""
+        return f"http://127.0.0.1:{self._scraped}/metrics"
 
     def start_head(self) -> None:
         """Start the head, also again, and wait until its dashboard answers."""
@@ -93,6 +102,7 @@ class RayNodes:
             f"--dashboard-port={self._port}",
             f"--dashboard-agent-listen-port={self._agent}",
             f"--ray-client-server-port={self._client}",
+            f"--metrics-export-port={self._scraped}",
             f"--num-cpus={self._head_cpus}",
             f"--temp-dir={self._folder / 'ray'}",
         )
@@ -232,6 +242,8 @@ class RayNodes:
             "RAY_gcs_storage_path": str(self._folder / "gcs"),
             "PYTHONPATH": str(ROOT),
         }
+        if self._metrics:
+            environment[COLLECTION] = "1"
         return environment | ({CLUSTER_NAME: self._name} if self._name else {})
 
     def _answers(self) -> bool:

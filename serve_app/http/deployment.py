@@ -15,6 +15,7 @@ from serve_app.http.api import make_api
 from serve_app.http.coalescing import RequestCoalescer
 from serve_app.model.application import HTTP, http_app
 from serve_app.router.client import RouterClient
+from serve_app.system.logs import serve_logging
 from serve_app.system.memory import return_large_blocks
 from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
@@ -46,7 +47,7 @@ def build(settings: Settings) -> serve.Application:
         max_ongoing_requests=http.max_requests + _SPARE_REQUESTS,
         health_check_period_s=_HEALTH_PERIOD_S,
         graceful_shutdown_timeout_s=http.timeout_s,
-        logging_config={"log_level": "WARNING", "enable_access_log": False},
+        logging_config=serve_logging("WARNING"),
     )
     return deployment.bind()
 

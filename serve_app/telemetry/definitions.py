@@ -36,6 +36,10 @@ class Metric(NamedTuple):
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
 
+    def __hash__(self) -> int:
+        """Of the name alone: metrics are keys wherever anything is counted."""
+        return hash(self.name)
+
     @property
     def prometheus_name(self) -> str:
         """Its name in Prometheus."""

@@ -7,6 +7,7 @@ node. On one that `chorus serve` has started nobody does, and `/metrics` of the 
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from serve_app.telemetry.instruments import Instruments, NoInstruments
 from serve_app.telemetry.shared import Replica, SharedInstruments
 from serve_app.telemetry.tracing import send_spans
 
+#: The environment variable that turns the metrics of replicas off: "off".
+_SWITCH = "CHORUS_METRICS"
+
 
 @cache
 def replica_instruments() -> Instruments:
     """The instruments of the replica that this process is; elsewhere, those that do nothing."""
     replica = ray_adapter.own_replica()
-    if replica is None:
+    if replica is None or os.environ.get(_SWITCH, "").lower() == "off":
         return NoInstruments()
     if collects_metrics():
         return RayInstruments()
@@ -43,19 +47,26 @@ class RayInstruments:
 
     def __init__(self) -> None:
         self._made = cache(_ray_instrument)
+        self._series = cache(self._series_of)
 
     def add(self, metric: Metric, value: float, *labels: str) -> None:
         """See `Instruments.add`."""
         if value > 0:  # Ray refuses 0
-            self._made(metric).inc(value, dict(zip(metric.labels, labels, strict=True)))
+            instrument, tags = self._series(metric, labels)
+            instrument.inc(value, tags)
 
     def observe(self, metric: Metric, value: float, *labels: str) -> None:
         """See `Instruments.observe`."""
-        self._made(metric).observe(value, dict(zip(metric.labels, labels, strict=True)))
+        instrument, tags = self._series(metric, labels)
+        instrument.observe(value, tags)
 
     def set(self, metric: Metric, value: float, *labels: str) -> None:
         """See `Instruments.set`."""
-        self._made(metric).set(value, dict(zip(metric.labels, labels, strict=True)))
+        instrument, tags = self._series(metric, labels)
+        instrument.set(value, tags)
+
+    def _series_of(self, metric: Metric, labels: tuple[str, ...]) -> tuple[Any, dict[str, str]]:
+        return self._made(metric), dict(zip(metric.labels, labels, strict=True))
 
 
 def _ray_instrument(metric: Metric) -> Any:

@@ -89,7 +89,7 @@ class SharedInstruments(RegistryInstruments):
                 family.type,
                 [(each.name, each.labels, each.value) for each in family.samples],
             )
-            for family in self.registry.collect()
+            for family in self.collect()
         ]
         with self._writing:
             new = self._file.with_suffix(".new")

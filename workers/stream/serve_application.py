@@ -20,6 +20,7 @@ from serve_app.model.application import WORKER, worker_app
 from serve_app.router.client import RouterClient
 from serve_app.scaling.figures import BUSY
 from serve_app.scaling.options import worker_replicas
+from serve_app.system.logs import serve_logging
 from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
 from serve_app.system.ray_notes import delete_note, put_note
@@ -118,7 +119,7 @@ def build(settings: Settings) -> serve.Application:
         **worker_replicas(settings),
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=_HEALTH_PERIOD_S,
-        logging_config={"log_level": "INFO", "enable_access_log": False},
+        logging_config=serve_logging("INFO"),
         graceful_shutdown_timeout_s=settings.stream.drain_timeout_s + _CLOSING_S,
     )
     return deployment.bind(settings)
