@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 
 from schemas.settings import Settings
 from schemas.settings.quality import QualitySettings
-from serve_app.system.logs import LOG_FORMAT, Told
+from serve_app.system.logs import Told, log_to_stderr
 from workers.quality.gauges import Gauge
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the other process decides when this one ends
     os.nice(_NICE)
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    log_to_stderr()
     logging.getLogger("kafka").setLevel(logging.ERROR)
     connection = Connection(int(sys.argv[1]))
     settings: Settings = connection.recv()
