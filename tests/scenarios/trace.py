@@ -48,13 +48,20 @@ _OF_RECORD = {
 _OF_REQUEST = {"transcribe record", "ask general", "ask medical", "transcribe clip", "batch"}
 
 
-def run_trace(say: Callable[[str], None]) -> tuple[dict[str, Any], list[str]]:
-    """Start everything, send a record and a request, and show their traces."""
+def run_trace(
+    say: Callable[[str], None], look: Callable[[str], None] = lambda url: None
+) -> tuple[dict[str, Any], list[str]]:
+    """Start everything, send a record and a request, and show their traces.
+
+    Args:
+        say: takes the traces.
+        look: called with the URL of the API while everything runs.
+    """
     [port] = free_ports(1)
     settings = {**ensemble_settings("stand-in"), "http": {"port": port, "num_cpus": 0.1}}
     with collector() as found:
         os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = found.url
-        os.environ["OTEL_BSP_SCHEDULE_DELAY"] = "500"
+        os.environ["OTEL_BSP_SCHEDULE_DELAY"] = "500"  # milliseconds
         with LocalStack(settings, BASE) as stack:
             stack.start_broker()
             stack.start_serve()
@@ -63,6 +70,7 @@ def run_trace(say: Callable[[str], None]) -> tuple[dict[str, Any], list[str]]:
             _send(stack)
             _request(port)
             faults = _wait(found)
+            look(f"http://127.0.0.1:{port}")
         for trace in (RECORD, REQUEST):
             say("\n".join(found.tree(trace)) + "\n")
     traces = {each.trace for each in found.spans}
