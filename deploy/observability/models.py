@@ -193,7 +193,12 @@ _VERSIONS = Row(
         Panel(
             "Replicas",
             "How many replicas serve which version and file, now.",
-            (Query(f"count by (model, version, sha256) ({series(defined.MODEL_VERSION)} == 1)"),),
+            (
+                Query(
+                    f"count by (model, version, sha256) ({series(defined.MODEL_VERSION)} == 1)",
+                    "replicas",
+                ),
+            ),
             kind="table",
             page="models.md#serving-what-an-alias-names",
         ),

@@ -13,6 +13,8 @@ from serve_app.telemetry.definitions import QUALITY, STREAM, Metric
 #: The window of rates: Grafana chooses it by the time that is shown, never below four scrapes.
 _WINDOW = "$__rate_interval"
 
+#: Alerts that fire.
+FIRING = 'ALERTS{alertname=~"Chorus.+", alertstate="firing"}'
 #: What is asked of Ray's own metrics. They are there where the nodes collect them.
 RAY = {
     "replicas": "ray_serve_deployment_replica_healthy",
