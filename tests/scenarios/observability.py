@@ -49,12 +49,12 @@ _LEAD = 100
 _HEALTHY = 800
 #: One record in this many is broken where some are.
 _BROKEN_EACH = 20
+#: Clients of the API at once.
+_CLIENTS = 4
 _ABSENT = "absent.wav"
 _COUNTERS = (RECORDS.prometheus_name, DEAD_LETTERS.prometheus_name)
 #: Metrics that say nothing here, and why.
 _SILENT = {
-    "chorus_model_refusals_total": "no alias names a version",
-    "chorus_model_swaps_total": "no alias names a version",
     "chorus_model_gpu_memory_bytes": "there is no GPU",
     "chorus_router_empty_texts_total": "the stand-in always hears something",
     "chorus_router_clipped_total": "the shipped speech is not clipped",
@@ -183,6 +183,7 @@ def _watched(
     stream.finish()
     unseen = {each.prometheus_name for each in ALL if not _is_seen(usual, each)}
     empty, silent = _empty_panels(usual)
+    say(f"panels that say why they are empty: {', '.join(silent)}")
     broken = usual.broken_rules() + quick.broken_rules()
     said = {
         "never seen": unseen - _SILENT.keys(),
@@ -197,7 +198,7 @@ def _watched(
         "metrics_seen": len(ALL) - len(unseen),
         "panels": sum(1 for board in DASHBOARDS for _ in board.panels()),
         "empty_panels": len(empty),
-        "silent_panels": silent,
+        "silent_panels": len(silent),
         "alerts": RULES.read_text().count("alert:"),
         "due": len(due),
         "fired_when_due": len(found),
@@ -216,9 +217,9 @@ def _healthy(stream: Stream) -> None:
     stream.until(lambda: stream.done > _HEALTHY and time.monotonic() > begin + 25, _LEAD)
 
 
-def _empty_panels(server: Prometheus) -> tuple[list[str], int]:
-    """Panels of which a query has found nothing, and how many say why they may."""
-    empty, silent = [], 0
+def _empty_panels(server: Prometheus) -> tuple[list[str], list[str]]:
+    """Panels without data: those that should have some, and those that say why they have none."""
+    empty, silent = [], []
     for board in DASHBOARDS:
         for panel in board.panels():
             without = [
@@ -226,9 +227,11 @@ def _empty_panels(server: Prometheus) -> tuple[list[str], int]:
                 for query in panel.queries
                 if not server.has_found(filled(query.expression, "15s"))
             ]
+            name = f"{board.uid}: {panel.title}"
             if any(not query.silent for query in without):
-                empty.append(f"{board.uid}: {panel.title}")
-            silent += bool(without) and all(query.silent for query in without)
+                empty.append(name)
+            elif len(without) == len(panel.queries):
+                silent.append(name)
     return empty, silent
 
 
@@ -276,17 +279,19 @@ def _clients(port: int) -> Iterator[None]:
     over = threading.Event()
 
     def call() -> None:
-        while not over.wait(0.5):
+        while not over.wait(1):
             with contextlib.suppress(httpx.HTTPError):
                 httpx.post(address, files={"file": ("a.flac", clip)}, timeout=20)
 
-    thread = threading.Thread(target=call)
-    thread.start()
+    threads = [threading.Thread(target=call) for _ in range(_CLIENTS)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         over.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
 
 
 def main() -> int:
