@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from serve_app.telemetry.definitions import HTTP, MODEL, ROLLOUT, ROUTER, STREAM, Metric
+from serve_app.telemetry.definitions import HTTP, MODEL, QUALITY, ROLLOUT, ROUTER, STREAM, Metric
 
 _HEAD = """\
 # Metrics
@@ -26,6 +26,14 @@ _STREAM = """\
 With `stream.status`, a worker of `chorus stream` serves `/metrics`, `/live` and `/ready` on a port
 of its own. Where the environment has `OTEL_EXPORTER_OTLP_ENDPOINT`, it also sends them to a
 collector, beside its [spans](tracing.md). Workers inside Serve tell theirs as models do, below.
+"""
+
+_QUALITY = """\
+### Quality over time
+
+With [`stream.quality`](quality.md#while-the-stream-runs), the worker with partition 0 shows what it
+finds. Models are those of the settings, domains those that the settings name, or `other`. What is
+not known any more becomes 0, as when another worker looks: values count where there are records.
 """
 
 _SERVE = """\
@@ -52,7 +60,7 @@ Labels have few values: names of the settings, error codes, routes, versions.
 
 def page() -> str:
     """The text of the page."""
-    parts = [_HEAD, _STREAM, _table(STREAM), _SERVE]
+    parts = [_HEAD, _STREAM, _table(STREAM), _QUALITY, _table(QUALITY), _SERVE]
     parts += ["### Models\n", _table(MODEL), "### Router\n", _table(ROUTER)]
     parts += ["### HTTP API\n", _table(HTTP), "### Rollouts under way\n", _table(ROLLOUT)]
     return "\n".join(parts)

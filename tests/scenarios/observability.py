@@ -62,6 +62,7 @@ _SILENT = {
     "chorus_router_empty_texts_total": "the stand-in always hears something",
     "chorus_router_clipped_total": "the shipped speech is not clipped",
     "chorus_router_arms_total": "no rollout is under way",
+    "chorus_quality_change": "the reference is not complete",
 } | {each.prometheus_name: "no rollout is under way" for each in ALL if ".rollout." in each.name}
 
 
@@ -281,6 +282,8 @@ def _settings(folder: Path, status: int, api: int) -> dict[str, Any]:
     options[MEMBERS[0]]["gate"] = str(folder / "gate")
     model = {"engine": "tests.standin:StandInEngine", "num_cpus": 0.1, "batch_seconds": 40}
     plan = {"ensemble": [*MEMBERS], "fallback": [SPARE], "fallback_after_s": 30}
+    # the same clips come again and again, which would be judged as worse: no reference is complete
+    quality = {"every_s": 5, "reference": 10_000, "max_records": 40_000}
     return {
         "models": {name: {**model, "options": given} for name, given in options.items()},
         "plans": {"both": plan},
@@ -289,7 +292,7 @@ def _settings(folder: Path, status: int, api: int) -> dict[str, Any]:
         "serve": {"router_num_cpus": 0.1},
         "http": {"port": api, "num_cpus": 0.1, "timeout_s": 5},
         # short lists, so that results come in a steady flow while a model is slow
-        "stream": {"status": {"port": status}, "batch_records": 16},
+        "stream": {"status": {"port": status}, "batch_records": 16, "quality": quality},
     }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from schemas.transcript import Transcript
 from serve_app.telemetry import definitions as defined
 from serve_app.telemetry.definitions import Metric
 from serve_app.telemetry.instruments import Instruments
+from workers.quality.gauges import Gauge
 from workers.stream.circuit_breaker import BreakerState
 from workers.stream.metrics_events import latency_ms
 from workers.stream.pending_record import PendingRecord
@@ -57,6 +58,11 @@ class StreamMeter:
         for (metric, label), value in totals.items():
             self._instruments.add(metric, value, label)
 
+    def show(self, gauges: Iterable[Gauge]) -> None:
+        """Show what is said of the quality of transcripts."""
+        for metric, labels, value in gauges:
+            self._instruments.set(metric, value, *labels)
+
     def look(self) -> None:
         """Look at the worker once."""
         stats = self._worker.stats()
@@ -88,6 +94,7 @@ def metered(worker: StreamWorker, instruments: Instruments) -> Iterator[StreamMe
     """
     meter, ended = StreamMeter(worker, instruments), threading.Event()
     worker.on_commit(meter.count)
+    worker.on_quality(meter.show)
 
     def keep_looking() -> None:
         while not ended.wait(_LOOK_S):
