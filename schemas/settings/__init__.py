@@ -4,6 +4,7 @@ Each section has a module of its own, with the checks that types alone cannot ex
 """
 
 from schemas.settings.audio import AudioSettings
+from schemas.settings.console import ConsoleKey, ConsoleSettings, Role
 from schemas.settings.digest import settings_digest
 from schemas.settings.http import Access, ApiKey, HttpSettings, is_loopback
 from schemas.settings.kafka import FromEnvironment, KafkaSettings, Topics
@@ -59,6 +60,8 @@ __all__ = [
     "BlockBy",
     "Combiner",
     "Condition",
+    "ConsoleKey",
+    "ConsoleSettings",
     "FromEnvironment",
     "HttpSettings",
     "KafkaSettings",
@@ -67,6 +70,7 @@ __all__ = [
     "Part",
     "Plan",
     "RegistrySettings",
+    "Role",
     "RolloutSettings",
     "Routing",
     "Rule",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from kafka import TopicPartition
 
 from schemas.settings import KafkaSettings, SettingsError
-from workers.kafka.clients import make_consumer
+from workers.kafka.clients import KafkaUnreachableError, make_consumer
 from workers.kafka.protocols import Record
 from workers.kafka.topic_state import topic_states
+
+#: Longest wait for one message.
+_MESSAGE_S = 10.0
 
 
 class UnknownTopicError(SettingsError):
@@ -40,6 +44,7 @@ def read_topic(
     from_beginning: bool = True,
     follow: bool = False,
     since: float | None = None,
+    last: int | None = None,
 ) -> Iterator[Record | None]:
     """Committed messages of `topic`, over all its partitions.
 
@@ -54,6 +59,8 @@ def read_topic(
         follow: whether it goes on.
         since: Unix time in seconds; with it, each partition is read from its first message on that
             is not older.
+        last: with it, each partition is read from so many offsets before its end on; those of
+            transaction markers count too.
 
     Raises:
         UnknownTopicError, kafka.errors.TopicAuthorizationFailedError: as `partitions_of`.
@@ -68,6 +75,10 @@ def read_topic(
             for partition in assigned:
                 place = places.get(partition)
                 consumer.seek(partition, ends[partition] if place is None else place.offset)
+        elif last is not None:
+            starts = consumer.beginning_offsets(assigned)
+            for partition in assigned:
+                consumer.seek(partition, max(starts[partition], ends[partition] - last))
         elif from_beginning:
             consumer.seek_to_beginning(*assigned)
         else:
@@ -80,5 +91,43 @@ def read_topic(
                 yield from messages
             if follow and not batches:
                 yield None
+    finally:
+        consumer.close()
+
+
+def message_at(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> Record | None:
+    """The committed message at an offset; None if there is none, or no more.
+
+    Args:
+        kafka: the settings' section.
+        topic: its name.
+        partition: its number.
+        offset: in the partition.
+
+    Raises:
+        UnknownTopicError, kafka.errors.TopicAuthorizationFailedError: as `partitions_of`.
+        KafkaUnreachableError: no broker answers.
+    """
+    place = TopicPartition(topic, partition)
+    if place not in partitions_of(kafka, topic):
+        return None
+    consumer: Any = make_consumer(kafka, group_id=None)
+    try:
+        consumer.assign([place])
+        first, end = (
+            consumer.beginning_offsets([place])[place],
+            consumer.end_offsets([place])[place],
+        )
+        if not first <= offset < end:
+            return None
+        consumer.seek(place, offset)
+        deadline = time.monotonic() + _MESSAGE_S
+        while consumer.position(place) <= offset and time.monotonic() < deadline:
+            for message in consumer.poll(timeout_ms=200, max_records=1).get(place, ()):
+                found: Record = message
+                return found if found.offset == offset else None
+        if time.monotonic() < deadline:
+            return None  # a marker of a transaction, or a message of one that was given up
+        raise KafkaUnreachableError(f"no Kafka broker sends what is in `{topic}`")
     finally:
         consumer.close()
