@@ -9,11 +9,13 @@ from typing import Any
 from kafka import TopicPartition
 
 from schemas.settings import KafkaSettings, SettingsError
-from workers.kafka.clients import make_consumer
+from workers.kafka.clients import KafkaUnreachableError, make_consumer
 from workers.kafka.protocols import Record
 from workers.kafka.topic_state import topic_states
 
 _POLL_MS = 200
+#: Longest wait for one message.
+_MESSAGE_S = 10.0
 
 
 class UnknownTopicError(SettingsError):
@@ -43,6 +45,7 @@ def read_topic(
     from_beginning: bool = True,
     follow: bool = False,
     since: float | None = None,
+    last: int | None = None,
 ) -> Iterator[Record | None]:
     """Committed messages of `topic`, over all its partitions.
 
@@ -57,6 +60,8 @@ def read_topic(
         follow: whether it goes on.
         since: Unix time in seconds; with it, each partition is read from its first message on that
             is not older.
+        last: with it, each partition is read from so many offsets before its end on; those of
+            transaction markers count too.
 
     Raises:
         UnknownTopicError, kafka.errors.TopicAuthorizationFailedError: as `partitions_of`.
@@ -68,6 +73,10 @@ def read_topic(
         ends = consumer.end_offsets(assigned)  # the last stable offset: read_committed
         if since is not None:
             _seek_to_time(consumer, ends, since)
+        elif last is not None:
+            starts = consumer.beginning_offsets(assigned)
+            for partition in assigned:
+                consumer.seek(partition, max(starts[partition], ends[partition] - last))
         elif from_beginning:
             consumer.seek_to_beginning(*assigned)
         else:
@@ -109,6 +118,44 @@ def read_latest(
         while _is_before(consumer, ends) and time.monotonic() < deadline:
             for messages in consumer.poll(timeout_ms=_POLL_MS).values():
                 yield from messages
+    finally:
+        consumer.close()
+
+
+def message_at(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> Record | None:
+    """The committed message at an offset; None if there is none, or no more.
+
+    Args:
+        kafka: the settings' section.
+        topic: its name.
+        partition: its number.
+        offset: in the partition.
+
+    Raises:
+        UnknownTopicError, kafka.errors.TopicAuthorizationFailedError: as `partitions_of`.
+        KafkaUnreachableError: no broker answers.
+    """
+    place = TopicPartition(topic, partition)
+    if place not in partitions_of(kafka, topic):
+        return None
+    consumer: Any = make_consumer(kafka, group_id=None)
+    try:
+        consumer.assign([place])
+        first, end = (
+            consumer.beginning_offsets([place])[place],
+            consumer.end_offsets([place])[place],
+        )
+        if not first <= offset < end:
+            return None
+        consumer.seek(place, offset)
+        deadline = time.monotonic() + _MESSAGE_S
+        while consumer.position(place) <= offset and time.monotonic() < deadline:
+            for message in consumer.poll(timeout_ms=_POLL_MS, max_records=1).get(place, ()):
+                found: Record = message
+                return found if found.offset == offset else None
+        if time.monotonic() < deadline:
+            return None  # a marker of a transaction, or a message of one that was given up
+        raise KafkaUnreachableError(f"no Kafka broker sends what is in `{topic}`")
     finally:
         consumer.close()
 
