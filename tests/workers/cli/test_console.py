@@ -21,7 +21,8 @@ from workers import exit_codes
 def settings_file(tmp_path: Path) -> Path:
     path = tmp_path / "chorus.yaml"
     path.write_text(
-        "models: {a: {engine: 'tests.standin:StandInEngine'}}\nrouting: {default: a}\naudio: {roots: ['.']}\n"
+        "models: {a: {engine: 'tests.standin:StandInEngine'}}\n"
+        "routing: {default: a}\naudio: {roots: ['.']}\n"
         "kafka: {bootstrap_servers: ['127.0.0.1:1']}\n"
     )
     return path
