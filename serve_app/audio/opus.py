@@ -10,6 +10,8 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +34,10 @@ _FRAME_TICKS = (
     *(120, 240, 480, 960) * 4,
 )
 _ONE_FRAME, _COUNTED, _VARIABLE = 0, 3, 0x80  # codes of packets, and of frames of several sizes
+_MAX_TICKS = round(MAX_SECONDS * _TICKS)  # of a packet
 _SHORT = 252  # sizes from here on take two bytes
+#: The first byte of a packet: packets that have the same are coded in the same way.
+_kind = itemgetter(0)
 #: Bytes with their bits in reverse: the checksum is that of `zlib`, of bits in the other order.
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -120,7 +125,7 @@ class OpusStream:
     def _beginning(self) -> int:
         """The granule position at which the first page begins (RFC 7845, 4)."""
         page = self._pages[0]
-        ticks = sum(map(_ticks, self._packets(page)))
+        ticks = _ticks(self._packets(page))
         if page.flags & _LAST:
             if ticks < page.granule:
                 raise UnusualError
@@ -146,7 +151,7 @@ class OpusStream:
         if _checksum(whole) != whole[_CHECKSUM]:
             raise UnusualError
         packets = self._packets(page)
-        ticks = sum(map(_ticks, packets))
+        ticks = _ticks(packets)
         kept = page.granule - self._granule
         if kept < 0 or kept > ticks or (kept < ticks and not page.flags & _LAST):
             raise UnusualError
@@ -225,45 +230,40 @@ def _checksum(page: bytes) -> bytes:
     return found.to_bytes(4, "big").translate(_REVERSED)  # the lowest byte comes first
 
 
-def _ticks(packet: bytes) -> int:
-    """How long a packet is."""
-    code = packet[0] & 3
-    if code == _COUNTED:
-        count = packet[1] & 0x3F if len(packet) > 1 else 0
-    else:
-        count = 1 if code == _ONE_FRAME else 2
-    return count * _FRAME_TICKS[packet[0] >> 3]
+def _ticks(packets: list[bytes]) -> int:
+    """How long packets are together."""
+    total = 0
+    for first, some in groupby(packets, _kind):
+        code, frame = first & 3, _FRAME_TICKS[first >> 3]
+        if code == _COUNTED:
+            total += frame * sum(packet[1] & 0x3F for packet in some if len(packet) > 1)
+        else:
+            total += frame * len(list(some)) * (1 if code == _ONE_FRAME else 2)
+    return total
 
 
 def _joined(packets: list[bytes]) -> Iterator[bytes]:
     """The same frames in fewer packets (RFC 6716, 3.2.5), as each costs a call of the decoder."""
-    most = round(MAX_SECONDS * _TICKS)
-    some: list[bytes] = []
-    for packet in packets:
-        first = packet[0]
-        fits = some and first == some[0][0] and (len(some) + 1) * _FRAME_TICKS[first >> 3] <= most
-        if some and not fits:
-            yield _one_packet(some)
-            some = []
-        if first & 3 == _ONE_FRAME:
-            some.append(packet)
-        else:
-            yield packet
-    if some:
-        yield _one_packet(some)
+    for first, some in groupby(packets, _kind):
+        if first & 3 != _ONE_FRAME:
+            yield from some
+            continue
+        run = list(some)
+        most = _MAX_TICKS // _FRAME_TICKS[first >> 3]
+        for start in range(0, len(run), most):
+            yield _one_packet(run[start : start + most])
 
 
 def _one_packet(packets: list[bytes]) -> bytes:
     """One packet of the frames of several, of which each has one, of the same kind."""
     if len(packets) == 1:
         return packets[0]
-    first = packets[0][0]
-    head = bytearray((first | _COUNTED, _VARIABLE | len(packets)))
+    head = [packets[0][0] | _COUNTED, _VARIABLE | len(packets)]
     for packet in packets[:-1]:
         size = len(packet) - 1
         if size < _SHORT:
             head.append(size)
         else:
             low = _SHORT + (size - _SHORT) % 4
-            head += bytes((low, (size - low) // 4))
+            head += (low, (size - low) // 4)
     return bytes(head) + b"".join([packet[1:] for packet in packets])
