@@ -4,13 +4,14 @@ Each section has a module of its own, with the checks that types alone cannot ex
 """
 
 from schemas.settings.audio import AudioSettings
+from schemas.settings.console import ConsoleKey, ConsoleSettings, Role
 from schemas.settings.digest import settings_digest
 from schemas.settings.http import Access, ApiKey, HttpSettings, is_loopback
 from schemas.settings.kafka import FromEnvironment, KafkaSettings, Topics
 from schemas.settings.loading import key_place, load_settings, settings_from
 from schemas.settings.models import FOLDER_ENGINES, PRETRAINED, Autoscaling, ModelSettings
 from schemas.settings.parts import Part, part_digest, part_of
-from schemas.settings.plans import Combiner, Plan, Tiers
+from schemas.settings.plans import Combiner, Plan, Tiers, plan_text
 from schemas.settings.registry import RegistrySettings
 from schemas.settings.rollout import BlockBy, RolloutSettings, rollout_faults
 from schemas.settings.root import Settings
@@ -59,6 +60,8 @@ __all__ = [
     "BlockBy",
     "Combiner",
     "Condition",
+    "ConsoleKey",
+    "ConsoleSettings",
     "FromEnvironment",
     "HttpSettings",
     "KafkaSettings",
@@ -67,6 +70,7 @@ __all__ = [
     "Part",
     "Plan",
     "RegistrySettings",
+    "Role",
     "RolloutSettings",
     "Routing",
     "Rule",
@@ -89,6 +93,7 @@ __all__ = [
     "load_settings",
     "part_digest",
     "part_of",
+    "plan_text",
     "rollout_faults",
     "settings_digest",
     "settings_from",

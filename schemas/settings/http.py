@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from schemas.settings.keys import key_faults
 from schemas.settings.routing import AUTO
 from schemas.settings.types import (
     Fault,
@@ -108,11 +109,6 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def same_key(owner: str) -> str:
-    """What is wrong with a key that the client `owner` has too."""
-    return f"has the same key as `{owner}`; make another one with `chorus key`"
-
-
 def http_faults(http: HttpSettings | None, targets: Collection[str]) -> Iterator[Fault]:
     """What contradicts itself in the section, where it is given, or names what does not exist.
 
@@ -134,10 +130,4 @@ def http_faults(http: HttpSettings | None, targets: Collection[str]) -> Iterator
         if not _ORIGIN.fullmatch(origin):
             reason = f"`{origin}` is no origin: write `https://example.org`, without a path, or `*`"
             yield f"http.allowed_origins[{index}]", reason
-    owners: dict[str | None, str] = {}
-    for name, api_key in http.keys.items():
-        owner = owners.setdefault(api_key.sha256 or api_key.env, name)
-        if (api_key.sha256 is None) == (api_key.env is None):
-            yield f"http.keys.{name}", "give either `sha256` or `env`"
-        elif owner != name:
-            yield f"http.keys.{name}", same_key(owner)
+    yield from key_faults("http.keys", http.keys)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from schemas.settings.audio import AudioSettings
+from schemas.settings.console import ConsoleSettings
 from schemas.settings.digest import FETCHING, PLACEMENT
 from schemas.settings.kafka import KafkaSettings
 from schemas.settings.models import Autoscaling, ModelSettings
@@ -64,6 +65,7 @@ def part_of(settings: Settings, part: Part, model: str = "") -> Settings:
         serve=ServeSettings(app=settings.serve.app),
         rollout=RolloutSettings(),
         validation=ValidationSettings(),
+        console=ConsoleSettings(),
     )
     if part == "worker":
         audio = replace(settings.audio, **{key: getattr(_NO_AUDIO, key) for key in FETCHING})

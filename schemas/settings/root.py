@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from schemas.settings.audio import AudioSettings, audio_faults
+from schemas.settings.console import ConsoleSettings, console_faults
 from schemas.settings.http import HttpSettings, http_faults
 from schemas.settings.kafka import KafkaSettings, kafka_faults
 from schemas.settings.models import ModelSettings, model_faults
@@ -36,6 +37,7 @@ class Settings(Strict):
         stream: how the stream worker works.
         serve: Ray and the Router.
         http: the HTTP API of `chorus serve`; unless given, there is none.
+        console: the web pages of `chorus console`.
         registry: where versions of models are, for models that are named by `model`.
         rollout: when a candidate is promoted, and when it is rolled back.
         validation: what a model must achieve in `chorus validate`.
@@ -50,6 +52,7 @@ class Settings(Strict):
     stream: StreamSettings = msgspec.field(default_factory=StreamSettings)
     serve: ServeSettings = msgspec.field(default_factory=ServeSettings)
     http: HttpSettings | None = None
+    console: ConsoleSettings = msgspec.field(default_factory=ConsoleSettings)
     registry: RegistrySettings | None = None
     rollout: RolloutSettings = msgspec.field(default_factory=RolloutSettings)
     validation: ValidationSettings = msgspec.field(default_factory=ValidationSettings)
@@ -70,6 +73,7 @@ def faults(settings: Settings, base: Path | None) -> Iterator[Fault]:
     yield from plan_faults(plans, models)
     yield from routing_faults(settings.routing, models, plans, base)
     yield from http_faults(settings.http, [*plans, *models])
+    yield from console_faults(settings.console)
     yield from reserved_name_faults({"models": models, "plans": plans})
     yield from audio_faults(settings.audio, base)
     yield from kafka_faults(settings.kafka)

@@ -6,8 +6,10 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 
-from schemas.settings.http import ApiKey, HttpSettings, same_key
+from schemas.settings.console import ConsoleSettings
+from schemas.settings.http import HttpSettings
 from schemas.settings.kafka import FromEnvironment, KafkaSettings
+from schemas.settings.keys import Key, same_key
 from schemas.settings.stream import StreamSettings
 from schemas.settings.types import Fault, SettingsError
 
@@ -46,43 +48,44 @@ def backend_key(stream: StreamSettings) -> str | None:
 
 
 def api_key_faults(
-    http: HttpSettings, environment: Mapping[str, str] = os.environ
+    section: HttpSettings | ConsoleSettings, environment: Mapping[str, str] = os.environ
 ) -> Iterator[Fault]:
-    """Keys of `http.keys` that are not there, or that another client has.
+    """Keys of a section that are not there, or that another client has.
 
     Args:
-        http: the section.
+        section: `http` or `console`.
         environment: holds the keys that are named by an environment variable.
     """
+    place = "http.keys" if isinstance(section, HttpSettings) else "console.keys"
     owners: dict[bytes, str] = {}
-    for name, key in http.keys.items():
+    for name, key in section.keys.items():
         digest = _key_digest(key, environment)
         if digest is None:
             reason = f"the environment variable {key.env} is not set, or empty; set it to the key"
-            yield f"http.keys.{name}.env", f"{reason} of this client"
+            yield f"{place}.{name}.env", f"{reason} of this client"
         elif (owner := owners.setdefault(digest, name)) != name:
-            yield f"http.keys.{name}", same_key(owner)
+            yield f"{place}.{name}", same_key(owner)
 
 
 def api_key_digests(
-    http: HttpSettings, environment: Mapping[str, str] = os.environ
+    section: HttpSettings | ConsoleSettings, environment: Mapping[str, str] = os.environ
 ) -> dict[bytes, str]:
-    """The names of the clients in `http.keys` by the SHA-256 digests of their keys.
+    """The names of the clients in the keys of a section by the SHA-256 digests of their keys.
 
     Args:
-        http: the section.
+        section: `http` or `console`.
         environment: holds the keys that are named by an environment variable.
 
     Raises:
         SettingsError: a key is not there, or two clients have the same one; see `api_key_faults`.
     """
-    if faults := list(api_key_faults(http, environment)):
+    if faults := list(api_key_faults(section, environment)):
         raise SettingsError("\n".join(f"{key}: {reason}" for key, reason in faults))
-    digests = {name: _key_digest(key, environment) for name, key in http.keys.items()}
+    digests = {name: _key_digest(key, environment) for name, key in section.keys.items()}
     return {digest: name for name, digest in digests.items() if digest is not None}
 
 
-def _key_digest(key: ApiKey, environment: Mapping[str, str]) -> bytes | None:
+def _key_digest(key: Key, environment: Mapping[str, str]) -> bytes | None:
     """The digest of a key; None if its variable is not set or empty."""
     if key.sha256 is not None:
         return bytes.fromhex(key.sha256)

@@ -18,6 +18,7 @@ from workers.cli import (
     calibrate,
     check,
     compare,
+    console,
     dead_letters,
     deploy,
     doctor,
@@ -68,6 +69,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.add_typer(models.app, name="models")
 app.add_typer(rollout.app, name="rollout")
 app.command("quality")(quality.quality)
+app.command("console")(console.console)
 app.command("key")(key.key)
 app.command("init")(init.init)
 app.command("check")(check.check)

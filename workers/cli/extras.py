@@ -14,6 +14,7 @@ _EXTRAS = {
     **dict.fromkeys(_EVALUATION, "evaluation"),
     **dict.fromkeys(_KAFKA, "stream"),
     "broker": "broker",
+    "console": "console",
     "doctor": "evaluation",
     "engine": "evaluation",
     "explain": "serve",

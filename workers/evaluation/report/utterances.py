@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jiwer
-
-from serve_app.scoring.wer import NORMALISER, compared_words
+from serve_app.scoring.alignment import Piece, align
+from serve_app.scoring.wer import NORMALISER
 from workers.evaluation.comparison.results import SetResult, Worst
 from workers.evaluation.report.keys import Key, Keys
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Consecutive words of an alignment; `kind` is equal, substitute, delete or insert."""
-
-    kind: str
-    spoken: str
-    heard: str
 
 
 @dataclass(frozen=True)
@@ -44,24 +34,3 @@ def worst_utterances(
         for result in results
         if result.worst
     ]
-
-
-def align(reference: str, hypothesis: str, normaliser: str = NORMALISER) -> list[Piece]:
-    """An alignment of both texts, normalised, by word, with the fewest edits."""
-    as_it_is = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
-    spoken, heard = (compared_words(each, normaliser) for each in (reference, hypothesis))
-    found = jiwer.process_words(
-        " ".join(spoken),
-        " ".join(heard),
-        reference_transform=as_it_is,
-        hypothesis_transform=as_it_is,
-    )
-    pieces = []
-    for chunk in found.alignments[0]:
-        one = spoken[chunk.ref_start_idx : chunk.ref_end_idx]
-        other = heard[chunk.hyp_start_idx : chunk.hyp_end_idx]
-        if chunk.type == "substitute":
-            pieces += [Piece(chunk.type, a, b) for a, b in zip(one, other, strict=True)]
-        else:
-            pieces.append(Piece(chunk.type, " ".join(one), " ".join(other)))
-    return pieces

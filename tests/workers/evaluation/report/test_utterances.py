@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from serve_app.scoring.alignment import align
 from tests.workers.evaluation.report.samples import comparison, text_of, worst
 from workers.evaluation.report import render
-from workers.evaluation.report.utterances import align
 from workers.evaluation.statistics.scores import pool, score_utterance
 
 

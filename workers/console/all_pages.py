@@ -1,0 +1,10 @@
+"""The pages, in the order of the navigation."""
+
+from __future__ import annotations
+
+from workers.console.live import page as live
+from workers.console.pages import Page
+from workers.console.trial import page as trial
+from workers.console.utterance import page as utterance
+
+PAGES: tuple[Page, ...] = (live.PAGE, trial.PAGE, utterance.PAGE)
