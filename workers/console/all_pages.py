@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from workers.console.live import page as live
+from workers.console.models import page as models
 from workers.console.pages import Page
+from workers.console.rollouts import page as rollouts
 
-PAGES: tuple[Page, ...] = (live.PAGE,)
+PAGES: tuple[Page, ...] = (live.PAGE, models.PAGE, rollouts.PAGE)
