@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo test test-fast lint format types bench bench-http bench-load chaos bad-input \
 	channels hostile-http hostile-models engines tarred object-store clients soak outage ray-faults \
 	log-changes registry-crash swap rollout rollout-power quality wer-matrix check-wer manifests cluster \
-	scaling upgrade observability \
+	scaling upgrade observability trace bench-telemetry \
 	check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
@@ -92,6 +92,9 @@ tarred: $(READY)  ## A tarred data set of NeMo's against the loose files
 observability: $(READY)  ## A real Prometheus beside a stream: every metric is seen, no alert without a cause
 	@$(BIN)/python -m tests.scenarios.observability
 
+trace: $(READY)  ## The trace of a record from its producer to its commit, and of a request
+	@$(BIN)/python -m tests.scenarios.trace
+
 upgrade: $(READY)  ## A second cluster takes over a stream: two in one group, then the old one goes
 	@$(BIN)/python -m tests.scenarios.upgrade
 
@@ -115,6 +118,9 @@ bench: $(READY)  ## Speed, as ratios measured in one run
 
 bench-http: $(READY)  ## The HTTP API's speed: alone, beside the stream, and with many clients
 	@$(BIN)/python -m tests.scenarios.bench_http
+
+bench-telemetry: $(READY)  ## What metrics and traces cost, against a stream without any
+	@$(BIN)/python -m tests.scenarios.bench_telemetry
 
 bench-load: $(READY)  ## What checking a model file costs, against NeMo's own way to load it
 	@$(BIN)/python -m tests.scenarios.bench_load 2>/dev/null

@@ -93,9 +93,9 @@ class MetricsEvent(msgspec.Struct, kw_only=True, frozen=True):
         wer: `100 * word_errors / reference_words`, pooled, percent; None without references.
         untimed: how many of `records` are not in `latency`: their timestamp is missing, zero, more
             than 5 s in the future, or more than a year old.
-        alert: a change of the model's quality, from `chorus quality --alert`. Such an event counts
-            nothing: all its sums are 0, so that sums over the topic stay exact. Other events have
-            no such key.
+        alert: a change of the model's quality, from `stream.quality` or `chorus quality --alert`.
+            Such an event counts nothing: all its sums are 0, so that sums over the topic stay
+            exact. Other events have no such key.
     """
 
     worker: str

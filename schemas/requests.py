@@ -39,6 +39,7 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
         caller: the process that calls, so that its calls can be given up once it has ended.
         group: consumer group of the stream that the records are from.
         backlog: what waits for that group; told by a call now and then, without records.
+        traces: ``traceparent`` of those records whose trace is sampled, by their places.
     """
 
     target: str | None = None
@@ -49,6 +50,7 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     caller: str | None = None
     group: str | None = None
     backlog: Backlog | None = None
+    traces: dict[int, str] | None = None
 
 
 #: Options of a call that asks for nothing in particular.
@@ -69,6 +71,7 @@ class ClipRequest(msgspec.Struct, frozen=True, kw_only=True):
         identify: whether the language is wanted, and no text. Such clips are never in a batch with
             others: the engine's `identify_languages` gets them.
         streamed: whether it is from a stream: models scale by what waits there, not by its calls.
+        trace: ``traceparent`` of the call, if the record's trace is sampled.
     """
 
     words: bool = False
@@ -77,6 +80,7 @@ class ClipRequest(msgspec.Struct, frozen=True, kw_only=True):
     language: str | None = None
     identify: bool = False
     streamed: bool = False
+    trace: str | None = None
 
     @classmethod
     def of(cls, record: ManifestRecord, options: CallOptions, *, words: bool) -> ClipRequest:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,11 +19,14 @@ import psutil
 
 from deploy.local import ROOT
 from serve_app.cluster.access import make_token
-from serve_app.system.ray_environment import ENVIRONMENT
+from serve_app.system.ray_environment import COLLECTION, ENVIRONMENT
+from tests.processes import command_of
 from workers.broker.ports import free_ports
 from workers.stream.serve_application import CLUSTER_NAME
 
 _START_S = 180.0
+#: Starts of a node, on a machine that is too busy for Ray's own limit.
+_ATTEMPTS = 5
 
 
 class RayNodes:
@@ -33,21 +38,31 @@ class RayNodes:
         folder: for Ray's files and logs; short, since the paths of sockets are below it.
         head_cpus: cores of the head for replicas.
         name: of the cluster, as KubeRay gives it to its nodes.
+        metrics: whether the head serves Ray's metrics, as the manifests have it.
     """
 
-    def __init__(self, folder: Path, *, head_cpus: int = 0, name: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, head_cpus: int = 0, name: str = "", metrics: bool = False
+    ) -> None:
         make_token()
         self._folder = folder
         self._head_cpus = head_cpus
         self._name = name
-        self._gcs, self._port, self._agent, self._client = free_ports(4)
+        self._metrics = metrics
+        self._gcs, self._port, self._agent, self._client, self._scraped = free_ports(5)
         self._head: subprocess.Popen[bytes] | None = None
         self._nodes: list[subprocess.Popen[bytes]] = []
+        self._closed = threading.Event()
 
     @property
     def dashboard(self) -> str:
         """URL of the dashboard."""
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus would fetch the head's metrics."""
+        return f"http://127.0.0.1:{self._scraped}/metrics"
 
     def start_head(self) -> None:
         """Start the head, also again, and wait until its dashboard answers."""
@@ -60,9 +75,24 @@ class RayNodes:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the head does not start:\n{self.log('head')}")
             if self._head.poll() is not None:  # as a supervisor would: Ray waits 30 s for itself
-                _kill(self._head)
+                self._kill_left_behind()
                 self._head = self._start_head()
             time.sleep(0.2)
+
+    def _kill_left_behind(self) -> None:
+        """SIGKILL the processes of a head whose start has failed, which would keep its port."""
+        others = {
+            child.pid
+            for node in self._nodes
+            if node.poll() is None
+            for child in psutil.Process(node.pid).children(recursive=True)
+        }
+        others |= {node.pid for node in self._nodes}
+        for process in psutil.process_iter():
+            command = " ".join(command_of(process))
+            if process.pid not in others and re.search(rf"[:=]{self._gcs}\b", command):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     def _start_head(self) -> subprocess.Popen[bytes]:
         return self._start(
@@ -72,6 +102,7 @@ class RayNodes:
             f"--dashboard-port={self._port}",
             f"--dashboard-agent-listen-port={self._agent}",
             f"--ray-client-server-port={self._client}",
+            f"--metrics-export-port={self._scraped}",
             f"--num-cpus={self._head_cpus}",
             f"--temp-dir={self._folder / 'ray'}",
         )
@@ -83,21 +114,37 @@ class RayNodes:
             return 0
 
     def add(self, name: str, cpus: int) -> None:
-        """Start a node; returns at once.
+        """Start a node, again if Ray gives up within its 30 s; returns at once.
 
         Args:
             name: of its log.
             cpus: cores for replicas.
         """
+        number = len(self._nodes)
+        self._nodes.append(self._start_node(name, cpus))
+
+        def supervise() -> None:
+            for _ in range(_ATTEMPTS):
+                while "Ray runtime started." not in self.log(name):
+                    if self._nodes[number].poll() is not None:
+                        break
+                    time.sleep(0.5)
+                else:
+                    return
+                if self._closed.is_set() or self._nodes[number].returncode == -signal.SIGKILL:
+                    return
+                self._nodes[number] = self._start_node(name, cpus)
+
+        threading.Thread(target=supervise, daemon=True).start()
+
+    def _start_node(self, name: str, cpus: int) -> subprocess.Popen[bytes]:
         [agent] = free_ports(1)
-        self._nodes.append(
-            self._start(
-                name,
-                f"--address=127.0.0.1:{self._gcs}",
-                f"--num-cpus={cpus}",
-                f"--node-name={name}",
-                f"--dashboard-agent-listen-port={agent}",
-            )
+        return self._start(
+            name,
+            f"--address=127.0.0.1:{self._gcs}",
+            f"--num-cpus={cpus}",
+            f"--node-name={name}",
+            f"--dashboard-agent-listen-port={agent}",
         )
 
     def drain(self, name: str, seconds: int) -> None:
@@ -108,7 +155,7 @@ class RayNodes:
             seconds: until it goes.
         """
         program = f"import ray; ray.init('127.0.0.1:{self._gcs}', log_to_driver=False)\n" + (
-            f"print([n['NodeID'] for n in ray.nodes() if n['NodeName'] == {name!r} and n['Alive']])"
+            "for n in ray.nodes(): print(n['NodeName'], n['NodeID'], n['Alive'])"
         )
         found = subprocess.run(
             [sys.executable, "-c", program],
@@ -117,7 +164,7 @@ class RayNodes:
             text=True,
             timeout=60,
         )
-        nodes = re.findall(r"'([0-9a-f]{20,})'", found.stdout)
+        nodes = re.findall(rf"^{name} ([0-9a-f]+) True$", found.stdout, re.MULTILINE)
         if len(nodes) != 1:
             raise RuntimeError(f"no node {name}: {found.stdout}{found.stderr[-500:]}")
         options = {
@@ -171,6 +218,7 @@ class RayNodes:
 
     def close(self) -> None:
         """End everything at once."""
+        self._closed.set()
         for each in filter(None, [*self._nodes, self._head]):
             _kill(each)
 
@@ -194,6 +242,8 @@ class RayNodes:
             "RAY_gcs_storage_path": str(self._folder / "gcs"),
             "PYTHONPATH": str(ROOT),
         }
+        if self._metrics:
+            environment[COLLECTION] = "1"
         return environment | ({CLUSTER_NAME: self._name} if self._name else {})
 
     def _answers(self) -> bool:

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from deploy.local import ROOT
+from tests.anchors import leads_somewhere, prose
 
-_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 _BACKTICKED = re.compile(r"`([^`\n]+)`")
 #: A path of folders and a name, without placeholders and wildcards.
 _PATH = re.compile(r"\.?[\w-]+(/[\w.-]+)+/?")
@@ -30,26 +29,14 @@ _FOLDERS = {folder for path in _FILES for folder in path.parents}
 PAGES = [path for path in _FILES if path.suffix == ".md"]
 
 
-def _anchor(heading: str) -> str:
-    """The anchor that GitHub makes of a heading."""
-    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
-    return re.sub(r"[^\w\- ]", "", text).strip().replace(" ", "-")
-
-
-def _prose(page: Path) -> str:
-    return _FENCED.sub("", page.read_text())
-
-
 def _broken_links(page: Path) -> list[str]:
     broken = []
-    for link in _LINK.findall(_prose(page)):
+    for link in _LINK.findall(prose(page)):
         if re.match(r"[a-z]+:", link):
             continue  # another site's
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
-        if not target.exists() or (
-            anchor and anchor not in map(_anchor, _HEADING.findall(_prose(target)))
-        ):
+        if not leads_somewhere(target, anchor):
             broken.append(link)
     return broken
 
@@ -60,7 +47,7 @@ def _missing_paths(page: Path) -> list[str]:
     They may be relative to the project or to the page; a module may be named without ``.py``.
     """
     missing = []
-    for path in filter(_PATH.fullmatch, _BACKTICKED.findall(_prose(page))):
+    for path in filter(_PATH.fullmatch, _BACKTICKED.findall(prose(page))):
         bases = [base for base in (ROOT, page.parent) if base / path.split("/")[0] in _FOLDERS]
         candidates = [base / each for base in bases for each in (path, f"{path}.py")]
         if candidates and not any(candidate.exists() for candidate in candidates):

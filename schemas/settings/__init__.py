@@ -11,7 +11,7 @@ from schemas.settings.kafka import FromEnvironment, KafkaSettings, Topics
 from schemas.settings.loading import key_place, load_settings, settings_from
 from schemas.settings.models import FOLDER_ENGINES, PRETRAINED, Autoscaling, ModelSettings
 from schemas.settings.parts import Part, part_digest, part_of
-from schemas.settings.plans import Combiner, Plan, Tiers
+from schemas.settings.plans import Combiner, Plan, Tiers, plan_text
 from schemas.settings.registry import RegistrySettings
 from schemas.settings.rollout import BlockBy, RolloutSettings, rollout_faults
 from schemas.settings.root import Settings
@@ -93,6 +93,7 @@ __all__ = [
     "load_settings",
     "part_digest",
     "part_of",
+    "plan_text",
     "rollout_faults",
     "settings_digest",
     "settings_from",

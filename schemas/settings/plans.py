@@ -155,3 +155,14 @@ def _tier_faults(
             yield f".tiers.{tier}", f"`{target}` has tiers itself; name a plan without"
         elif inner is not None and inner.fallback:
             yield f".tiers.{tier}", f"`{target}` has a fallback; give it to `{name}`"
+
+
+def plan_text(plan: Plan) -> str:
+    """What a plan is made of, in words."""
+    if plan.ensemble is not None:
+        text = f"ensemble of {', '.join(plan.ensemble)}"
+    elif plan.tiers is not None:
+        text = f"{plan.tiers.screen}, then {plan.tiers.high_quality}"
+    else:
+        text = str(plan.model)
+    return f"{text}; else {', '.join(plan.fallback)}" if plan.fallback else text

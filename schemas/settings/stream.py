@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from schemas.settings.kafka import FromEnvironment
+from schemas.settings.quality import QualitySettings, quality_faults
 from schemas.settings.types import (
     Fault,
     NonNegativeFloat,
@@ -16,6 +17,7 @@ from schemas.settings.types import (
     PositiveInt,
     Probability,
     Strict,
+    under,
 )
 
 
@@ -60,6 +62,8 @@ class StreamSettings(Strict):
             that have no Ray; unless given, the worker reaches the application through Ray.
         backend_key: API key for it, as `{env: NAME}`.
         status: a port of `chorus stream` for probes and Prometheus; none unless given.
+        quality: transcripts are judged while the stream runs, and changes told; not unless given.
+            `{}` is enough. See docs/quality.md.
         workers: stream workers that `chorus serve --worker` or `chorus deploy --worker` runs as a
             Serve app, unless `autoscaling` is given.
         autoscaling: number of those workers by what waits, instead of `workers`.
@@ -96,6 +100,7 @@ class StreamSettings(Strict):
     backend: str | None = None
     backend_key: FromEnvironment | None = None
     status: StatusSettings | None = None
+    quality: QualitySettings | None = None
     workers: PositiveInt = 1
     autoscaling: StreamAutoscaling | None = None
     catch_up_s: PositiveFloat = 600.0
@@ -148,6 +153,8 @@ def stream_faults(stream: StreamSettings) -> Iterator[Fault]:
         yield "stream.retry_initial_s", "is longer than `retry_max_s`"
     if stream.max_pending_records < stream.batch_records:
         yield "stream.max_pending_records", "is less than `batch_records`: no batch would fill"
+    if stream.quality is not None:
+        yield from under("stream.quality.", quality_faults(stream.quality))
     if stream.session_timeout_s < _MIN_SESSION_S:
         yield (
             "stream.session_timeout_s",

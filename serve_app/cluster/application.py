@@ -28,6 +28,7 @@ from serve_app.cluster.readiness import POLL_S, StartError, lines_of, wait_until
 from serve_app.cluster.shares import reserved_cpus
 from serve_app.model.application import is_model_app, model_app, model_apps
 from serve_app.rollout.judge import is_candidate
+from serve_app.system.logs import serve_logging
 from serve_app.system.ray_environment import (
     DEPLOYED_NOTES,
     MAX_BODY_VARIABLE,
@@ -38,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 #: What a stop in order may take beside what the settings allow.
 _MARGIN_S = 60.0
-_LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -274,10 +274,14 @@ def _deploy(settings: Settings, http: HttpSettings | None, running: Running) -> 
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     if http is None:
-        serve.start(proxy_location="Disabled", logging_config=_LOGGING)
+        serve.start(proxy_location="Disabled", logging_config=serve_logging("WARNING"))
     else:
         options = {"host": http.host, "port": http.port}
-        serve.start(proxy_location="EveryNode", http_options=options, logging_config=_LOGGING)
+        serve.start(
+            proxy_location="EveryNode",
+            http_options=options,
+            logging_config=serve_logging("WARNING"),
+        )
     for name in core_apps(settings):
         _take(running, name)
     gpu, app = ray_cluster.has_gpu(), settings.serve.app
@@ -288,7 +292,9 @@ def _deploy(settings: Settings, http: HttpSettings | None, running: Running) -> 
     built[app] = deployments.build_router(settings)
     serve.run_many(
         [
-            serve.RunTarget(each, name=name, route_prefix=None, logging_config=_LOGGING)
+            serve.RunTarget(
+                each, name=name, route_prefix=None, logging_config=serve_logging("WARNING")
+            )
             for name, each in built.items()
         ],
         wait_for_ingress_deployment_creation=False,

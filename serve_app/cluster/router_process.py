@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from serve_app.cluster.announcements import check_answers
 from serve_app.cluster.router_messages import Answer, Call, Start
 from serve_app.router.protocol import Identity
-from serve_app.system.logs import LOG_FORMAT
+from serve_app.system.logs import log_to_stderr
 
 #: How often, and how often in a row without an answer, the cluster is looked after. Ray's client
 #: would go on for a minute, and then end the process all the same.
@@ -70,7 +70,7 @@ def main() -> None:
     """Connect, say what the application serves, and answer calls until the connection ends."""
     connection = Connection(int(sys.argv[1]))
     start: Start = connection.recv()
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    log_to_stderr()
     logging.getLogger("ray").setLevel(logging.ERROR)
     parent = os.getppid()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -13,24 +13,22 @@ from litestar import Litestar, Request, Response, Router, get, post
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.enums import HttpMethod, ScopeType
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect, Stream
-from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
+from litestar.types import ASGIApp
 
 from schemas.settings import Access, HttpSettings, Settings
 from schemas.transcription_api import ApiModel, ApiModels, Liveness, Readiness
 from serve_app.http import openapi
 from serve_app.http.errors import ApiError, unknown_model
-from serve_app.http.every_answer import REQUEST_ID, Cors, request_id_of
+from serve_app.http.every_answer import Cors
 from serve_app.http.manifests import read_lines, transcribe_lines
-from serve_app.http.metrics import Metrics
+from serve_app.http.observing import Observer, metrics, watching
 from serve_app.http.records import describe_records, transcribe_records
 from serve_app.http.service import (
     CleanupStream,
     Decoder,
-    Refusals,
     Service,
     WorkerFaults,
     make_service,
@@ -38,15 +36,11 @@ from serve_app.http.service import (
 from serve_app.http.transcriptions import create_transcription
 from serve_app.router.protocol import Backend
 from serve_app.system.logs import log_location
+from serve_app.telemetry import definitions as defined
+from serve_app.telemetry.instruments import Instruments
 
 logger = logging.getLogger(__name__)
 
-#: Status in the metrics of a request whose client disconnected before the response, as in nginx.
-_CLIENT_GONE = 499
-#: Statuses of failed requests that are not logged.
-_UNLOGGED = (401, 429, _CLIENT_GONE)
-#: The route of an unknown path.
-_NO_ROUTE = "other"
 #: Time limit of the models' answers to a readiness probe, in seconds.
 PROBE_S = 3.0
 
@@ -56,7 +50,7 @@ def make_api(
     backend: Backend,
     decoder: Decoder,
     worker_faults: WorkerFaults = dict,
-    refusals: Refusals = dict,
+    instruments: Instruments | None = None,
 ) -> ASGIApp:
     """Make the ASGI application.
 
@@ -65,12 +59,12 @@ def make_api(
         backend: the Router.
         decoder: decodes uploads; it is closed when the application shuts down.
         worker_faults: asks why stream workers beside the models do not run, by instance; blocks.
-        refusals: asks how many versions each model could not serve; blocks.
+        instruments: that measure; None for ones of its own.
 
     Raises:
         schemas.settings.SettingsError: a key is not in the environment, or is there twice.
     """
-    service = make_service(settings, backend, decoder, worker_faults, refusals)
+    service = make_service(settings, backend, decoder, worker_faults, instruments)
     http = service.settings
     routes: list[Any] = [create_transcription, transcribe_manifest, list_models, show_model]
     routes += [live, ready, transcribe_records, describe_records]
@@ -91,6 +85,7 @@ def make_api(
         openapi_config=openapi.config(docs, needs_key=bool(http.keys))
         if http.docs != "off"
         else None,
+        lifespan=[partial(watching, service)],
         on_shutdown=[decoder.close],
         request_max_body_size=None,  # bodies are limited while they arrive, see `bodies`
         logging_config=None,
@@ -99,7 +94,7 @@ def make_api(
         openapi.complete(api.openapi_schema, list(service.models))
     app: Any = Cors(cast(Any, api), http.allowed_origins) if http.allowed_origins else api
     # outermost, so that requests without a route get an ID and are counted too
-    return _Observer(app, service.metrics)
+    return Observer(app, service.instruments)
 
 
 def _with_key(http: HttpSettings, access: Access) -> bool:
@@ -145,7 +140,7 @@ async def transcribe_manifest(request: Request[Any, Any, Any], service: Service)
 
     def charge(seconds: float) -> None:
         client.charge(seconds)
-        service.metrics.audio_seconds.labels(client.name).inc(seconds)
+        service.instruments.add(defined.HTTP_AUDIO, seconds, client.name)
 
     async with AsyncExitStack() as resources:
         resources.enter_context(service.admitted(client))
@@ -227,87 +222,6 @@ async def ready(service: Service) -> Response[Readiness]:
 def home() -> Redirect:
     """Lead whoever opens the address in a browser to the documentation."""
     return Redirect("/docs")
-
-
-@get(
-    "/metrics",
-    response_description="The metrics in Prometheus' text format.",
-    responses=openapi.error_responses(401, 429),
-    media_type="text/plain",
-)
-async def metrics(service: Service) -> bytes:
-    """Report the metrics of this API process, for Prometheus."""
-    faults = await asyncio.to_thread(service.worker_faults)
-    service.metrics.worker_faults.set(len(faults))
-    service.metrics.refusals = await asyncio.to_thread(service.refusals)
-    return service.metrics.text()
-
-
-class _Observer:
-    """Middleware that gives each request an ID, answers HEAD as GET, and records metrics."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:  # start-up and shutdown
-            await self._app(scope, receive, send)
-            return
-        given = any(name == REQUEST_ID.encode() for name, _ in scope["headers"])
-        request_id = request_id_of(cast(Any, scope))
-        scope.setdefault("state", {})["request_id"] = request_id
-        is_head = scope["method"] == "HEAD"  # what many probes send
-        if is_head:
-            scope["method"] = HttpMethod.GET
-        status = _CLIENT_GONE  # Serve cancels such a request
-        started = time.perf_counter()
-        gone = False
-
-        async def watch() -> ReceiveMessage:
-            nonlocal gone
-            message = await receive()
-            gone = gone or message["type"] == "http.disconnect"
-            return message
-
-        async def observe(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                if not given:  # Serve's proxy sets the ID of a request, and returns it itself
-                    own = (REQUEST_ID.encode(), request_id.encode())
-                    message["headers"] = [*message["headers"], own]
-            elif is_head and message["type"] == "http.response.body":
-                message["body"] = b""
-            await send(message)
-
-        self._metrics.under_way.inc()
-        try:
-            await self._app(scope, watch, observe)
-        finally:
-            if gone and status == 500:  # Litestar fails on the rest of the body
-                status = _CLIENT_GONE
-            self._metrics.under_way.dec()
-            route = str(scope.get("path_template") or _NO_ROUTE)
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
-            _log(scope, route, status)
-
-
-def _log(scope: Scope, route: str, status: int) -> None:
-    """Log a request that failed, by its ID.
-
-    Not what can be had for nothing and in any number: unknown paths, and requests that are refused
-    for their key or their number.
-    """
-    if status < 400 or status in _UNLOGGED or route == _NO_ROUTE:
-        return
-    level = logging.ERROR if status >= 500 else logging.WARNING
-    state = scope["state"]
-    request_id, code = state["request_id"], state.get("error_code", "")
-    logger.log(
-        level, "request %s: %s %s: %d %s", request_id, scope.get("method"), route, status, code
-    )
 
 
 def _answer_error(request: Request[Any, Any, Any], error: ApiError) -> Response[bytes]:

@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from msgspec.structs import replace
+
 from schemas.failures import FailureClass, RecordError
 from schemas.manifest import ManifestRecord
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from serve_app.audio.clip import SAMPLE_RATE, Recording
 from serve_app.router.protocol import Backend, Probe
 from serve_app.router.results import Result
+from serve_app.telemetry.tracing import current_traceparent
 
 #: Most concurrent calls: while the models work on one, the Router prepares the other.
 CALLS = 2
@@ -28,12 +31,13 @@ MAX_SHARED_SECONDS = 120.0
 
 @dataclass(eq=False)
 class _Request:
-    """The records of one caller, and the future of their results."""
+    """The records of one caller, the future of their results, and the context of its trace."""
 
     records: Sequence[ManifestRecord]
     clips: Sequence[Recording]
     options: CallOptions
     answer: asyncio.Future[list[Result]]
+    trace: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -69,12 +73,14 @@ class RequestCoalescer:
             options: only requests with equal options share a call.
             clips: the records' audio; without it the records are passed on alone.
         """
+        trace = current_traceparent()
+        traced = _traced(options, [(trace, len(records))])
         if clips is None:
-            return await self._backend.transcribe(records, options)
+            return await self._backend.transcribe(records, traced)
         loop = asyncio.get_running_loop()
-        request = _Request(records, clips, options, loop.create_future())
+        request = _Request(records, clips, options, loop.create_future(), trace)
         if request.seconds > MAX_SHARED_SECONDS / 2:
-            return await self._backend.transcribe(records, options, clips)
+            return await self._backend.transcribe(records, traced, clips)
         self._waiting.append(request)
         self._send()
         try:
@@ -133,11 +139,23 @@ class RequestCoalescer:
         found = iter(
             await self._backend.transcribe(
                 [record for request in group for record in request.records],
-                group[0].options,
+                _traced(group[0].options, [(each.trace, len(each.records)) for each in group]),
                 [clip for request in group for clip in request.clips],
             )
         )
         return [[next(found) for _ in request.records] for request in group]
+
+
+def _traced(options: CallOptions, traces: Sequence[tuple[str | None, int]]) -> CallOptions:
+    """`options` with the contexts of requests, each of so many records of the list, in order.
+
+    Those that the caller itself has given stay.
+    """
+    places = [trace for trace, count in traces for _ in range(count)]
+    found = {place: trace for place, trace in enumerate(places) if trace is not None}
+    if options.traces is not None or not found:
+        return options
+    return replace(options, traces=found)
 
 
 def _abandon(

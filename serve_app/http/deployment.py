@@ -14,12 +14,13 @@ from serve_app.audio.sandbox import MediaDecoder
 from serve_app.http.api import make_api
 from serve_app.http.coalescing import RequestCoalescer
 from serve_app.model.application import HTTP, http_app
-from serve_app.model.reports import refusals
 from serve_app.router.client import RouterClient
+from serve_app.system.logs import serve_logging
 from serve_app.system.memory import return_large_blocks
 from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
 from serve_app.system.ray_notes import notes
+from serve_app.telemetry.replica import replica_instruments, trace_replica
 
 _HEALTH_PERIOD_S = 2.0
 #: Requests that Serve passes to a replica beyond its limit, so that the API itself refuses them.
@@ -46,7 +47,7 @@ def build(settings: Settings) -> serve.Application:
         max_ongoing_requests=http.max_requests + _SPARE_REQUESTS,
         health_check_period_s=_HEALTH_PERIOD_S,
         graceful_shutdown_timeout_s=http.timeout_s,
-        logging_config={"log_level": "WARNING", "enable_access_log": False},
+        logging_config=serve_logging("WARNING"),
     )
     return deployment.bind()
 
@@ -59,6 +60,7 @@ def address(settings: Settings) -> str:
 
 def _make(settings: Settings) -> Any:
     use_replica_log()
+    trace_replica()
     return_large_blocks()
     http = settings.http or HttpSettings()
     decoder = MediaDecoder(
@@ -69,5 +71,5 @@ def _make(settings: Settings) -> Any:
     )
     router = RouterClient(settings.serve.app, http.timeout_s)
     faults = partial(notes, worker_notes(settings.serve.app))
-    refused = partial(refusals, settings.serve.app)
-    return make_api(settings, RequestCoalescer(router), decoder, faults, refused)
+    backend = RequestCoalescer(router)
+    return make_api(settings, backend, decoder, faults, replica_instruments())

@@ -14,6 +14,7 @@ from schemas.transcript import Transcript
 from serve_app.http.bodies import declared_length, receive
 from serve_app.http.errors import ApiError, invalid
 from serve_app.http.service import Service
+from serve_app.telemetry import definitions as defined
 
 
 @post(PATH, status_code=200, include_in_schema=False)
@@ -33,7 +34,7 @@ async def transcribe_records(request: Request[Any, Any, Any], service: Service) 
         for each in results:
             if isinstance(each, Transcript):
                 client.charge(each.transcribed_seconds)
-                service.metrics.audio_seconds.labels(client.name).inc(each.transcribed_seconds)
+                service.instruments.add(defined.HTTP_AUDIO, each.transcribed_seconds, client.name)
     answer = msgspec.msgpack.encode(RecordsAnswer.of(results))
     return Response(answer, media_type=MEDIA_TYPE)
 

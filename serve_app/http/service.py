@@ -17,14 +17,14 @@ from schemas.transcription_api import ApiModel
 from serve_app.audio.clip import Recording
 from serve_app.http.errors import ApiError
 from serve_app.http.gate import Client, Gate
-from serve_app.http.metrics import Metrics
 from serve_app.http.retries import PatientRouter
 from serve_app.registry.source import fixed_version
 from serve_app.router.protocol import Backend
 from serve_app.routing.plans import Planner
+from serve_app.telemetry.instruments import Instruments
+from serve_app.telemetry.registry import RegistryInstruments
 
 WorkerFaults = Callable[[], Mapping[str, str]]
-Refusals = Callable[[], Mapping[str, int]]
 
 
 class Decoder(Protocol):
@@ -104,11 +104,10 @@ class Service:
         router: the same, asked again where it fails.
         decoder: decodes uploads.
         gate: checks API keys and limits.
-        metrics: of this API process.
+        instruments: of this API process.
         models: what `model` of a request may name, by name.
         free_places: how many more requests are admitted at the moment.
         worker_faults: asks why stream workers beside the models do not run, by instance; blocks.
-        refusals: asks how many versions each model could not serve; blocks.
         settings_digest: `settings_digest` of the whole file.
     """
 
@@ -118,11 +117,10 @@ class Service:
     router: PatientRouter
     decoder: Decoder
     gate: Gate
-    metrics: Metrics
+    instruments: Instruments
     models: dict[str, ApiModel]
     free_places: int
     worker_faults: WorkerFaults = dict
-    refusals: Refusals = dict
     settings_digest: str = ""
 
     def target(self, model: str) -> str | None:
@@ -158,7 +156,7 @@ def make_service(
     backend: Backend,
     decoder: Decoder,
     worker_faults: WorkerFaults = dict,
-    refusals: Refusals = dict,
+    instruments: Instruments | None = None,
 ) -> Service:
     """Make the service for the settings' models and plans; see `Service`.
 
@@ -173,11 +171,10 @@ def make_service(
         router=PatientRouter(backend),
         decoder=decoder,
         gate=Gate(http),
-        metrics=Metrics(),
+        instruments=instruments or RegistryInstruments(),
         models=_models(settings),
         free_places=http.max_requests,
         worker_faults=worker_faults,
-        refusals=refusals,
         settings_digest=settings_digest(settings),
     )
 

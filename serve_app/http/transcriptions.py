@@ -28,6 +28,7 @@ from serve_app.http.parameters import check_streamed, read_parameters
 from serve_app.http.render import MEDIA_TYPES, done_event, made_by, model_header, render
 from serve_app.http.service import CleanupStream, Service
 from serve_app.http.upload import UploadPart, transcribe
+from serve_app.telemetry import definitions as defined
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ async def _receive(
         form.close()
     seconds = sum(len(each.clip) for each in recordings) / SAMPLE_RATE
     client.take(seconds)
-    service.metrics.audio_seconds.labels(client.name).inc(seconds)
+    service.instruments.add(defined.HTTP_AUDIO, seconds, client.name)
     return parameters, recordings
 
 

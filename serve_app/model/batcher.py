@@ -25,7 +25,9 @@ from serve_app.engines.calling import call_isolated
 from serve_app.engines.errors import EngineError
 from serve_app.engines.load import check_engine
 from serve_app.model.fair_queue import FairQueue
+from serve_app.model.meter import Batch
 from serve_app.model.protocol import Outcome
+from serve_app.system.logs import location_of
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +89,7 @@ class Batcher:
         max_waiting: clips of each class, interactive and bulk, that may wait; more are refused.
         interactive_share: share of the engine's time for interactive clips while bulk clips wait;
             above 0. At 1, bulk clips run only while no interactive clips wait.
+        measure: told of each batch, on the engine's thread.
         clock: the time in seconds, from any start.
 
     Raises:
@@ -100,11 +103,13 @@ class Batcher:
         batch_seconds: float,
         max_waiting: int = 4096,
         interactive_share: float = 0.75,
+        measure: Callable[[Batch], None] = lambda batch: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._load = load
         self._batch_seconds = batch_seconds
         self._max_waiting = max_waiting
+        self._measure = measure
         self._clock = clock
         self._queue = FairQueue(self._plan, interactive_share=interactive_share)
         self._wake = threading.Condition()
@@ -271,8 +276,16 @@ class Batcher:
                 model_ms=seconds * 1000 * len(item.clip) / samples,
             )
             deliveries.setdefault(item.call, []).append((item.index, outcome))
+        if live:
+            self._tell(_told(live, results, start, seconds, self._engine.sample_rate))
         for call, outcomes in deliveries.items():
             _post(call, call.deliver, outcomes)
+
+    def _tell(self, batch: Batch) -> None:
+        try:
+            self._measure(batch._replace(limit_s=self._batch_seconds))
+        except Exception as error:  # clips must not suffer from it
+            logger.error("a batch could not be measured: %s", location_of(error))
 
     def _transcribe(self, batch: Sequence[_Waiting]) -> list[Hypothesis | Rejection]:
         """Run the engine on a batch; see `call_isolated`.
@@ -303,6 +316,23 @@ class Batcher:
         over = BrokenOverCallError(str(error))
         for call in {item.call for item in clips}:
             _post(call, call.fail, over if call in self._broke_over else error)
+
+
+def _told(
+    batch: Sequence[_Waiting],
+    results: Sequence[Hypothesis | Rejection],
+    start: float,
+    work_s: float,
+    rate: int,
+) -> Batch:
+    """What is measured of a batch."""
+    return Batch(
+        seconds=[len(item.clip) / rate for item in batch],
+        results=results,
+        queue_s=start - min(item.arrived for item in batch),
+        work_s=work_s,
+        traced=[(item.request.trace, start - item.arrived) for item in batch if item.request.trace],
+    )
 
 
 def _post(call: _Call, deliver: Callable[..., None], what: object) -> None:

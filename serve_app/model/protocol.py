@@ -51,7 +51,6 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         sample_rate: of its engine, in hertz; other audio is resampled.
         version: of the model; empty where it has none.
         refused: why the version that its alias names now is not served; empty if it is.
-        refusals: versions that its alias named and that could not be served, since it started.
         waiting: clips that wait in its queue.
         audio_per_s: seconds of audio that it transcribed per second, in the last minute.
         failed: clips without a text in that time, whatever the reason.
@@ -64,7 +63,6 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     sample_rate: int
     version: str = ""
     refused: str = ""
-    refusals: int = 0
     waiting: int = 0
     audio_per_s: float = 0.0
     failed: int = 0

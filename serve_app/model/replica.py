@@ -15,6 +15,7 @@ from schemas.requests import ClipRequest
 from schemas.settings import ModelSettings, RegistrySettings
 from serve_app.audio.clip import Clip
 from serve_app.model.callers import Callers
+from serve_app.model.meter import ModelMeter
 from serve_app.model.protocol import ModelInfo, Reply
 from serve_app.model.recent import RecentWork
 from serve_app.model.swap import Swapper
@@ -47,15 +48,19 @@ class DomainModel:
         identifies: bool = False,
     ) -> None:
         from serve_app.model.reports import report  # with Ray
-        from serve_app.system.ray_adapter import Turn, ended, use_replica_log
+        from serve_app.system.ray_adapter import ended, use_replica_log
+        from serve_app.system.ray_turns import Turn
+        from serve_app.telemetry.replica import replica_instruments, trace_replica
 
         source = VersionSource(settings, registry)
         turn = Turn(f"{app}:{name}") if app else None
         self._tasks: list[asyncio.Task[None]] = []
         self._recent = RecentWork()
         self._streamed = 0  # calls of streams that are under way
-        self._swapper = Swapper(name, source, turn, identifies=identifies)
+        self._meter = ModelMeter(name, replica_instruments())
+        self._swapper = Swapper(name, source, turn, meter=self._meter, identifies=identifies)
         use_replica_log()
+        trace_replica()
         self._callers = Callers(ended)
         self._health_timeout_s = health_timeout_s
         await self._swapper.start()
@@ -97,9 +102,9 @@ class DomainModel:
         info = msgspec.structs.replace(
             current.info,
             refused=swapper.refused,
-            refusals=swapper.refusals,
             waiting=current.waiting,
         )
+        self._meter.serves(info)
         return self._recent.described(info)
 
     def record_autoscaling_stats(self) -> dict[str, float]:

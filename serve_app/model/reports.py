@@ -79,11 +79,6 @@ def reported(app: str) -> dict[str, list[ModelInfo]]:
     return found
 
 
-def refusals(app: str) -> dict[str, int]:
-    """The versions that the replicas of each model could not serve since they started. Blocks."""
-    return {model: sum(each.refusals for each in infos) for model, infos in reported(app).items()}
-
-
 def _notes(app: str) -> dict[str, _Note]:
     return {
         key: msgspec.json.decode(text, type=_Note)

@@ -13,6 +13,7 @@ from serve_app.engines.base import Engine
 from serve_app.engines.identifying import check_identifies
 from serve_app.engines.load import load_engine
 from serve_app.model.batcher import Batcher
+from serve_app.model.meter import ModelMeter
 from serve_app.model.protocol import ModelInfo, Reply
 from serve_app.registry.source import Version
 
@@ -35,12 +36,15 @@ class Serving:
         self.version = version
 
     @classmethod
-    async def load(cls, name: str, version: Version, *, identifies: bool = False) -> Serving:
+    async def load(
+        cls, name: str, version: Version, meter: ModelMeter, *, identifies: bool = False
+    ) -> Serving:
         """Load a version, and check that it transcribes.
 
         Args:
             name: of the model in the settings.
             version: that is loaded.
+            meter: told of each batch.
             identifies: whether it must be able to identify languages, too.
 
         Raises:
@@ -51,6 +55,7 @@ class Serving:
             lambda: _load(settings, identifies=identifies),
             batch_seconds=settings.batch_seconds,
             interactive_share=settings.interactive_share,
+            measure=meter.batch,
         )
         engine = await batcher.start()
         info = ModelInfo(

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from serve_app.engines.errors import EngineError
 from serve_app.engines.trial import try_model
+from serve_app.model.meter import ModelMeter
 from serve_app.model.serving import Serving
 from serve_app.registry.errors import RegistryFaultError, UnknownModelError
 from serve_app.registry.holds import RENEW_S, Lease
@@ -49,10 +50,8 @@ class Swapper:
         source: of its versions.
         turn: what the replicas of the model have in common, so that they change one after the
             other; None if there is only one.
+        meter: of the model.
         identifies: whether its versions must be able to identify languages.
-
-    Attributes:
-        refusals: versions that were named and could not be served.
     """
 
     def __init__(
@@ -61,11 +60,13 @@ class Swapper:
         source: VersionSource,
         turn: Turn | None = None,
         *,
+        meter: ModelMeter | None = None,
         identifies: bool = False,
     ) -> None:
         self._name = name
         self._source = source
         self._turn = turn
+        self._meter = meter or ModelMeter(name)
         self._identifies = identifies
         self._serving: Serving | None = None
         self._open = asyncio.Event()  # clear while there is no version
@@ -73,7 +74,6 @@ class Swapper:
         self._unreadable = ""  # why the alias cannot be looked at
         self._copy = ""  # of a version that was loaded without the registry, in words
         self._refused = ""  # why the version that it named last does not serve
-        self.refusals = 0
         self._lease: Lease | None = None
         self._held = ""
         self._renewed = 0.0
@@ -207,7 +207,7 @@ class Swapper:
         await self._hold(version)
 
     async def _load(self, version: Version) -> Serving:
-        return await Serving.load(self._name, version, identifies=self._identifies)
+        return await Serving.load(self._name, version, self._meter, identifies=self._identifies)
 
     async def _served_last(self, error: OSError | UnknownModelError) -> Version:
         """The version that served last, if the registry is out of reach; else raises `error`."""
@@ -244,7 +244,7 @@ class Swapper:
 
     async def _refuse(self, place: str, reason: str) -> None:
         self._refused = reason
-        self.refusals += 1
+        self._meter.refused()
         self._say_refused(reason)
         try:
             await asyncio.to_thread(self._source.refuse, place, reason)

@@ -18,6 +18,7 @@ from serve_app.registry.registry import Registry
 from serve_app.registry.store import open_store
 from serve_app.rollout.evidence import Findings, Observation
 from serve_app.rollout.judging import CandidateFailedError, Judging
+from serve_app.rollout.meter import RolloutMeter
 from serve_app.system.tracebacks import message_of
 
 logger = logging.getLogger(__name__)
@@ -63,9 +64,11 @@ class Judge:
         self, plan: RolloutPlan, registry: RegistrySettings, candidate: Any
     ) -> None:
         from serve_app.system.ray_adapter import use_replica_log  # with Ray
+        from serve_app.telemetry.replica import replica_instruments
 
         self._looking: asyncio.Task[None] | None = None
         use_replica_log()
+        self._meter = RolloutMeter(plan.model, replica_instruments())
         self._judging = Judging(plan, Registry(open_store(registry.url)), _OnServe(plan, candidate))
         await self._judging.load()
         self._looking = asyncio.create_task(self._look(registry.poll_s))
@@ -82,6 +85,7 @@ class Judge:
         while not self._judging.ended:
             try:
                 await self._judging.look()
+                self._meter.tell(self._judging.findings())
             except Exception as error:  # it is looked at again, whatever it was
                 logger.exception("a rollout: %s", error)
             await asyncio.sleep(poll_s)

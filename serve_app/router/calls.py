@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from schemas.requests import ClipRequest
 from serve_app.audio.clip import SAMPLE_RATE
 from serve_app.engines.base import Hypothesis
@@ -16,6 +18,7 @@ from serve_app.rollout.arms import Arm
 from serve_app.router.candidates import Asked, Candidate
 from serve_app.router.state import ActiveRecord, RouterState
 from serve_app.routing.plans import Answer, Failure, Query
+from serve_app.telemetry.tracing import fail, traceparent
 
 #: Batches of audio in one call of a busy model. A call costs CPU on both sides whatever its size,
 #: so only an idle model is sent a single batch at once.
@@ -133,15 +136,27 @@ class ModelCalls:
             for item in group.items
         ]
         clips, requests = [each.clip for each in asked], [each.request for each in asked]
+        spans = {
+            place: item.trace.ask(model)
+            for place, item in enumerate(group.items)
+            if item.trace is not None
+        }
+        for place, span in spans.items():
+            requests[place] = replace(requests[place], trace=traceparent(span))
         try:
             called = state.models[model] if candidate is None else candidate
             reply = await called.transcribe(clips, SAMPLE_RATE, requests)
         except ModelError as error:
+            for span in spans.values():
+                fail(span, error.code.value)
             state.candidates.failed(model, asked, error.code, of=candidate)
             self._take_failure(callee, group, error)
         else:
             state.candidates.answered(model, asked, reply.outcomes, of=candidate)
             self._take(callee, group, reply)
+        finally:
+            for span in spans.values():
+                span.end()
         self.send_urgent()
         self._after()
 

@@ -64,6 +64,12 @@ class Parts:
         limit = options.max_no_speech_prob or MAX_NO_SPEECH
         return msgspec.structs.replace(options, words=True, max_no_speech_prob=limit)
 
+    def record_of(self, place: int) -> int:
+        """The place in the list of the record that a part is of."""
+        if place < len(self._whole):
+            return place
+        return next(first for first, split in self._splits.items() if place in split.places)
+
     def add_others(self, place: int, recording: Recording, limits: AudioSettings) -> range:
         """Add the other channels of a record whose first one has been read.
 

@@ -26,6 +26,7 @@ from serve_app.router.languages import Identification, LanguageCalls, Unrouted
 from serve_app.router.results import FinishedRecord, Result
 from serve_app.router.silence import without_silence
 from serve_app.router.state import ActiveRecord, RouterState
+from serve_app.router.traces import RecordTrace, record_traces
 from serve_app.routing.plans import Answer, Decision, Failure, Query
 from serve_app.routing.rules import Choice
 
@@ -54,7 +55,8 @@ class TranscriptionJob:
         self._parts = Parts(records, state.settings.audio.channel if clips is None else None)
         self._clips = clips
         limit = options.max_no_speech_prob or state.settings.routing.max_no_speech_prob
-        self._options = msgspec.structs.replace(options, max_no_speech_prob=limit)
+        self._options = msgspec.structs.replace(options, max_no_speech_prob=limit, traces=None)
+        self._traces = record_traces(options.traces)
         self._results: dict[int, Result] = {}
         self._under_way: dict[int, ActiveRecord] = {}
         self._calls = ModelCalls(
@@ -69,6 +71,7 @@ class TranscriptionJob:
 
     async def run(self) -> list[Result]:
         """Transcribe the list: one result per record, in order. Cancelling it frees its audio."""
+        results: list[Result] = []
         try:
             async with self._reading:
                 self._start_reads(range(len(self._parts.records)))
@@ -78,13 +81,16 @@ class TranscriptionJob:
             await self._done.wait()
             if self._fault is not None:
                 raise self._fault
+            results = self._parts.joined(self._results, self._state.results)
         finally:
+            for place, trace in self._traces.items():
+                trace.end(results[place] if results else None)
             self._calls.cancel()  # of a slow member, or all if this is cancelled
             for item in self._under_way.values():
                 self._release(item.loaded)
             for waiting in self._languages.cancel():
                 self._release(waiting.loaded)
-        return self._parts.joined(self._results, self._state.results)
+        return results
 
     def _start_reads(self, places: range) -> None:
         """Have parts read, those of about half a minute together."""
@@ -114,6 +120,8 @@ class TranscriptionJob:
             if isinstance(each, Exception):
                 self._refuse(index, record, each)
                 continue
+            if trace := self._trace_of(index):
+                trace.read(each.audio_ms)
             try:
                 others = self._parts.add_others(index, each.recording, state.settings.audio)
                 self._start_reads(others)
@@ -138,6 +146,9 @@ class TranscriptionJob:
         logger.info("record %s: %s", record.id, code.value)
         self._results[index] = RecordError(id=record.id, code=code, message=message)
 
+    def _trace_of(self, place: int) -> RecordTrace | None:
+        return self._traces.get(self._parts.record_of(place)) if self._traces else None
+
     # -- plans --------------------------------------------------------------------------------
 
     def _begin(self, waiting: Unrouted, identified: Identification | None = None) -> None:
@@ -152,6 +163,7 @@ class TranscriptionJob:
             choice = Choice(options.target, REQUESTED)
         run = self._state.planner.run(choice.target, record)
         item = ActiveRecord(waiting.index, record, loaded, choice, run, options)
+        item.trace = self._trace_of(waiting.index)
         if identified is not None:
             identified.note(item)
         query = next(run)

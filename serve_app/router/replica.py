@@ -22,6 +22,7 @@ from serve_app.model.callers import Callers
 from serve_app.model.client import ModelClient
 from serve_app.model.missing import MissingModels
 from serve_app.model.protocol import ModelError, ModelInfo
+from serve_app.router.meter import RouterMeter
 from serve_app.router.protocol import Identity
 from serve_app.router.results import Result
 from serve_app.router.rollout_watch import RolloutWatch
@@ -30,6 +31,7 @@ from serve_app.routing.calibration import read_calibration
 from serve_app.scaling.demand_notes import put_demand
 from serve_app.system.memory import return_large_blocks
 from serve_app.system.ray_adapter import ended, handle_of, use_replica_log
+from serve_app.telemetry.replica import replica_instruments, trace_replica
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Router:
 
     def __init__(self, settings: Settings) -> None:
         use_replica_log()
+        trace_replica()
         return_large_blocks()
         self._callers = Callers(ended)
         self._app = settings.serve.app
@@ -68,6 +71,7 @@ class Router:
             reader.load,
             begin=reader.begin,
             calibration=read_calibration(Path(path)) if path else None,
+            meter=RouterMeter(replica_instruments()),
         )
         self._rollouts = RolloutWatch(settings, self._transcriber.candidates)
 

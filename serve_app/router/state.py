@@ -19,6 +19,7 @@ from serve_app.model.protocol import Model
 from serve_app.router.candidates import Candidates
 from serve_app.router.demand import StreamDemand
 from serve_app.router.results import ResultMaker
+from serve_app.router.traces import RecordTrace
 from serve_app.routing.plans import Answer, Planner, PlanRun, Query
 from serve_app.routing.rules import Choice, Selector
 
@@ -79,6 +80,7 @@ class ActiveRecord:
         phrases: how many of the record's phrases each model used.
         arms: which version was asked, by model, where a rollout is under way.
         failed: error codes of models that gave no answer before the plan began, by model.
+        trace: its spans, if its trace is sampled.
     """
 
     index: int
@@ -96,6 +98,7 @@ class ActiveRecord:
     phrases: dict[str, int] = field(default_factory=dict)
     arms: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    trace: RecordTrace | None = None
 
     @property
     def clip(self) -> Clip:

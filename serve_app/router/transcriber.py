@@ -22,6 +22,7 @@ from serve_app.audio.reading import Begin, Load, load_all
 from serve_app.model.protocol import Model, ModelError
 from serve_app.router.candidates import Candidates
 from serve_app.router.job import TranscriptionJob
+from serve_app.router.meter import RouterMeter
 from serve_app.router.results import Result, ResultMaker
 from serve_app.router.state import RouterState
 from serve_app.routing.plans import Planner
@@ -44,6 +45,7 @@ class Transcriber:
         begin: begins to fetch a record's audio and returns what reads it, in place of `load`.
         calibration: turns the models' confidences into probabilities.
         max_audio_bytes: decoded audio held before reading pauses.
+        meter: measures the lists.
 
     Attributes:
         state: the state that all lists share.
@@ -58,7 +60,9 @@ class Transcriber:
         begin: Begin | None = None,
         calibration: Calibration | None = None,
         max_audio_bytes: int = MAX_AUDIO_BYTES,
+        meter: RouterMeter | None = None,
     ) -> None:
+        self._meter = meter or RouterMeter()
         selector = Selector(settings.routing)
         results = ResultMaker(settings)
         self.state = RouterState(
@@ -105,7 +109,12 @@ class Transcriber:
             clips: the records' audio at `SAMPLE_RATE`, if no files are to be read.
             options: of the call.
         """
-        results = await TranscriptionJob(self.state, records, clips, options).run()
+        results: Sequence[Result] = ()
+        self._meter.begin(self.memory.held_bytes)
+        try:
+            results = await TranscriptionJob(self.state, records, clips, options).run()
+        finally:
+            self._meter.end(results, self.memory.held_bytes)
         if options.group is not None:
             self.state.demand.done(options.group, len(records))
         return results

@@ -34,6 +34,7 @@ import ray.experimental.internal_kv as internal_kv
 import ray.serve.exceptions
 from ray import serve
 from ray._private.authentication import authentication_token_setup
+from ray.serve import metrics as serve_metrics
 
 # What they say of themselves is not for the users of our commands: the one that the token is used,
 # which is what is asked of it here; Serve that a client of it has started.
@@ -45,7 +46,6 @@ ray._private.worker.listen_error_messages = lambda worker, threads_stopped: None
 __all__ = [
     "FOLDER",
     "Node",
-    "Turn",
     "claim",
     "dead_processes",
     "death_of",
@@ -58,8 +58,10 @@ __all__ = [
     "internal_kv",
     "log_folder",
     "method_by_reference",
+    "metrics_folder",
     "object_ref",
     "own_name",
+    "own_replica",
     "own_sigterm",
     "proxy_address",
     "ray",
@@ -67,6 +69,7 @@ __all__ = [
     "send_token",
     "serve",
     "serve_client",
+    "serve_metrics",
     "shortage_of",
     "use_replica_log",
     "use_separate_loop",
@@ -184,6 +187,20 @@ def log_folder() -> str:
     return os.path.join(ray._private.worker._global_node.get_logs_dir_path(), "serve")
 
 
+def metrics_folder() -> str:
+    """Where the replicas on this machine leave their metrics, on the connected cluster."""
+    return os.path.join(ray._private.worker._global_node.get_session_dir_path(), "metrics")
+
+
+def own_replica() -> tuple[str, str, str] | None:
+    """Application, deployment and id of the Serve replica that this process is; None elsewhere."""
+    try:
+        context = serve.get_replica_context()
+    except ray.serve.exceptions.RayServeException:
+        return None
+    return context.app_name, context.deployment, context.replica_tag
+
+
 def own_name() -> str | None:
     """What `ended` knows this process by: the actor that it is, or else its connection to Ray.
 
@@ -264,32 +281,6 @@ def claim(app: str) -> bool:
         return False
     internal_kv._internal_kv_put(key, me)
     return True
-
-
-class Turn:
-    """What only one process on the cluster does at a time; one that has ended does it no more.
-
-    Args:
-        name: of what is done.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._key = f"chorus-turn:{name}"
-
-    def take(self) -> bool:
-        """Begin, unless another process does it. Blocks for a moment."""
-        me = own_name() or ""
-        if not internal_kv._internal_kv_put(self._key, me, overwrite=False):
-            return True
-        owner = (internal_kv._internal_kv_get(self._key) or b"").decode()
-        if owner and ended([owner]):
-            internal_kv._internal_kv_put(self._key, me)
-            owner = (internal_kv._internal_kv_get(self._key) or b"").decode()
-        return owner == me
-
-    def end(self) -> None:
-        """Let others begin. Blocks for a moment."""
-        internal_kv._internal_kv_del(self._key)
 
 
 def delete_soon(app: str) -> None:
@@ -377,9 +368,7 @@ def use_replica_log() -> None:
     Elsewhere it does nothing. Without it they go to standard error, from where Serve takes them at
     a level that is not logged.
     """
-    try:
-        serve.get_replica_context()
-    except ray.serve.exceptions.RayServeException:
+    if own_replica() is None:
         return
     for package in PACKAGES:
         logging.getLogger(package).parent = logging.getLogger("ray.serve")

@@ -24,7 +24,7 @@ ENVIRONMENT = {
     # No idle workers, one per core, before they are needed.
     "RAY_prestart_worker_first_driver": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray's own metrics are for a dashboard that these clusters do not have.
+    # Ray's own metrics are many, and its agent serves them to anyone who reaches the machine.
     "RAY_enable_metrics_collection": "0",
     # Ray's memory monitor kills Serve's controller first and the newest replicas next, whoever took
     # the memory, and again when they are back. The kernel kills the largest replica.
@@ -70,6 +70,15 @@ def replica_notes(app: str) -> str:
 MAX_BODY_VARIABLE = "CHORUS_HTTP_MAX_BODY_BYTES"
 #: Likewise, with the origins of web pages that may call, between spaces.
 ORIGINS_VARIABLE = "CHORUS_HTTP_ALLOWED_ORIGINS"
+
+
+#: Whether the nodes of a cluster serve Ray's metrics.
+COLLECTION = "RAY_enable_metrics_collection"
+
+
+def collects_metrics() -> bool:
+    """Whether the nodes of the cluster that this process belongs to serve Ray's metrics."""
+    return os.environ.get(COLLECTION) == "1"
 
 
 def apply() -> None:

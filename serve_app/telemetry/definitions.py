@@ -36,6 +36,10 @@ class Metric(NamedTuple):
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
 
+    def __hash__(self) -> int:
+        """Of the name alone: metrics are keys wherever anything is counted."""
+        return hash(self.name)
+
     @property
     def prometheus_name(self) -> str:
         """Its name in Prometheus."""
@@ -302,6 +306,35 @@ ROLLOUT_FAILING = _rollout("failing", "Clips without an answer, in percent.", la
 #: Of the judge of a rollout, while it is under way.
 ROLLOUT = (*(ROLLOUT_STATE, ROLLOUT_RECORDS, ROLLOUT_CHANGE, ROLLOUT_DIFFERING, ROLLOUT_FAILING),)
 
+
+def _quality(name: str, meaning: str, *labels: str, **more: object) -> Metric:
+    return Metric(f"chorus.quality.{name}", "gauge", meaning, labels=labels, **more)  # type: ignore[arg-type]
+
+
+QUALITY_VERDICT = _quality(
+    "verdict",
+    "1 for what is said of the latest version of a model in a domain: `worse`, `changed`, "
+    "`better`, `stable`, or `no data`.",
+    *("model", "domain", "verdict"),
+)
+QUALITY_RECORDS = _quality("records", "Transcripts that this is said of.", "model", "domain")
+QUALITY_VALUE = _quality(
+    "value",
+    "A measure of these transcripts (docs/quality.md), such as `wer` as a part of the words: of "
+    "those after the reference, or since it changed.",
+    *("model", "domain", "measure"),
+)
+QUALITY_CHANGE = _quality(
+    "change",
+    "By how much it differs from what it was before: the bounds, `low` and `high`, of the interval "
+    "that is right at every look.",
+    *("model", "domain", "measure", "bound"),
+)
+QUALITY_LOOKED = _quality("looked_at", "Unix time of the last look.", unit="s")
+
+#: Of the stream worker that judges transcripts (`stream.quality`).
+QUALITY = (QUALITY_VERDICT, QUALITY_RECORDS, QUALITY_VALUE, QUALITY_CHANGE, QUALITY_LOOKED)
+
 HTTP_REQUESTS = Metric(
     "chorus.http.requests", "counter", "Requests answered.", labels=("route", "status")
 )
@@ -328,3 +361,6 @@ WORKER_FAULTS = Metric(
 
 #: Of a replica of the HTTP API.
 HTTP = (HTTP_REQUESTS, HTTP_SECONDS, HTTP_UNDER_WAY, HTTP_AUDIO, WORKER_FAULTS)
+
+#: Every metric.
+ALL = (*STREAM, *MODEL, *ROUTER, *ROLLOUT, *HTTP)

@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from deploy.local import ROOT
-from serve_app.telemetry.definitions import HTTP, STREAM
+from deploy.observability.files import RULES as RULES_FILE
+from serve_app.telemetry.definitions import ALL
+from tests.anchors import leads_somewhere
 
-ALERTS = ROOT / "deploy" / "observability" / "alerts.yaml"
-_FOUND: list[dict[str, Any]] = yaml.safe_load(ALERTS.read_text())["groups"]
+_FOUND: list[dict[str, Any]] = yaml.safe_load(RULES_FILE.read_text())["groups"]
 #: What is recorded comes first, as it does in time where rules are evaluated each minute.
 GROUPS = [group["name"] for group in _FOUND]
 RULES: list[dict[str, Any]] = [rule for group in _FOUND for rule in group["rules"]]
@@ -25,11 +26,15 @@ needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="ne
 
 MINUTES = 180
 STREAM_LABELS = 'job="stream", instance="a"'
+MODEL_LABELS = 'job="api", model="general", replica="r"'
 #: Series of a healthy installation, by name and labels, in promtool's notation.
 HEALTHY = {
     f'chorus_stream_records_total{{{STREAM_LABELS}, model="general"}}': "0+600x180",
     f'chorus_stream_dead_letters_total{{{STREAM_LABELS}, code="audio_missing"}}': "0+1x180",
     f"chorus_stream_lag_records{{{STREAM_LABELS}}}": "400+0x180",
+    # restarted within two minutes
+    'up{job="chorus-stream", instance="a"}': "1x50 0x2 1x128",
+    'up{job="unrelated", instance="b"}': "0x180",
     # a short outage
     f"chorus_stream_breaker_open{{{STREAM_LABELS}}}": "0x60 1x2 0x118",
     f"chorus_stream_recoveries_total{{{STREAM_LABELS}}}": "0x60 1x120",
@@ -42,6 +47,17 @@ HEALTHY = {
     f'chorus_stream_word_errors_total{{{STREAM_LABELS}, model="general"}}': "0+8x180",
     f'chorus_stream_reference_words_total{{{STREAM_LABELS}, model="general"}}': "0+100x180",
     'chorus_model_refusals_total{job="api", model="general"}': "0x180",
+    f"chorus_model_audio_seconds_total{{{MODEL_LABELS}}}": "0+1200x180",
+    f"chorus_model_busy_seconds_total{{{MODEL_LABELS}}}": "0+50x180",
+    f'chorus_model_clips_total{{{MODEL_LABELS}, outcome="text"}}': "0+300x180",
+    f'chorus_model_queue_time_seconds_bucket{{{MODEL_LABELS}, le="10"}}': "0+95x180",
+    f'chorus_model_queue_time_seconds_bucket{{{MODEL_LABELS}, le="60"}}': "0+100x180",
+    f'chorus_model_queue_time_seconds_bucket{{{MODEL_LABELS}, le="+Inf"}}': "0+100x180",
+    'chorus_router_routes_total{job="api", rule="default", target="tiers"}': "0+300x180",
+    'chorus_router_routes_total{job="api", rule="calls", target="tiers"}': "0+300x180",
+    'chorus_router_fallbacks_total{job="api", plan="tiers"}': "0+6x180",
+    'chorus_rollout_verdict{job="api", model="general", verdict="hold"}': "1x180",
+    'chorus_rollout_verdict{job="api", model="general", verdict="roll_back"}': "0x180",
     'ray_serve_application_status{application="chorus"}': "3x180",
     'ray_serve_deployment_status{application="chorus", deployment="Router"}': "5x180",
     'ray_serve_deployment_replica_starts_total{application="chorus", deployment="Router"}': "1x180",
@@ -61,11 +77,18 @@ DUE = {
     "ChorusDeadLetters": {"chorus_stream_dead_letters_total": "0+1x60 60+60x120"},
     "ChorusCommitsFail": {"chorus_stream_recoveries_total": "0x60 0+1x120"},
     "ChorusWorkerHangs": {"chorus_stream_heartbeat_age_seconds": "0.1x60 0+60x120"},
+    "ChorusSilent": {'up{job="chorus-stream"': "1x60 0x120"},
     "ChorusRecordsLost": {"chorus_stream_lost_records_total": "0x150 7x30"},
     "ChorusSlow": {
         'chorus_stream_latency_seconds_bucket{.*le="10"': "0+500x60 30000x120",
         'chorus_stream_latency_seconds_bucket{.*le="60"': "0+600x60 36000x120",
     },
+    "ChorusSlowModel": {"chorus_model_audio_seconds_total": "0+1200x60 72000+300x120"},
+    "ChorusClipsWait": {
+        'chorus_model_queue_time_seconds_bucket{.*le="10"': "0+95x60 5700x120",
+    },
+    "ChorusFallbacks": {"chorus_router_fallbacks_total": "0+6x60 360+60x120"},
+    "ChorusRolloutRollsBack": {'chorus_rollout_verdict{.*"roll_back"': "0x170 1x2 _x8"},
     "ChorusVersionRefused": {"chorus_model_refusals_total": "0x170 2x10"},
     "ChorusApplicationNotWell": {"ray_serve_application_status": "3x60 1x120"},
     "ChorusReplicaLoop": {"ray_serve_deployment_replica_starts_total": "1x60 1+1x120"},
@@ -103,7 +126,7 @@ def evaluated(
     ]
     given = [{"series": name, "values": values} for name, values in series.items()]
     tests = {
-        "rule_files": [str(ALERTS)],
+        "rule_files": [str(RULES_FILE)],
         "group_eval_order": GROUPS,
         "evaluation_interval": interval,
         "tests": [{"interval": interval, "input_series": given, "promql_expr_test": looks}],
@@ -132,7 +155,7 @@ def changed(what: dict[str, str]) -> dict[str, str]:
 
 @needs_promtool
 def test_they_are_rules() -> None:
-    done = subprocess.run(["promtool", "check", "rules", str(ALERTS)], capture_output=True)
+    done = subprocess.run(["promtool", "check", "rules", str(RULES_FILE)], capture_output=True)
     assert done.returncode == 0, done.stdout
 
 
@@ -148,29 +171,44 @@ def test_an_alert_fires_when_it_is_due_and_no_other_does(alert: str, tmp_path: P
     assert evaluated(tmp_path, changed(DUE[alert]), due, _TIMES) == ""
 
 
+#: What tells a model that got worse: what is counted, and of what.
+WORSE = {
+    "ChorusWorseModel": (
+        'chorus_stream_word_errors_total{job="stream", model="m"}',
+        'chorus_stream_reference_words_total{job="stream", model="m"}',
+    ),
+    "ChorusUnsureModel": (
+        'chorus_router_confidence_bucket{job="api", model="m", le="0.5"}',
+        'chorus_router_confidence_count{job="api", model="m"}',
+    ),
+    "ChorusEmptyTexts": (
+        'chorus_router_empty_texts_total{job="api", model="m"}',
+        'chorus_model_clips_total{job="api", model="m", replica="r", outcome="text"}',
+    ),
+}
+
+
 @needs_promtool
-@pytest.mark.parametrize(("errors", "fires"), [(8, False), (11, False), (20, True)])
+@pytest.mark.parametrize(("worse", "fires"), [(8, False), (11, False), (30, True)])
 def test_a_model_that_got_worse_is_told_within_a_day(
-    errors: int, fires: bool, tmp_path: Path
+    worse: int, fires: bool, tmp_path: Path
 ) -> None:
     day = 24 * 60 // 30
-    series = {
-        'chorus_stream_word_errors_total{job="stream", model="m"}': (
-            f"0+8x{9 * day} {8 * 9 * day}+{errors}x{day}"
-        ),
-        'chorus_stream_reference_words_total{job="stream", model="m"}': f"0+100x{10 * day}",
-    }
-    due = {"ChorusWorseModel": ["10d"] if fires else []}
+    series = {}
+    for counted, of in WORSE.values():
+        series[counted] = f"0+8x{9 * day} {8 * 9 * day}+{worse}x{day}"
+        series[of] = f"0+100x{10 * day}"
+    due = {alert: ["10d"] if fires else [] for alert in WORSE}
     assert evaluated(tmp_path, series, due, ("9d", "10d"), interval="30m") == ""
 
 
 def test_each_alert_has_a_trial() -> None:
-    assert set(DUE) | {"ChorusWorseModel"} == set(NAMES)
+    assert set(DUE) | set(WORSE) == set(NAMES)
 
 
 def test_they_ask_for_what_is_measured() -> None:
-    defined = {each.prometheus_name for each in (*STREAM, *HTTP)}
-    defined |= {f"{name}_bucket" for name in defined}
+    defined = {each.prometheus_name for each in ALL}
+    defined |= {f"{name}_{part}" for name in defined for part in ("bucket", "count")}
     asked = {name for rule in RULES for name in re.findall(r"\bchorus_\w+", rule["expr"])}
     recorded = {rule["record"].split(":")[1] for rule in RULES if "record" in rule}
     assert asked - recorded <= defined
@@ -179,12 +217,6 @@ def test_they_ask_for_what_is_measured() -> None:
 @pytest.mark.parametrize("rule", [rule for rule in RULES if "alert" in rule], ids=NAMES)
 def test_an_alert_leads_to_a_paragraph(rule: dict[str, Any]) -> None:
     page, _, anchor = rule["annotations"]["runbook"].partition("#")
-    text = (ROOT / page).read_text()
-    anchors = {
-        re.sub(r"[^\w\- ]", "", line.lstrip("# ")).strip().lower().replace(" ", "-")
-        for line in text.splitlines()
-        if line.startswith("#")
-    }
-    assert not anchor or anchor in anchors
+    assert leads_somewhere(ROOT / page, anchor)
     assert rule["annotations"]["summary"].endswith(".")
     assert rule["labels"]["severity"] in ("page", "ticket")

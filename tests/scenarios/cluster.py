@@ -248,6 +248,10 @@ def _happen(
     nodes.drain("node-1", _DRAIN_S)
     tell("a node is being drained")
     nodes.add("node-3", _CPUS)
+    gone = time.monotonic() + _DRAIN_S
+    _until(stream, lambda: time.monotonic() > gone)
+    nodes.kill(1)
+    tell("it is gone")
     stream.until(5 * count // 10)
     nodes.kill_head()
     tell("the head was killed")

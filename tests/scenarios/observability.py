@@ -1,225 +1,302 @@
-"""A real Prometheus beside a running stream: every metric is seen, and the alerts are silent.
+"""A real Prometheus beside a running stream, first a healthy one, then one with faults.
 
-A worker is killed and started again while records flow. Sums over its counters are compared with
-what the topics hold: they may be a little low, never high.
+While all is well but for a worker that is killed once, no alert fires. Then faults happen, one
+after the other, and each alert that is due fires, by rules with shorter times. In the end every
+metric has been seen, every query of every panel has found something, or says why it may not, no
+record is lost, and sums over the worker's counters are compared with what the topics hold: they may
+be a little low, never high.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
+import contextlib
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 from kafka.errors import KafkaError
+from msgspec.structs import replace
 from rich.console import Console
 
-from deploy.local import ROOT, ChildDiedError, LocalStack
-from schemas.manifest import ManifestRecord
-from serve_app.telemetry.definitions import HTTP, STREAM, Metric
-from tests.scenarios.audit import audit, uncommitted
+from deploy.demo import SPEECH
+from deploy.local import ChildDiedError, LocalStack
+from deploy.observability.catalogue import DASHBOARDS
+from deploy.observability.files import RULES
+from deploy.observability.queries import filled
+from serve_app.telemetry.definitions import ALL, DEAD_LETTERS, RECORDS, Metric
+from tests.scenarios.alert_faults import FAULTS, MEMBERS, SPARE, fired
+from tests.scenarios.audit import Audit, audit, uncommitted
 from tests.scenarios.outcome import exit_code_of
-from tests.scenarios.settings import BASE, fault_settings
+from tests.scenarios.prometheus import Prometheus, prometheus
+from tests.scenarios.quick_rules import quick_rules
+from tests.scenarios.settings import BASE
 from tests.scenarios.speech import many_records
 from tests.scenarios.stream_watch import CommitWatch, Feed
 from workers.broker.broker import BrokerError
 from workers.broker.ports import free_ports
 
-ALERTS = ROOT / "deploy" / "observability" / "alerts.yaml"
 FAILURES = (ChildDiedError, BrokerError, KafkaError, TimeoutError, FileNotFoundError)
-_STALL_S = 180.0
-_LEAD = 200
-#: Prometheus asks this often, in seconds.
-_SCRAPE_S = 1
-#: Metrics that say nothing while all is well: of aliases that name versions.
-_SILENT = {"chorus_model_refusals_total"}
+_STALL_S = 120.0
+#: Records that wait while all is well, and how many are transcribed meanwhile.
+_LEAD = 100
+_HEALTHY = 800
+#: One record in this many is broken where some are.
+_BROKEN_EACH = 20
+_ABSENT = "absent.wav"
+_COUNTERS = (RECORDS.prometheus_name, DEAD_LETTERS.prometheus_name)
+#: Metrics that say nothing here, and why.
+_SILENT = {
+    "chorus_model_refusals_total": "no alias names a version",
+    "chorus_model_swaps_total": "no alias names a version",
+    "chorus_model_gpu_memory_bytes": "there is no GPU",
+    "chorus_router_empty_texts_total": "the stand-in always hears something",
+    "chorus_router_clipped_total": "the shipped speech is not clipped",
+    "chorus_router_arms_total": "no rollout is under way",
+} | {each.prometheus_name: "no rollout is under way" for each in ALL if ".rollout." in each.name}
 
 
-class Prometheus:
-    """A server that runs.
-
-    Args:
-        url: of its API.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=f"{url}/api/v1", timeout=30)
-
-    def value(self, query: str) -> float | None:
-        """The sum of what a query finds; None where it finds nothing."""
-        found = self._get("query", query=query)["result"]
-        return sum(float(each["value"][1]) for each in found) if found else None
-
-    def counted(self, counter: str) -> float:
-        """What a counter has counted in the last ten minutes, over all of its resets."""
-        total = 0.0
-        for series in self._get("query", query=f"{counter}[10m]")["result"]:
-            before = 0.0
-            for _, text in series["values"]:
-                value = float(text)
-                total += value - before if value >= before else value
-                before = value
-        return total
-
-    def broken_rules(self) -> list[str]:
-        """Rules that cannot be evaluated."""
-        rules = [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
-        return [each["name"] for each in rules if each.get("lastError")]
-
-    def alerts(self) -> list[str]:
-        """Alerts that fire or are about to."""
-        return [each["labels"]["alertname"] for each in self._get("alerts")["alerts"]]
-
-    def _get(self, what: str, **parameters: str) -> dict[str, Any]:
-        answer = self._client.get(f"/{what}", params=parameters)
-        answer.raise_for_status()
-        return dict(answer.json()["data"])
-
-
-@contextmanager
-def prometheus(folder: Path, targets: dict[str, int]) -> Iterator[Prometheus]:
-    """A Prometheus that fetches from ports of this machine and evaluates the alerts.
+class Stream:
+    """A stack with its feed and both servers; see `alert_faults.Running`.
 
     Args:
-        folder: for its data.
-        targets: ports by job.
+        stack: that runs.
+        gate: file that stops a model.
+        quick: a Prometheus whose rules have shorter times.
     """
-    program = shutil.which("prometheus")
-    if program is None:
-        raise FileNotFoundError("there is no `prometheus`; Debian has a package of that name")
-    config = {
-        "global": {"scrape_interval": f"{_SCRAPE_S}s", "evaluation_interval": "2s"},
-        "rule_files": [str(ALERTS)],
-        "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-            for job, port in targets.items()
-        ],
-    }
-    file = folder / "prometheus.yaml"
-    file.write_text(yaml.safe_dump(config))
-    [port] = free_ports(1)
-    arguments = [f"--config.file={file}", f"--storage.tsdb.path={folder / 'prometheus'}"]
-    arguments.append(f"--web.listen-address=127.0.0.1:{port}")
-    with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen([program, *arguments], stdout=log, stderr=log)
-    try:
-        yield Prometheus(f"http://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        process.wait()
+
+    def __init__(self, stack: LocalStack, gate: Path, quick: Prometheus) -> None:
+        self.stack, self.gate, self._quick = stack, gate, quick
+        self._records = iter(many_records(50_000))
+        self.ids: list[str] = []
+        kafka = stack.settings.kafka
+        self._feed, self._watch = Feed(kafka, []), CommitWatch(kafka)
+
+    @property
+    def done(self) -> int:
+        """Results so far."""
+        return self._watch.count
+
+    def turn(self, waiting: int, *, broken: bool = False) -> None:
+        """Let half a second pass; see `alert_faults.Running`."""
+        missing = max(0, waiting - (len(self.ids) - self.done))
+        more = list(islice(self._records, missing))
+        if broken:
+            more[::_BROKEN_EACH] = [
+                replace(each, audio_filepath=_ABSENT) for each in more[::_BROKEN_EACH]
+            ]
+        self._feed.add(more)
+        self._feed.up_to(len(self.ids) + len(more))
+        self.ids += [each.id for each in more]
+        self._watch.look(0.5)
+
+    def until(self, done: Callable[[], bool], waiting: int = 0) -> None:
+        """Go on until something is so.
+
+        Raises:
+            TimeoutError: no result comes any more.
+        """
+        last = time.monotonic()
+        while not done():
+            before = self.done
+            self.turn(waiting)
+            if self.done > before:
+                last = time.monotonic()
+            elif time.monotonic() - last > _STALL_S:
+                raise TimeoutError(f"{self.done} of {len(self.ids)} results, and no more")
+
+    def firing(self) -> set[str]:
+        """See `alert_faults.Running`."""
+        return self._quick.alerts("firing")
+
+    def finish(self) -> None:
+        """Wait until all that was sent is committed."""
+        self._feed.finish()
+        self.until(lambda: self.done >= len(self.ids))
+        kafka = self.stack.settings.kafka
+        self.until(lambda: uncommitted(kafka) == 0)
+
+    def close(self) -> None:
+        """Give up what is not sent."""
+        self._feed.close()
+        self._watch.close()
 
 
-def run_observability(count: int, say: Callable[[str], None]) -> tuple[dict[str, Any], list[str]]:
+def run_observability(say: Callable[[str], None]) -> tuple[dict[str, Any], list[str]]:
     """Start everything, let it run, and look; returns the figures and what is wrong."""
     status, api = free_ports(2)
-    settings = {
-        **fault_settings("stand-in"),
-        "http": {"port": api, "num_cpus": 0.1},
-        "stream": {"status": {"port": status}},
-    }
-    missing = ManifestRecord(id="absent", audio_filepath="absent.wav")
-    records = [*many_records(count), missing]
-    with LocalStack(settings, BASE) as stack:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        LocalStack(_settings(Path(name), status, api), BASE) as stack,
+    ):
         stack.start_broker()
         stack.start_serve()
         stack.wait_for_serve()
-        with prometheus(stack.folder, {"chorus-stream": status, "chorus-http": api}) as server:
-            _stream(stack, records, say)
-            _call(api)
-            time.sleep(15)  # the lag is looked at every ten seconds
-            seen = _seen(server)
-            counted = server.counted("chorus_stream_records_total")
-            counted += server.counted("chorus_stream_dead_letters_total")
-            broken, fired = server.broken_rules(), server.alerts()
-        findings = audit(stack.settings, [each.id for each in records])
-        told = findings.transcripts + len(findings.dead_lettered)
-        stack.keep_folder = bool(broken)
-    defined = [*STREAM, *HTTP]
-    unseen = [each.prometheus_name for each in defined if each not in seen]
-    unseen = [name for name in unseen if name not in _SILENT]
-    faults = [f"never seen: {', '.join(unseen)}"] if unseen else []
-    faults += [f"rules that cannot be evaluated: {', '.join(broken)}"] if broken else []
-    faults += [f"alerts without a cause: {', '.join(fired)}"] if fired else []
-    figures = {
-        "metrics_defined": len(defined),
-        "metrics_seen": len(seen),
-        "alerts": sum("alert" in rule for rule in _rules()),
-        "fired_when_not": len(fired),
-        "records": told,
-        "lost": len(findings.lost),
-        "counted": counted,
-    }
-    if counted > told:
-        faults.append(f"{counted:.0f} records counted of {told}")
+        targets = {"chorus-stream": status, "chorus": api}
+        quick_file = quick_rules(Path(name) / "quick.yaml")
+        with (
+            prometheus(stack.folder / "usual", targets, RULES) as usual,
+            prometheus(stack.folder / "quick", targets, quick_file) as quick,
+            _clients(api),
+        ):
+            say("the stack and two Prometheus servers are up")
+            stack.start_worker()
+            stream = Stream(stack, Path(name) / "gate", quick)
+            try:
+                figures, faults = _watched(stream, usual, quick, say)
+            finally:
+                stream.close()
+            counted = sum(map(usual.counted, _COUNTERS))
+        stack.stop_workers()
+        findings = audit(stack.settings, stream.ids)
+        stack.keep_folder = bool(faults)
+    faults += _unsound(findings, counted)
+    told = findings.transcripts + len(findings.dead_lettered)
+    figures |= {**findings.figures(), "results": told, "counted": counted}
     return figures, faults
 
 
-def _rules() -> list[dict[str, Any]]:
-    groups = yaml.safe_load(ALERTS.read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
+def _watched(
+    stream: Stream, usual: Prometheus, quick: Prometheus, say: Callable[[str], None]
+) -> tuple[dict[str, Any], list[str]]:
+    """The healthy part, and the faults; the figures and what is wrong."""
+    _healthy(stream)
+    time.sleep(3)  # the last scrape and evaluation
+    wrongly = usual.alerts("firing", "pending")
+    say(f"{stream.done} results while all is well")
+    due: set[str] = set()
+    found: set[str] = set()
+    for fault in FAULTS:
+        begin = time.monotonic()
+        found |= fired(stream, fault)
+        due |= fault.due
+        names = ", ".join(sorted(fault.due & found))
+        say(f"{fault.name}: {names}, {time.monotonic() - begin:.0f} s")
+        stream.until(lambda: len(stream.ids) - stream.done < 2 * _LEAD)
+    stream.finish()
+    unseen = {each.prometheus_name for each in ALL if not _is_seen(usual, each)}
+    empty, silent = _empty_panels(usual)
+    broken = usual.broken_rules() + quick.broken_rules()
+    said = {
+        "never seen": unseen - _SILENT.keys(),
+        "seen, and said to be silent": _SILENT.keys() - unseen,
+        "rules that cannot be evaluated": broken,
+        "alerts without a cause": wrongly,
+        "alerts that did not fire": due - found,
+        "panels without data": empty,
+    }
+    figures = {
+        "metrics_defined": len(ALL),
+        "metrics_seen": len(ALL) - len(unseen),
+        "panels": sum(1 for board in DASHBOARDS for _ in board.panels()),
+        "empty_panels": len(empty),
+        "silent_panels": silent,
+        "alerts": RULES.read_text().count("alert:"),
+        "due": len(due),
+        "fired_when_due": len(found),
+        "fired_when_not": len(wrongly),
+    }
+    return figures, [f"{what}: {', '.join(sorted(names))}" for what, names in said.items() if names]
 
 
-def _seen(server: Prometheus) -> list[Metric]:
-    return [
-        each
-        for each in (*STREAM, *HTTP)
-        if server.value(
-            f"last_over_time({each.prometheus_name}"
-            f"{'_count' if each.kind == 'histogram' else ''}[10m])"
-        )
-        is not None
-    ]
+def _healthy(stream: Stream) -> None:
+    """Records flow; in the middle the worker is killed and comes again."""
+    stream.until(lambda: stream.done > _HEALTHY // 2, _LEAD)
+    stream.stack.kill_worker("0")
+    stream.stack.start_worker()
+    begin = time.monotonic()
+    # the lag is looked at every ten seconds
+    stream.until(lambda: stream.done > _HEALTHY and time.monotonic() > begin + 25, _LEAD)
 
 
-def _stream(stack: LocalStack, records: list[ManifestRecord], say: Callable[[str], None]) -> None:
-    """Have all records transcribed; in the middle the worker is killed and comes again."""
-    settings = stack.settings
-    feed, watch = Feed(settings.kafka, records), CommitWatch(settings.kafka)
-    killed, last = False, time.monotonic()
-    stack.start_worker()
+def _empty_panels(server: Prometheus) -> tuple[list[str], int]:
+    """Panels of which a query has found nothing, and how many say why they may."""
+    empty, silent = [], 0
+    for board in DASHBOARDS:
+        for panel in board.panels():
+            without = [
+                query
+                for query in panel.queries
+                if not server.has_found(filled(query.expression, "15s"))
+            ]
+            if any(not query.silent for query in without):
+                empty.append(f"{board.uid}: {panel.title}")
+            silent += bool(without) and all(query.silent for query in without)
+    return empty, silent
+
+
+def _is_seen(server: Prometheus, metric: Metric) -> bool:
+    part = "_count" if metric.kind == "histogram" else ""
+    return server.value(f"last_over_time({metric.prometheus_name}{part}[10m])") is not None
+
+
+def _unsound(findings: Audit, counted: float) -> list[str]:
+    """What is wrong with the topics, and with sums over the counters."""
+    # broken records are dead letters, as they should be
+    found = [each for each in findings.faults() if not each.startswith("dead_lettered")]
+    told = findings.transcripts + len(findings.dead_lettered)
+    if counted > told:
+        found.append(f"{counted:.0f} records counted of {told}")
+    return found
+
+
+def _settings(folder: Path, status: int, api: int) -> dict[str, Any]:
+    """Two models that vote, the first behind a gate, and one that they fall back to."""
+    options: dict[str, dict[str, Any]]
+    options = {name: {"delay_per_second": 0.002} for name in (*MEMBERS, SPARE)}
+    options[MEMBERS[0]]["gate"] = str(folder / "gate")
+    model = {"engine": "tests.standin:StandInEngine", "num_cpus": 0.1, "batch_seconds": 40}
+    plan = {"ensemble": [*MEMBERS], "fallback": [SPARE], "fallback_after_s": 30}
+    return {
+        "models": {name: {**model, "options": given} for name, given in options.items()},
+        "plans": {"both": plan},
+        "routing": {"default": "both", "timeout_s": 10},
+        "audio": {"roots": [SPEECH.name]},
+        "serve": {"router_num_cpus": 0.1},
+        "http": {"port": api, "num_cpus": 0.1, "timeout_s": 5},
+        # short lists, so that results come in a steady flow while a model is slow
+        "stream": {"status": {"port": status}, "batch_records": 16},
+    }
+
+
+@contextlib.contextmanager
+def _clients(port: int) -> Iterator[None]:
+    """Clients call the API now and then, whatever it answers."""
+    clip = next(BASE.rglob("*.flac")).read_bytes()
+    address = f"http://127.0.0.1:{port}/v1/audio/transcriptions"
+    over = threading.Event()
+
+    def call() -> None:
+        while not over.wait(0.5):
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.post(address, files={"file": ("a.flac", clip)}, timeout=20)
+
+    thread = threading.Thread(target=call)
+    thread.start()
     try:
-        while watch.count < len(records):
-            before = watch.count
-            feed.up_to(before + _LEAD)
-            if watch.look(0.5) > before:
-                last = time.monotonic()
-            elif time.monotonic() - last > _STALL_S:
-                raise TimeoutError(f"{watch.count} of {len(records)} results, and no more")
-            if not killed and watch.count > len(records) // 2:
-                killed = True
-                say(f"{watch.count} results; the worker is killed")
-                stack.kill_worker("0")
-                stack.start_worker()
-        feed.finish()
-        while uncommitted(settings.kafka):
-            time.sleep(0.5)
+        yield
     finally:
-        feed.close()
-        watch.close()
-
-
-def _call(port: int) -> None:
-    clip = next(BASE.rglob("*.flac"))
-    with clip.open("rb") as file:
-        answer = httpx.post(
-            f"http://127.0.0.1:{port}/v1/audio/transcriptions", files={"file": file}, timeout=60
-        )
-    answer.raise_for_status()
+        over.set()
+        thread.join()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=2000)
-    given = parser.parse_args()
+    argparse.ArgumentParser(description=__doc__).parse_args()
     console = Console(highlight=False, soft_wrap=True)
-    return exit_code_of(lambda: run_observability(given.records, console.print), FAILURES, console)
+    begin = time.monotonic()
+    return exit_code_of(
+        lambda: run_observability(
+            lambda text: console.print(f"{time.monotonic() - begin:7.1f} s  {text}")
+        ),
+        FAILURES,
+        console,
+    )
 
 
 if __name__ == "__main__":

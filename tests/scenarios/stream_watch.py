@@ -40,6 +40,12 @@ class Feed:
         """Records handed to the producer."""
         return self._total - len(self._left)
 
+    def add(self, records: Iterable[ManifestRecord]) -> None:
+        """Have more to produce, after the others."""
+        before = len(self._left)
+        self._left.extend(records)
+        self._total += len(self._left) - before
+
     def up_to(self, count: int) -> None:
         """Send until `count` records are sent, or all."""
         while self._left and self.sent < count:

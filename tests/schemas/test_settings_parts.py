@@ -69,6 +69,7 @@ def changed(raw: dict[str, Any], key: str, value: object) -> dict[str, Any]:
         ("http.num_cpus", 2, {"http"}),
         ("stream.workers", 2, set()),
         ("stream.batch_records", 2, {"worker"}),
+        ("stream.quality", {"every_s": 60.0}, {"worker"}),
         ("kafka.group", "g", {"worker"}),
         ("serve.routers", 2, set()),
         ("serve.router_num_cpus", 2, {"router"}),

@@ -18,7 +18,6 @@ from workers.cli.common import (
     print_json,
 )
 from workers.cli.starting import open_door
-from workers.cli.tables import plan_text
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -46,6 +45,7 @@ def check(
         client_options,
         key_place,
         load_settings,
+        plan_text,
     )
 
     named_by = "SETTINGS" if file is not None else "--settings"

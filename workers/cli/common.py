@@ -143,9 +143,9 @@ def print_json(value: Any) -> None:
 
 def set_up_logging() -> None:
     """Send the logs of a long-running command to standard error, without the libraries' noise."""
-    from serve_app.system.logs import LOG_FORMAT
+    from serve_app.system.logs import log_to_stderr
 
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    log_to_stderr()
     # kafka-python logs several errors a second while a broker is down; Chorus logs the outage
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     for noisy in ("ray", "nemo_logger", "nv_one_logger"):

@@ -11,9 +11,12 @@ import typer
 
 from workers import exit_codes
 from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, print_json
+from workers.cli.performance import performance_of, performance_parts, seldom
 from workers.cli.rollout.common import AddressOption, find_cluster
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import RenderableType
 
     from schemas.settings import Settings
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from serve_app.model.protocol import ModelInfo
     from serve_app.rollout.evidence import Findings
     from serve_app.rollout.records import Rollout
+    from workers.quality.recent import Performance
 
 _WATCH_S = 2.0
 _CONNECT_S = 1.0
@@ -36,6 +40,8 @@ def status(
 ) -> None:
     """Show what runs now: models with their versions and queues, stream workers, and the lag.
 
+    Also how the latest transcripts did: their number, speed, errors and WER.
+
     Exits with 4 if no `chorus serve` with these settings answers, with 1 if a model does not run or
     its version is refused, or a stream worker does not run.
     """
@@ -45,7 +51,7 @@ def status(
     where = find_cluster(settings, address)
     if watch and not as_json:
         _watch(settings, where)
-    view = _look(settings, where)
+    view = _look(settings, where, performance_of)
     if as_json:
         print_json(_as_json(view))
     else:
@@ -65,17 +71,28 @@ class _View(NamedTuple):
         app: the application.
         rollouts: those under way, with what their evidence says, or why that is not known.
         lag: records that wait in Kafka, or why that is not known.
+        performance: how models have done of late, or why that is not known; None without
+            transcripts, or without Kafka.
     """
 
     app: AppState
     rollouts: list[tuple[Rollout, Findings]] | str
     lag: int | str
+    performance: Performance | str | None
 
 
-def _look(settings: Settings, address: str) -> _View:
+def _look(
+    settings: Settings, address: str, performance: Callable[[Settings], Performance | str | None]
+) -> _View:
     from serve_app.cluster.state import application_state
 
-    return _View(application_state(settings, address), _rollouts(settings), _lag(settings))
+    lag = _lag(settings)
+    return _View(
+        app=application_state(settings, address),
+        rollouts=_rollouts(settings),
+        lag=lag,
+        performance=performance(settings) if isinstance(lag, int) else None,
+    )
 
 
 def _rollouts(settings: Settings) -> list[tuple[Rollout, Findings]] | str:
@@ -93,9 +110,11 @@ def _watch(settings: Settings, address: str) -> None:
     from rich.console import Group
     from rich.live import Live
 
+    performance = seldom(performance_of)
     with Live(auto_refresh=False, screen=True) as live:
         while True:
-            live.update(Group(*_parts(_look(settings, address))), refresh=True)
+            view = _look(settings, address, performance)
+            live.update(Group(*_parts(view)), refresh=True)
             time.sleep(_WATCH_S)
 
 
@@ -134,11 +153,14 @@ def _as_json(view: _View) -> dict[str, Any]:
     from workers.cli.rollout.status import as_json
 
     known, lag, rollouts = isinstance(view.lag, int), view.lag, view.rollouts
+    unknown = view.performance if isinstance(view.performance, str) else None
     return {
         **msgspec.to_builtins(view.app),
         "rollouts": None if isinstance(rollouts, str) else [as_json(*each) for each in rollouts],
         "lag": lag if known else None,
         "lag_unknown": None if known else lag,
+        "performance": None if unknown else msgspec.to_builtins(view.performance),
+        "performance_unknown": unknown,
     }
 
 
@@ -148,7 +170,7 @@ def _parts(view: _View) -> list[RenderableType]:
 
     from workers.models.rollouts import sentence
 
-    found, rollouts, lag = view
+    found, rollouts, lag, performance = view
     state = found.state.lower() or "not there"
     if found.missing:
         state += f" without {', '.join(found.missing)}"
@@ -180,7 +202,7 @@ def _parts(view: _View) -> list[RenderableType]:
         parts.append(Text(f"stream: {lag} records wait" if lag else "stream: no record waits"))
     else:
         parts.append(Text(f"stream: {lag}", style="dim"))
-    return parts
+    return [*parts, *performance_parts(performance)]
 
 
 def _row(model: ModelState) -> list[str]:

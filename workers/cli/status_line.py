@@ -91,7 +91,7 @@ def status_line(worker: StreamWorker) -> Iterator[None]:
 
 def _above(console: Console) -> logging.Handler:
     """What writes the log above the line, as it is written elsewhere."""
-    from serve_app.system.logs import LOG_FORMAT
+    from serve_app.system.logs import formatter
 
     handler = RichHandler(
         console=console,
@@ -101,7 +101,7 @@ def _above(console: Console) -> logging.Handler:
         markup=False,
         highlighter=NullHighlighter(),
     )
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.setFormatter(formatter())
     return handler
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from schemas.settings import Plan, Settings
+    from schemas.settings import Settings
 
 #: Columns of output that is no terminal: lines are not broken there.
 _UNBROKEN = 100_000
@@ -28,20 +28,11 @@ def people_console() -> Console:
 
 def target_text(target: str, settings: Settings) -> str:
     """What a plan is made of, in words; the engine of a model."""
+    from schemas.settings import plan_text
+
     if target in settings.plans:
         return plan_text(settings.plans[target])
     return settings.models[target].engine if target in settings.models else ""
-
-
-def plan_text(plan: Plan) -> str:
-    """What a plan is made of, in words."""
-    if plan.ensemble is not None:
-        text = f"ensemble of {', '.join(plan.ensemble)}"
-    elif plan.tiers is not None:
-        text = f"{plan.tiers.screen}, then {plan.tiers.high_quality}"
-    else:
-        text = str(plan.model)
-    return f"{text}; else {', '.join(plan.fallback)}" if plan.fallback else text
 
 
 class RuleSummary:

@@ -6,5 +6,7 @@ from workers.console.live import page as live
 from workers.console.models import page as models
 from workers.console.pages import Page
 from workers.console.rollouts import page as rollouts
+from workers.console.trial import page as trial
+from workers.console.utterance import page as utterance
 
-PAGES: tuple[Page, ...] = (live.PAGE, models.PAGE, rollouts.PAGE)
+PAGES: tuple[Page, ...] = (live.PAGE, trial.PAGE, models.PAGE, rollouts.PAGE, utterance.PAGE)

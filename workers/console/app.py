@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from litestar import Litestar, get
@@ -16,8 +16,10 @@ from litestar.template import TemplateConfig
 
 from schemas.settings import Settings
 from serve_app.http.errors import ApiError
-from workers.console import errors, signing_in
+from serve_app.router.protocol import Backend
+from workers.console import error_pages, signing_in
 from workers.console.access import Access
+from workers.console.audio import AudioReader
 from workers.console.headers import with_headers
 from workers.console.pages import Page
 from workers.console.rendering import template_engine
@@ -29,19 +31,23 @@ from workers.console.topics import Topics
 CSRF_COOKIE, CSRF_HEADER = "chorus_csrf", "x-csrf-token"
 
 
-def make_console(settings: Settings, topics: Topics, pages: Sequence[Page]) -> Litestar:
+def make_console(
+    settings: Settings, topics: Topics, connect: Callable[[], Backend], pages: Sequence[Page]
+) -> Litestar:
     """Make the application.
 
     Args:
         settings: the whole file.
         topics: what is read of Kafka.
+        connect: connects to the Router, when it is needed first; blocks, and raises a
+            `ConnectionError` where there is none.
         pages: in the order of the navigation; `/` leads to the first one.
 
     Raises:
         SettingsError: a key is not in the environment, or is there twice.
     """
     section = settings.console
-    console = Console(settings, Access(section), topics)
+    console = Console(settings, Access(section), topics, AudioReader(settings.audio), connect)
 
     @get("/", sync_to_thread=False)
     def home() -> Redirect:
@@ -65,10 +71,10 @@ def make_console(settings: Settings, topics: Topics, pages: Sequence[Page]) -> L
         before_request=console.access.check_host,
         before_send=[with_headers],
         exception_handlers={
-            HTTPException: errors.answer_http_error,
-            ApiError: errors.answer_api_error,
-            ConnectionError: errors.answer_unreachable,
-            Exception: errors.answer_fault,
+            HTTPException: error_pages.answer_http_error,
+            ApiError: error_pages.answer_api_error,
+            ConnectionError: error_pages.answer_unreachable,
+            Exception: error_pages.answer_fault,
         },
         on_startup=[each.start for each in pages if each.start is not None],
         on_shutdown=[each.stop for each in pages if each.stop is not None],

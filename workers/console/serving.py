@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import closing
+from functools import partial
 
 import uvicorn
 
@@ -11,6 +12,7 @@ from schemas.settings import Settings
 from workers.console.all_pages import PAGES
 from workers.console.app import make_console
 from workers.console.topics import KafkaTopics
+from workers.console.trial.router import connect_router
 
 #: Seconds that pages with an open stream have at the end.
 _GRACE_S = 1
@@ -25,7 +27,9 @@ def serve_console(settings: Settings) -> bool:
     Raises:
         SettingsError: a key is not in the environment, or is there twice.
     """
-    app = make_console(settings, KafkaTopics(settings.kafka), PAGES)
+    app = make_console(
+        settings, KafkaTopics(settings.kafka), partial(connect_router, settings), PAGES
+    )
     family = socket.AF_INET6 if ":" in settings.console.host else socket.AF_INET
     with closing(socket.socket(family)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -36,7 +36,7 @@ def sign_in(request: AnyRequest, console: Console, data: Form) -> Template | Red
     except ApiError as error:
         return page(request, "sign_in.html.j2", status=error.status, reason=error.message)
     secure = request.url.scheme == "https"
-    cookie = Cookie(COOKIE, session, httponly=True, secure=secure, samesite="strict")
+    cookie = Cookie(COOKIE, value=session, httponly=True, secure=secure, samesite="strict")
     return Redirect("/", status_code=303, cookies=[cookie])
 
 
@@ -44,7 +44,7 @@ def sign_in(request: AnyRequest, console: Console, data: Form) -> Template | Red
 def sign_out(request: AnyRequest, console: Console) -> Redirect:
     """End the session."""
     console.access.sign_out(request)
-    return Redirect("/sign-in", status_code=303, cookies=[Cookie(COOKIE, "", max_age=0)])
+    return Redirect("/sign-in", status_code=303, cookies=[Cookie(COOKIE, value="", max_age=0)])
 
 
 PAGE = Page(None, "/sign-in", "figures", (show_sign_in, sign_in, sign_out))

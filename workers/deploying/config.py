@@ -11,8 +11,7 @@ from msgspec.structs import FieldInfo
 from schemas.settings import Part, Settings, part_digest, part_of
 from serve_app.model.application import HTTP, ROUTER, WORKER, http_app, model_apps, worker_app
 from serve_app.scaling.options import model_replicas, worker_replicas
-
-_LOGGING = {"log_level": "WARNING", "enable_access_log": False}
+from serve_app.system.logs import serve_logging
 
 
 def serve_config(settings: Settings, *, file: str | None, worker: bool) -> dict[str, Any]:
@@ -53,7 +52,10 @@ def serve_config(settings: Settings, *, file: str | None, worker: bool) -> dict[
     ]
     routers = {"name": ROUTER, "num_replicas": settings.serve.routers}
     applications.append(application(app, "serve_app.deploy:router", "router", routers))
-    config: dict[str, Any] = {"proxy_location": "Disabled", "logging_config": _LOGGING}
+    config: dict[str, Any] = {
+        "proxy_location": "Disabled",
+        "logging_config": serve_logging("WARNING"),
+    }
     if settings.http is not None:
         config["proxy_location"] = "EveryNode"
         config["http_options"] = {"host": settings.http.host, "port": settings.http.port}

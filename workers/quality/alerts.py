@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
 from schemas.metrics import ChangedMeasure, MetricsEvent, QualityAlert
 from schemas.settings import KafkaSettings
+from schemas.versions import SchemaVersionError
 from workers.kafka.clients import make_producer
+from workers.kafka.messages import metrics_message
+from workers.kafka.reader import read_topic
+from workers.quality.reading import UnreadableMessageError, event_of
 from workers.quality.verdict import DRIFT, Comparison, Finding
-from workers.stream.output_messages import metrics_message
 
 #: `worker` of the events.
 WORKER = "chorus quality"
@@ -51,6 +55,24 @@ def publish(kafka: KafkaSettings, events: Iterable[MetricsEvent]) -> None:
             future.get()
     finally:
         producer.close()
+
+
+def alerts_since(kafka: KafkaSettings, since: float) -> set[str]:
+    """The ids of the alerts that are on the metrics topic.
+
+    Blocks and raises like `workers.kafka.reader.read_topic`.
+
+    Args:
+        kafka: the settings' section.
+        since: Unix time in seconds of the earliest message.
+    """
+    found = set()
+    for message in read_topic(kafka, kafka.topics.metrics, since=since):
+        if message is not None and message.key == WORKER.encode():
+            with suppress(UnreadableMessageError, SchemaVersionError):
+                if event := event_of(message).alert:
+                    found.add(event.id)
+    return found
 
 
 def _event(finding: Finding, comparison: Comparison, now: float) -> MetricsEvent:

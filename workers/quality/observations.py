@@ -75,6 +75,9 @@ MEASURES = (
 )
 _OF_AUDIO = tuple(each.name for each in MEASURES if each.kind is Kind.AUDIO)
 
+#: The domain of records whose own is not told apart from others.
+OTHER = "other"
+
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What one transcript says. Without any speech.
@@ -95,9 +98,14 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observer:
-    """Takes transcripts in the order of a topic, and remembers the last texts of each model."""
+    """Takes transcripts in the order of a topic, and remembers the last texts of each model.
 
-    def __init__(self) -> None:
+    Args:
+        domains: those that are told apart; the domain of others is `OTHER`. None for all.
+    """
+
+    def __init__(self, domains: frozenset[str] | None = None) -> None:
+        self._domains = domains
         self._recent: dict[tuple[str, str], _Recent] = {}
 
     def observe(self, transcript: Transcript, time: float | None = None) -> Observation:
@@ -108,6 +116,8 @@ class Observer:
             time: Unix time in seconds of its message, if it has one.
         """
         domain = transcript.domain or ""
+        if domain and self._domains is not None and domain not in self._domains:
+            domain = OTHER
         model = transcript.selected_model
         recent = self._recent.setdefault((model, domain), _Recent())
         return Observation(

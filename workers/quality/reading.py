@@ -18,6 +18,7 @@ from workers.kafka.reader import read_topic
 
 #: A line with this key is a record without a transcript.
 _FAILURE = b'"processing_error"'
+_EVENTS = msgspec.json.Decoder(MetricsEvent)
 
 
 class UnreadableMessageError(ValueError):
@@ -48,25 +49,39 @@ def transcripts_of_topic(
         schemas.versions.SchemaVersionError: a transcript is too new.
     """
     for message in _messages(kafka, kafka.topics.transcripts, since, until):
-        check_version(message.headers, "transcript")
-        try:
-            transcript = decode_transcript(message.value or b"")
-        except msgspec.DecodeError as error:
-            raise _unreadable(message, "a transcript", error) from None
-        yield TimedTranscript(transcript, message.timestamp / 1e3)
+        yield transcript_of(message)
+
+
+def transcript_of(message: Record) -> TimedTranscript:
+    """The transcript of a message.
+
+    Raises:
+        UnreadableMessageError: it is no transcript.
+        schemas.versions.SchemaVersionError: it is too new.
+    """
+    check_version(message.headers, "transcript")
+    try:
+        transcript = decode_transcript(message.value or b"")
+    except msgspec.DecodeError as error:
+        raise _unreadable(message, "a transcript", error) from None
+    return TimedTranscript(transcript, message.timestamp / 1e3)
 
 
 def events_of_topic(
     kafka: KafkaSettings, since: float | None = None, until: float | None = None
 ) -> Iterator[MetricsEvent]:
     """The metrics events of the settings' topic. As `transcripts_of_topic`."""
-    decoder = msgspec.json.Decoder(MetricsEvent)
     for message in _messages(kafka, kafka.topics.metrics, since, until):
-        check_version(message.headers, "metrics event")
-        try:
-            yield decoder.decode(message.value or b"")
-        except msgspec.DecodeError as error:
-            raise _unreadable(message, "a metrics event", error) from None
+        yield event_of(message)
+
+
+def event_of(message: Record) -> MetricsEvent:
+    """The metrics event of a message. As `transcript_of`."""
+    check_version(message.headers, "metrics event")
+    try:
+        return _EVENTS.decode(message.value or b"")
+    except msgspec.DecodeError as error:
+        raise _unreadable(message, "a metrics event", error) from None
 
 
 def transcripts_of_files(files: Iterable[Path]) -> Iterator[TimedTranscript]:

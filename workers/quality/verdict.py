@@ -257,6 +257,7 @@ def _compare(
 ) -> Comparison | None:
     """The comparison; None without enough records of any measure."""
     found = []
+    alpha *= series.chance * (1.0 if against is None else against.chance)
     for measure in MEASURES:
         part = alpha * _SHARES[measure.kind] / _OF_KIND[measure.kind]
         moved = _moved(measure, series, against, rules, part)

@@ -18,6 +18,7 @@ from schemas.settings import SettingsError, StreamSettings
 from schemas.transcript import Transcript
 from workers.kafka.errors import REFUSALS, refusal_in
 from workers.kafka.protocols import Consumer
+from workers.stream import tracing
 from workers.stream.acknowledged_offsets import AcknowledgedOffsets
 from workers.stream.backoff import Backoff
 from workers.stream.backpressure import Backpressure
@@ -311,6 +312,7 @@ class CommitCycle:
         self._limit.accept([record.dead for record in prefix.records])
         self._failures = 0
         self._totals.count(prefix.records)
+        tracing.end(prefix.records)
 
     # -- publishing -> reopening -> rewinding -> idle
 

@@ -76,7 +76,7 @@ class Dispatcher:
         stream: settings.
         current: whether a record's partition is still ours; others are dropped. Called from the
             dispatch thread.
-        topic, group: see `RouterCalls`.
+        group: see `RouterCalls`.
     """
 
     def __init__(
@@ -84,13 +84,12 @@ class Dispatcher:
         backend: Backend,
         stream: StreamSettings,
         current: Callable[[PendingRecord], bool],
-        topic: str = "",
         group: str = "",
     ) -> None:
         self.finished: SimpleQueue[list[PendingRecord]] = SimpleQueue()
         self.running = 0
         self.retries = 0
-        self._calls = RouterCalls(backend, stream.call_timeout_s, topic, group)
+        self._calls = RouterCalls(backend, stream.call_timeout_s, group)
         self._stream = stream
         self._current = current
         self._backoff = Backoff(stream.retry_initial_s, stream.retry_max_s)

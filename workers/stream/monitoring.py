@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
-from schemas.settings import Settings
-from serve_app.telemetry import definitions as defined
-from serve_app.telemetry.definitions import Metric
-from workers.stream.circuit_breaker import BreakerState
-from workers.stream.status_server import StatusServer
-from workers.stream.telemetry import StreamMetrics, collector_named
-from workers.stream.worker import Stats, StreamWorker
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
 
+from schemas.settings import Settings
+from serve_app.telemetry.otel import OtelInstruments
+from serve_app.telemetry.tracing import collector_named, send_spans
+from workers.stream.meter import metered
+from workers.stream.status_server import StatusServer
+from workers.stream.worker import StreamWorker
+
+_SERVICE = "chorus-stream"
 #: A loop that has not turned for this long is stuck.
 _LIVE_S = 60.0
 
@@ -41,28 +42,29 @@ def monitored(worker: StreamWorker, instance: str, settings: Settings) -> Iterat
     if status is None and not collector_named():
         yield None
         return
-    metrics = StreamMetrics(instance, settings.kafka.group)
-    worker.on_commit(metrics.count)
-    for metric, value in _LOOKS.items():
-        metrics.look_at(metric, partial(_look, worker, value))
+    name = f"{settings.kafka.group}-{instance}"
+    end_spans = send_spans(_SERVICE, name)
+    about = {SERVICE_NAME: _SERVICE, SERVICE_INSTANCE_ID: name}
+    instruments = OtelInstruments(Resource.create(about))
     try:
-        if status is None:
-            yield None
-            return
-        says = _Says(worker)
-        server = StatusServer(
-            status.host, status.port, live=says.live, ready=says.ready, metrics=metrics.text
-        )
-        try:
-            yield server.port
-        finally:
-            server.close()
+        with metered(worker, instruments) as meter:
+            if status is None:
+                yield None
+                return
+
+            def text() -> bytes:
+                meter.look()
+                return instruments.text()
+
+            says = _Says(worker)
+            server = StatusServer(
+                status.host, status.port, live=says.live, ready=says.ready, metrics=text
+            )
+            with closing(server):
+                yield server.port
     finally:
-        metrics.close()
-
-
-def _look(worker: StreamWorker, value: Callable[[Stats], float | None]) -> float | None:
-    return value(worker.stats())
+        end_spans()
+        instruments.close()
 
 
 class _Says:
@@ -85,28 +87,3 @@ class _Says:
             "pending": stats.pending,
             "lag": stats.lag,
         }
-
-
-def _lag_audio(stats: Stats) -> float | None:
-    if stats.lag is None or not stats.transcribed:
-        return None
-    return stats.lag * stats.audio_s / stats.transcribed
-
-
-_LOOKS: dict[Metric, Callable[[Stats], float | None]] = {
-    defined.RETRIES: lambda stats: stats.retries,
-    defined.COMMITS: lambda stats: stats.commits,
-    defined.RECOVERIES: lambda stats: stats.recoveries,
-    defined.LOG_CHANGES: lambda stats: stats.log_changes,
-    defined.LOST: lambda stats: stats.lost,
-    defined.PARTITIONS: lambda stats: stats.partitions,
-    defined.PAUSED: lambda stats: stats.paused,
-    defined.PENDING: lambda stats: stats.pending,
-    defined.PENDING_BYTES: lambda stats: stats.pending_bytes,
-    defined.OLDEST: lambda stats: stats.oldest_s,
-    defined.CALLS: lambda stats: stats.in_flight,
-    defined.BREAKER: lambda stats: stats.breaker != BreakerState.CLOSED.value,
-    defined.HEARTBEAT: lambda stats: stats.heartbeat_age_s,
-    defined.LAG: lambda stats: stats.lag,
-    defined.LAG_AUDIO: _lag_audio,
-}

@@ -1,9 +1,8 @@
-"""What is written to Kafka: transcripts, metrics events and dead letters as messages."""
+"""What a worker writes to Kafka: transcripts, metrics events and dead letters as messages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import msgspec
 
@@ -12,34 +11,17 @@ from schemas.failures import ErrorCode, RecordError
 from schemas.metrics import MetricsEvent
 from schemas.settings import KafkaSettings
 from schemas.transcript import Transcript, encode_transcript
-from schemas.versions import SCHEMA_VERSION, VERSION_HEADER
+from serve_app.telemetry.tracing import TRACEPARENT, traceparent
+from workers.kafka.messages import FORMAT_HEADERS, OutputMessage, metrics_message
 from workers.stream.pending_record import PendingRecord
 
 #: Headers of a transcript: the ``topic-partition-offset`` that it was made from, ...
 SOURCE_HEADER = HEADER_PREFIX + "source"
 #: ... and the record's id.
 ID_HEADER = HEADER_PREFIX + "id"
-#: W3C trace context.
-TRACE_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
 
-#: What the value of a message is; each kind of message has its own.
-_FORMAT_HEADERS = [(VERSION_HEADER, SCHEMA_VERSION), ("content-type", b"application/json")]
-_FORMAT_NAMES = {name for name, _ in _FORMAT_HEADERS}
-
-
-class OutputMessage(NamedTuple):
-    """One message to send."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
-
-    @property
-    def size(self) -> int:
-        """Bytes before compression, without the few that Kafka adds."""
-        headers = sum(len(key) + len(value) + 10 for key, value in self.headers)
-        return len(self.key or b"") + len(self.value or b"") + headers + 100
+#: Of the headers that say what the value of a message is, each kind of message has its own.
+_FORMAT_NAMES = {name for name, _ in FORMAT_HEADERS}
 
 
 class Outputs:
@@ -79,12 +61,14 @@ class Outputs:
 
     def _transcript(self, record: PendingRecord, transcript: Transcript) -> OutputMessage:
         id_ = transcript.id.encode()
-        ours = [(ID_HEADER, id_), (SOURCE_HEADER, record.name.encode()), *_FORMAT_HEADERS]
+        ours = [(ID_HEADER, id_), (SOURCE_HEADER, record.name.encode()), *FORMAT_HEADERS]
         theirs = [
             (key, value or b"")
             for key, value in original_headers(record.message.headers or ())
-            if key not in _FORMAT_NAMES
+            if key not in _FORMAT_NAMES and (record.span is None or key != TRACEPARENT)
         ]
+        if record.span is not None:  # who reads it goes on with the same trace
+            ours.append((TRACEPARENT, (traceparent(record.span) or "").encode()))
         key = record.message.key if self._keep_key else None
         value = encode_transcript(transcript)
         return OutputMessage(
@@ -129,9 +113,3 @@ class Outputs:
         if message.size > self._max_dead_letter:
             message = message._replace(key=name, headers=to_headers(letter))
         return message
-
-
-def metrics_message(topic: str, event: MetricsEvent) -> OutputMessage:
-    """A metrics event for `topic`; keyed by its worker."""
-    value = msgspec.json.encode(event)
-    return OutputMessage(topic, event.worker.encode(), value, list(_FORMAT_HEADERS))

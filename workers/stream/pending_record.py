@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka import TopicPartition
+from opentelemetry.trace import Span
 
 from schemas.failures import RecordError
 from schemas.manifest import ManifestRecord
@@ -30,6 +31,7 @@ class PendingRecord:
         outcome: its transcript, or the error that it is given up for; None until then.
         finished: Unix time in seconds of the outcome.
         done: whether the tracker has counted the outcome.
+        span: of its trace, if that is sampled.
     """
 
     partition: TopicPartition
@@ -45,6 +47,7 @@ class PendingRecord:
     outcome: Transcript | RecordError | None = None
     finished: float = 0.0
     done: bool = False
+    span: Span | None = None
 
     @classmethod
     def of_file(cls, number: int, manifest: ManifestRecord | None) -> PendingRecord:

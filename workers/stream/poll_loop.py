@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 
 from workers.kafka.errors import REFUSALS, UnreadableBatchError
 from workers.kafka.protocols import Consumer, Record
+from workers.stream import tracing
 from workers.stream.backpressure import Backpressure
 from workers.stream.circuit_breaker import BreakerState
 from workers.stream.commit_cycle import CommitCycle, CommitState
@@ -54,6 +55,7 @@ class PollLoop:
         backpressure: says what may be fetched.
         watchdog: guards the polls. They may also fail for as long as its limit, and for ever where
             waiting may help: a worker that runs does not end because a broker is away.
+        group: the consumer group.
 
     Attributes:
         heartbeat: time of the last poll, also of one that failed, on `time.monotonic`.
@@ -70,6 +72,8 @@ class PollLoop:
         positions: StartPositions,
         backpressure: Backpressure,
         watchdog: Watchdog,
+        *,
+        group: str,
     ) -> None:
         self.heartbeat = self._polled = time.monotonic()
         self.paused = 0
@@ -81,6 +85,7 @@ class PollLoop:
         self._positions = positions
         self._backpressure = backpressure
         self._watchdog = watchdog
+        self._group = group
         self._next_advance = 0.0
         self._unreadable: UnreadableBatchError | None = None
 
@@ -216,6 +221,7 @@ class PollLoop:
         good = []
         for message in messages:
             record = to_pending_record(message)
+            tracing.begin(record, self._group)
             self._backpressure.observe(record.size)
             self._tracker.deliver(record)
             if record.outcome is None:

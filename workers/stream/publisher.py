@@ -24,12 +24,13 @@ from kafka.structs import ConsumerGroupMetadata
 from opentelemetry.trace import SpanKind
 
 from schemas.settings import KafkaSettings, StreamSettings
+from workers.kafka.messages import OutputMessage
 from workers.kafka.protocols import Clients, Producer
 from workers.kafka.topic_state import TopicState
 from workers.stream.internal_fault import internal_fault
 from workers.stream.metrics_events import aggregate
 from workers.stream.offset_tracker import CompletedPrefix
-from workers.stream.output_messages import OutputMessage, Outputs
+from workers.stream.output_messages import Outputs
 from workers.stream.pending_record import PendingRecord
 from workers.stream.topic_checks import check_outputs, outputs_of
 from workers.stream.tracing import batch_span

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from opentelemetry.trace import SpanKind
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
@@ -18,7 +17,7 @@ from serve_app.router.protocol import Backend
 from workers.stream.call_result import CallResult, classify
 from workers.stream.internal_fault import log_frames
 from workers.stream.pending_record import PendingRecord
-from workers.stream.tracing import batch_span
+from workers.stream.tracing import traces
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +32,12 @@ class RouterCalls:
     Args:
         backend: the Router; see `Backend`.
         timeout_s: longest wait for a call, in seconds.
-        topic: named in traces.
-        group: likewise, and told to the Router.
+        group: the consumer group, told to the Router.
     """
 
-    def __init__(self, backend: Backend, timeout_s: float, topic: str, group: str) -> None:
+    def __init__(self, backend: Backend, timeout_s: float, group: str) -> None:
         self._backend = backend
         self._timeout_s = timeout_s
-        self._topic = topic
-        self._group = group
         self._options = CallOptions(group=group)
 
     async def transcribe(self, records: list[PendingRecord]) -> CallResult:
@@ -55,11 +51,10 @@ class RouterCalls:
         answers: list[Transcript | RecordError]
         unreachable = False
         try:
-            with batch_span("process", self._topic, self._group, records, SpanKind.CONSUMER):
-                answers = await asyncio.wait_for(
-                    self._backend.transcribe(manifests, self._options), self._timeout_s
-                )
-                _check(answers, len(records))
+            answers = await asyncio.wait_for(
+                self._backend.transcribe(manifests, self._options_of(records)), self._timeout_s
+            )
+            _check(answers, len(records))
         except OSError as error:
             # one record may be what a call takes too long over
             unreachable = not isinstance(error, TimeoutError)
@@ -76,6 +71,12 @@ class RouterCalls:
         result = classify(records, answers)
         result.unreachable = unreachable
         return result
+
+    def _options_of(self, records: Sequence[PendingRecord]) -> CallOptions:
+        sampled = traces(records)
+        if sampled is None:
+            return self._options
+        return msgspec.structs.replace(self._options, traces=sampled)
 
     async def tell(self, backlog: Backlog) -> None:
         """Tell the Router what waits; never raises."""

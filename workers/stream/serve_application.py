@@ -20,10 +20,13 @@ from serve_app.model.application import WORKER, worker_app
 from serve_app.router.client import RouterClient
 from serve_app.scaling.figures import BUSY
 from serve_app.scaling.options import worker_replicas
+from serve_app.system.logs import serve_logging
 from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
 from serve_app.system.ray_notes import delete_note, put_note
+from serve_app.telemetry.replica import replica_instruments, trace_replica
 from workers import exit_codes
+from workers.stream.meter import metered
 from workers.stream.worker import StreamWorker
 
 log = logging.getLogger(__name__)
@@ -50,6 +53,7 @@ class StreamWorkerReplica:
 
     def __init__(self, settings: Settings) -> None:
         use_replica_log()
+        trace_replica()
         rank = serve.get_replica_context().rank.rank
         backend = RouterClient(
             settings.serve.app, settings.stream.call_timeout_s, settings_digest(settings)
@@ -65,7 +69,8 @@ class StreamWorkerReplica:
 
     def _run(self) -> None:
         self._exit_code = exit_codes.FAILURE
-        self._exit_code = self._worker.run()
+        with metered(self._worker, replica_instruments()):
+            self._exit_code = self._worker.run()
         if self._exit_code != exit_codes.OK:
             reason = exit_codes.worker_fault(self._exit_code)
             put_note(self._notes, self._instance, f"{reason} (exit code {self._exit_code})")
@@ -114,7 +119,7 @@ def build(settings: Settings) -> serve.Application:
         **worker_replicas(settings),
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=_HEALTH_PERIOD_S,
-        logging_config={"log_level": "INFO", "enable_access_log": False},
+        logging_config=serve_logging("INFO"),
         graceful_shutdown_timeout_s=settings.stream.drain_timeout_s + _CLOSING_S,
     )
     return deployment.bind(settings)

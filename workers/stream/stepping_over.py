@@ -16,12 +16,13 @@ from schemas.settings import KafkaSettings, SettingsError
 from workers.kafka.clients import make_consumer, make_producer
 from workers.kafka.errors import UnreadableBatchError
 from workers.kafka.group_offsets import wait_until_empty
+from workers.kafka.messages import OutputMessage
 from workers.kafka.protocols import Record
 from workers.kafka.reader import partitions_of
 from workers.kafka.topic_state import topic_states
 from workers.stream.decoding import to_pending_record
 from workers.stream.metrics_events import aggregate
-from workers.stream.output_messages import OutputMessage, Outputs
+from workers.stream.output_messages import Outputs
 from workers.stream.pending_record import PendingRecord
 
 #: The name in the metrics event, where that of a worker would be.

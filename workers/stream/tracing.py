@@ -1,36 +1,78 @@
-"""OpenTelemetry spans by the messaging conventions. Without a configured SDK all are no-ops.
+"""OpenTelemetry spans by the messaging conventions. Without a configured SDK there are none.
 
-Names and attributes: OpenTelemetry semantic conventions for messaging systems and Kafka. A batch
-span does not continue one record's trace; it *links* to the context of each record that has one.
+Names and attributes: OpenTelemetry semantic conventions for messaging systems and Kafka. A record
+has a span of its own from its delivery to its commit, in the trace of its producer where there is
+one. What is done with many at once is a child of the first whose trace is sampled, with links to
+the others.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from opentelemetry import propagate, trace
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind
+from opentelemetry.util.types import AttributeValue
 
-from workers.stream.output_messages import TRACE_HEADERS
+from schemas.failures import RecordError
+from serve_app.telemetry.tracing import active, begin_span, fail, traceparent
 from workers.stream.pending_record import PendingRecord
 
-log = logging.getLogger(__name__)
-
-_tracer = trace.get_tracer("chorus.stream")
 #: What an operation is in the conventions.
-_TYPES = {"process": "process", "send": "send", "commit": "settle"}
+_TYPES = {"send": "send", "commit": "settle"}
+#: What the context of a producer is in.
+_CONTEXT = frozenset({"traceparent", "tracestate"})
+
+
+def begin(record: PendingRecord, group: str) -> None:
+    """Begin the span of a record that has been delivered, if anybody takes spans.
+
+    Args:
+        record: the record.
+        group: the consumer group.
+    """
+    if not active():
+        return
+    topic, partition = record.partition
+    # any producer's headers: what is not text is no trace context
+    headers = {
+        key: (value or b"").decode(errors="replace")
+        for key, value in record.message.headers or ()
+        if key in _CONTEXT
+    }
+    about: dict[str, AttributeValue] = {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": topic,
+        "messaging.destination.partition.id": str(partition),
+        "messaging.kafka.offset": record.offset,
+        "messaging.consumer.group.name": group,
+    }
+    span = begin_span(f"process {topic}", SpanKind.CONSUMER, headers, about)
+    if traceparent(span) is not None:
+        record.span = span
+
+
+def traces(records: Sequence[PendingRecord]) -> dict[int, str] | None:
+    """``traceparent`` of the records whose traces are sampled, by their places."""
+    found = {
+        place: traceparent(record.span) or ""
+        for place, record in enumerate(records)
+        if record.span is not None
+    }
+    return found or None
 
 
 @contextmanager
 def batch_span(
     operation: str, topic: str, group: str, records: Sequence[PendingRecord], kind: SpanKind
-) -> Iterator[trace.Span]:
-    """A span ``{operation} {topic}`` over a batch, with a link to each record's trace.
+) -> Iterator[Span]:
+    """A span ``{operation} {topic}`` over a batch, if any of its traces is sampled.
 
     Args:
-        operation: "process", "send" or "commit".
+        operation: "send" or "commit".
         topic: that the records are from, or go to.
         group: the consumer group.
         records: the batch.
@@ -38,7 +80,12 @@ def batch_span(
 
     An exception inside is recorded as `error.type` and raised on.
     """
-    attributes: dict[str, str | int] = {
+    sampled = [record.span for record in records if record.span is not None]
+    if not sampled:
+        yield INVALID_SPAN
+        return
+    first, *others = sampled
+    about: dict[str, AttributeValue] = {
         "messaging.system": "kafka",
         "messaging.operation.name": operation,
         "messaging.operation.type": _TYPES[operation],
@@ -46,40 +93,21 @@ def batch_span(
         "messaging.consumer.group.name": group,
         "messaging.batch.message_count": len(records),
     }
-    links = list(_links(records)) if _recording() else []
-    with _tracer.start_as_current_span(
-        f"{operation} {topic}", kind=kind, attributes=attributes, links=links
-    ) as span:
+    links = [Link(each.get_span_context()) for each in others]
+    span = begin_span(f"{operation} {topic}", kind, traceparent(first), about, links=links)
+    with trace.use_span(span, end_on_exit=True, record_exception=False):
         try:
             yield span
         except BaseException as error:
-            span.set_attribute("error.type", type(error).__qualname__)
-            span.set_status(Status(StatusCode.ERROR))
+            fail(span, type(error).__qualname__)
             raise
 
 
-def _recording() -> bool:
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-
-
-def _links(records: Iterable[PendingRecord]) -> Iterator[Link]:
+def end(records: Sequence[PendingRecord]) -> None:
+    """End the spans of records that have been committed."""
     for record in records:
-        # any producer's headers: what is not text is no trace context, and must not fail the batch
-        carrier = {
-            key: (value or b"").decode(errors="replace")
-            for key, value in record.message.headers or ()
-            if key in TRACE_HEADERS
-        }
-        if "traceparent" not in carrier:
+        if record.span is None:
             continue
-        try:
-            context = trace.get_current_span(propagate.extract(carrier)).get_span_context()
-        except Exception as error:  # whatever a producer has sent: it only costs the link
-            log.debug("no trace context in %s: %s", record, type(error).__name__)
-            continue
-        if context.is_valid:
-            attributes: dict[str, str | int] = {
-                "messaging.destination.partition.id": str(record.partition.partition),
-                "messaging.kafka.offset": record.offset,
-            }
-            yield Link(context, attributes)
+        if isinstance(record.outcome, RecordError):
+            fail(record.span, record.outcome.code.value)
+        record.span.end()

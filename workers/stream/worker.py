@@ -29,6 +29,8 @@ from workers import exit_codes
 from workers.kafka.broker_clients import BrokerClients
 from workers.kafka.errors import UnreadableBatchError
 from workers.kafka.protocols import Clients, Consumer
+from workers.quality.gauges import Gauge
+from workers.quality.watch import QualityWatch
 from workers.stream.backlog_watch import BacklogCounter, BacklogWatch
 from workers.stream.backpressure import MAX_POLL_RECORDS, Backpressure
 from workers.stream.circuit_breaker import BreakerState
@@ -110,6 +112,7 @@ class StreamWorker:
         clients: Clients | None = None,
     ) -> None:
         self._clients = BrokerClients(settings.kafka) if clients is None else clients
+        self._settings = settings
         self._kafka = settings.kafka
         self._stream = settings.stream
         self._instance = instance
@@ -119,10 +122,10 @@ class StreamWorker:
             backend,
             self._stream,
             self._tracker.current,
-            topic=self._kafka.topics.manifests,
             group=self._kafka.group,
         )
         self._lag: int | None = None
+        self._tell_quality: Callable[[Sequence[Gauge]], None] = lambda gauges: None
         self._loop: PollLoop | None = None
         self._positions: StartPositions | None = None
         self._created = time.monotonic()
@@ -176,6 +179,10 @@ class StreamWorker:
         """Have `listener` told of the records of each commit, on the poll thread."""
         self._totals.listener = listener
 
+    def on_quality(self, listener: Callable[[Sequence[Gauge]], None]) -> None:
+        """Have `listener` told what `stream.quality` finds, on a thread of its own."""
+        self._tell_quality = listener
+
     def run(self) -> int:
         """Work until `stop`, or until it cannot go on. Blocks; call it once.
 
@@ -226,6 +233,12 @@ class StreamWorker:
         publisher.open()  # before the offsets are read: it settles what was left open
         self._dispatcher.start()
         watch.start()
+        if self._stream.quality is not None:
+            quality = QualityWatch(
+                self._settings, mine=self._has_first_partition, tell=self._tell_quality
+            )
+            closing.callback(quality.stop)
+            quality.start()
 
         lists = ListBuilder(self._stream.batch_records, LINGER_S)
         forget_stale = partial(lists.discard, self._tracker.current)
@@ -252,6 +265,7 @@ class StreamWorker:
             self._positions,
             backpressure,
             watchdog,
+            group=self._kafka.group,
         )
         listener = RebalanceListener(
             self._tracker,

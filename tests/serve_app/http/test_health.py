@@ -7,11 +7,14 @@ import re
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from schemas.failures import ErrorCode
 from serve_app.audio.sandbox import MediaDecoder
 from serve_app.http.api import make_api
+from serve_app.http.coalescing import RequestCoalescer
 from serve_app.router.protocol import Probe
+from serve_app.telemetry.instruments import NoInstruments
 from tests.serve_app.http.conftest import (
     TRANSCRIPTIONS,
     FakeRouter,
@@ -86,14 +89,11 @@ async def test_a_stream_worker_that_does_not_run_is_seen(
     assert await value(client, "chorus_stream_worker_faults") == 1
 
 
-async def test_versions_that_could_not_be_served_are_counted(
-    router: FakeRouter, decoder: MediaDecoder
-) -> None:
-    counts: dict[str, int] = {}
-    client = client_of(make_api(settings_of(), router, decoder, refusals=lambda: counts))
-    assert await value(client, 'chorus_model_refusals_total{model="medical"}') == 0
-    counts["medical"] = 2
-    assert await value(client, 'chorus_model_refusals_total{model="medical"}') == 2
+async def test_metrics_that_are_elsewhere(router: FakeRouter, decoder: MediaDecoder) -> None:
+    client = client_of(make_api(settings_of(), router, decoder, instruments=NoInstruments()))
+    answer = await client.get("/metrics")
+    assert answer.status_code == 404
+    assert "metrics port of each of its nodes" in answer.json()["error"]["message"]
 
 
 async def test_requests_are_counted_by_route_and_status(make: Make, wav: bytes) -> None:
@@ -200,3 +200,23 @@ async def test_a_request_that_fails_is_in_the_log_by_its_name(
     await post(client, wav)
     await client.get("/nowhere")
     assert caplog.records == []
+
+
+async def test_a_request_goes_on_with_its_callers_trace(
+    router: FakeRouter, decoder: MediaDecoder, wav: bytes, spans: InMemorySpanExporter
+) -> None:
+    client = client_of(make_api(settings_of(), RequestCoalescer(router), decoder))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    answer = await client.post(
+        TRANSCRIPTIONS, files={"file": wav}, data={"model": "auto"}, headers=headers
+    )
+    assert answer.status_code == 200
+    [span] = spans.get_finished_spans()
+    assert span.name == f"POST {TRANSCRIPTIONS}"
+    assert (span.attributes or {})["http.response.status_code"] == 200
+    assert span.context is not None
+    own = f"00-{trace}-{span.context.span_id:016x}-01"
+    assert answer.headers["traceresponse"] == own
+    [(_, options)] = router.calls
+    assert options.traces == {0: own}

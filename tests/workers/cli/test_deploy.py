@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import httpx
 import psutil
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner, Result
 
 from deploy.demo import SPEECH
+from serve_app.telemetry import definitions as defined
 from tests.processes import command_of
 from tests.ray_nodes import RayNodes
 from workers import exit_codes
@@ -26,14 +29,20 @@ STAND_IN = {"engine": "tests.standin:StandInEngine", "num_cpus": 0}
 
 
 @pytest.fixture(scope="module")
-def dashboard() -> Iterator[str]:
-    """URL of the dashboard of a cluster with one node."""
+def nodes() -> Iterator[RayNodes]:
+    """A cluster with one node, which serves Ray's metrics."""
     with (
         tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
-        RayNodes(Path(folder), head_cpus=4) as nodes,
+        RayNodes(Path(folder), head_cpus=4, metrics=True) as nodes,
     ):
         nodes.start_head()
-        yield nodes.dashboard
+        yield nodes
+
+
+@pytest.fixture(scope="module")
+def dashboard(nodes: RayNodes) -> str:
+    """URL of its dashboard."""
+    return nodes.dashboard
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +126,39 @@ def test_only_what_changed_restarts(
     assert after["chorus-model-medical"] < scaled["chorus-model-medical"]
     result = deploy(tmp_path, settings, "--address", dashboard)
     assert all(line.endswith("stays as it is") for line in result.stdout.splitlines())
+
+
+def test_ray_serves_the_metrics_of_the_replicas(
+    nodes: RayNodes, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    result = deploy(tmp_path, settings, "--address", nodes.dashboard)
+    assert result.exit_code == 0, result.output
+    url = f"http://127.0.0.1:{settings['http']['port']}"
+    answer = httpx.get(f"{url}/metrics")
+    assert answer.status_code == 404
+    assert "metrics port of each of its nodes" in answer.json()["error"]["message"]
+    with next(SPEECH.rglob("*.flac")).open("rb") as file:
+        httpx.post(f"{url}/v1/audio/transcriptions", files={"file": file}).raise_for_status()
+    expected = {
+        f"ray_{each.prometheus_name}{'_count' if each.kind == 'histogram' else ''}"
+        for each in (
+            *(defined.MODEL_CLIPS, defined.MODEL_BATCH, defined.MODEL_VERSION),
+            *(defined.ROUTES, defined.STAGE, defined.HTTP_REQUESTS, defined.HTTP_SECONDS),
+        )
+    }
+    found: set[str] = set()
+    deadline = time.monotonic() + 60
+    while not expected <= found and time.monotonic() < deadline:
+        time.sleep(1)
+        text = httpx.get(nodes.metrics_url).text
+        samples = [
+            sample for each in text_string_to_metric_families(text) for sample in each.samples
+        ]
+        found = {each.name for each in samples if each.name.startswith("ray_chorus_")}
+    assert expected <= found
+    routes = [each.labels for each in samples if each.name == "ray_chorus_router_routes_total"]
+    assert {(each["application"], each["deployment"]) for each in routes} == {("chorus", "Router")}
+    assert ("default", "general") in {(each["rule"], each["target"]) for each in routes}
 
 
 def test_a_model_that_nobody_uses_sleeps_until_it_is_asked_for(

@@ -11,21 +11,14 @@ from typing import Any
 import httpx
 from litestar.testing import TestClient
 
-from deploy.local import ROOT
-from schemas.settings import ConsoleKey, Settings, load_settings
+from schemas.settings import ConsoleKey, Settings
+from tests.serve_app.http.conftest import FakeRouter
+from tests.workers.console.conftest import browser
 from tests.workers.console.topics import MemoryTopics
-from workers.console.all_pages import PAGES
-from workers.console.app import make_console
 
-HOST = "http://console.test"
 #: What no page may hand to a browser as it is: markup, a reversed direction, a character that no
 #: page can hold, and a word of a megabyte.
 HOSTILE = "<script>alert(1)</script>\"'\u202e\x07" + "w" * 1_000_000
-
-
-def demo_settings() -> Settings:
-    """Those of the demo, for one test alone."""
-    return load_settings(ROOT / "deploy" / "demo" / "plans.yaml")
 
 
 class Person:
@@ -65,9 +58,7 @@ def harmless(html: str) -> str:
 @contextmanager
 def person(settings: Settings, topics: MemoryTopics | None = None) -> Iterator[Person]:
     """Somebody at a console without keys, who may do everything."""
-    settings.console.hosts = ["console.test"]
-    app = make_console(settings, topics or MemoryTopics(), PAGES)
-    with TestClient(app, base_url=HOST) as client:
+    with browser(settings, topics or MemoryTopics(), FakeRouter) as client:
         yield Person(client)
 
 

@@ -13,7 +13,8 @@ from serve_app.registry.aliases import refuse
 from serve_app.registry.local_store import LocalStore
 from serve_app.registry.registry import Registry, pretty
 from tests.versioned import promote, register
-from tests.workers.console.browsing import HOSTILE, demo_settings, person, signed_in
+from tests.workers.console.browsing import HOSTILE, person, signed_in
+from tests.workers.console.conftest import demo_settings
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from serve_app.rollout.arms import digest
 from serve_app.rollout.evidence import Evidence, Heard, Observation
 from serve_app.rollout.records import Rollouts
 from tests.versioned import promote, register
-from tests.workers.console.browsing import HOSTILE, demo_settings, person, signed_in
+from tests.workers.console.browsing import HOSTILE, person, signed_in
+from tests.workers.console.conftest import demo_settings
 from tests.workers.console.samples import transcript
 from tests.workers.console.topics import MemoryTopics
 from workers.console.rollouts.sequence import sequence_of

@@ -16,9 +16,9 @@ from schemas.metrics import MetricsEvent
 from tests.workers.stream.clusters import AnyCluster, Bench, any_producer
 from tests.workers.stream.support import StandInRouter, done, manifest, wait_until
 from workers import exit_codes
+from workers.kafka.messages import OutputMessage
 from workers.kafka.protocols import Producer
 from workers.stream.backlog_watch import BacklogWatch
-from workers.stream.output_messages import OutputMessage
 from workers.stream.publisher import Publisher
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
@@ -16,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.settings import Settings, SettingsError, StatusSettings
 from serve_app.telemetry.definitions import STREAM
+from tests.otlp import Collector, collector
 from tests.workers.stream.clusters import AnyCluster, Bench
 from tests.workers.stream.support import StandInRouter, done, running_worker, wait_until
-from workers.stream import tracing
 from workers.stream.monitoring import monitored
 from workers.stream.worker import StreamWorker
 
@@ -92,47 +90,31 @@ def test_a_port_that_is_taken_is_a_fault_of_the_settings(bench: Bench, settings:
             pass
 
 
-class _Collector(BaseHTTPRequestHandler):
-    bodies: list[bytes]
-
-    def do_POST(self) -> None:
-        self.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 def _use(monkeypatch: pytest.MonkeyPatch, provider: TracerProvider) -> None:
     """Take a provider for one test; OpenTelemetry itself takes one for ever."""
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
-    monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("test"))
 
 
 @pytest.fixture
-def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     """What a collector of OpenTelemetry gets that the environment names."""
-    _Collector.bodies = []
-    with HTTPServer(("127.0.0.1", 0), _Collector) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    with collector() as found:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.url)
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
         monkeypatch.setattr(trace, "set_tracer_provider", partial(_use, monkeypatch))
-        yield _Collector.bodies
-        server.shutdown()
+        yield found
 
 
-def test_a_collector_is_sent_the_same(bench: Bench, collected: list[bytes]) -> None:
+def test_a_collector_is_sent_the_same(bench: Bench, collected: Collector) -> None:
     settings = bench.settings()
     bench.send(settings, ["r0"])
     worker: StreamWorker = bench.worker(settings, StandInRouter())
     with monitored(worker, "a", settings) as port, running_worker(worker):
         assert port is None
         wait_until(lambda: done(worker) == 1)
-    assert any(b"chorus.stream.records" in body for body in collected)
-    spans = b"".join(body for body in collected if b"messaging.operation.type" in body)
-    for name in ("process", "send", "commit"):
-        assert f"{name} ".encode() in spans
+    assert any(b"chorus.stream.records" in body for body in collected.bodies)
+    names = {each.name.partition(" ")[0] for each in collected.spans}
+    assert names == {"process", "send", "commit"}
 
 
 def test_without_anybody_who_looks_nothing_is_measured(bench: Bench) -> None:

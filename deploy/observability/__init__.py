@@ -1,0 +1,1 @@
+"""Dashboards for Grafana, alerts and examples for Prometheus, by the metrics' definitions."""

@@ -1,0 +1,182 @@
+"""The pages of tries: the form, and what came of one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated
+
+import msgspec
+from litestar import Litestar, Response, get, post
+from litestar.datastructures import UploadFile
+from litestar.enums import RequestEncodingType
+from litestar.exceptions import ClientException, NotFoundException
+from litestar.params import Body, Parameter
+from litestar.response import Template
+
+from schemas.failures import RecordError
+from schemas.settings import AUTO, Settings
+from serve_app.audio import AudioError
+from serve_app.audio.clip import SAMPLE_RATE, Recording
+from serve_app.audio.sandbox import MediaDecoder
+from serve_app.router.protocol import Backend
+from workers.console.access import needs
+from workers.console.audio import answer, wav_of
+from workers.console.audit import audit
+from workers.console.errors import Unavailable
+from workers.console.pages import Page
+from workers.console.rendering import page
+from workers.console.state import AnyRequest, Console
+from workers.console.trial.asking import Answer, ask
+from workers.console.trial.trials import Trial, Trials
+from workers.console.utterance.view import View, view_of
+
+#: Longest audio that may be tried, in seconds: somebody waits for it.
+MAX_SECONDS = 300.0
+
+
+class Form(msgspec.Struct):
+    """What is sent: a file, and one or two models or plans."""
+
+    file: UploadFile
+    first: str = AUTO
+    second: str = ""
+
+
+class Bench:
+    """What tries need: a decoder, the Router, and what came of earlier ones.
+
+    Both are started when they are needed first. Belongs to one event loop.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._starting = asyncio.Lock()
+        self._decoder: MediaDecoder | None = None
+        self._backend: Backend | None = None
+        self.trials = Trials()
+
+    async def recording(self, file: UploadFile) -> Recording:
+        """The audio of an upload.
+
+        Raises:
+            ClientException: it is none, or too long.
+        """
+        async with self._starting:
+            if self._decoder is None:
+                limits = msgspec.structs.replace(
+                    self._console.settings.audio, max_seconds=MAX_SECONDS
+                )
+                decoder = MediaDecoder(limits, workers=1, sample_rate=SAMPLE_RATE)
+                await decoder.start()
+                self._decoder = decoder
+        await asyncio.to_thread(file.file.rollover)
+        try:
+            return await self._decoder.decode(file.file.fileno(), name="the file")
+        except AudioError as error:
+            raise ClientException(error.message) from None
+
+    async def backend(self) -> Backend:
+        """The Router.
+
+        Raises:
+            ConnectionError: there is none.
+        """
+        async with self._starting:
+            if self._backend is None:
+                self._backend = await asyncio.to_thread(self._console.connect)
+            return self._backend
+
+    async def close(self) -> None:
+        """End the decoder's processes."""
+        if self._decoder is not None:
+            await self._decoder.close()
+
+
+async def start(app: Litestar) -> None:
+    """Make the bench; a hook of Litestar's."""
+    app.state.bench = Bench(app.state.console)
+
+
+async def stop(app: Litestar) -> None:
+    """Close it; a hook of Litestar's."""
+    await app.state.bench.close()
+
+
+@get("/try", guards=[needs("act")], sync_to_thread=False)
+def show_try(request: AnyRequest, console: Console) -> Template:
+    """The form."""
+    return page(request, "try.html.j2", targets=_targets(console.settings), most_s=MAX_SECONDS)
+
+
+@post("/try", guards=[needs("act")], status_code=200)
+async def try_it(
+    request: AnyRequest,
+    console: Console,
+    data: Annotated[Form, Body(media_type=RequestEncodingType.MULTI_PART)],
+) -> Response[str]:
+    """Transcribe; the answer leads the browser to the page of what came of it."""
+    names = list(dict.fromkeys(filter(None, (data.first, data.second))))
+    known = _targets(console.settings)
+    if not names or any(name not in known for name in names):
+        raise ClientException(f"there is no such model or plan; there are {', '.join(known)}")
+    bench: Bench = request.app.state.bench
+    backend = await bench.backend()
+    recording = await bench.recording(data.file)
+    targets = [None if name == AUTO else name for name in names]
+    try:
+        answers = await asyncio.gather(
+            *(ask(backend, "try", recording, target) for target in targets)
+        )
+    except TimeoutError:
+        raise Unavailable("the models did not answer in time; try again") from None
+    name = (data.file.filename or "recording")[:200]
+    trial = Trial(name, wav_of(recording.clip), tuple(answers), time.time())
+    seconds = len(recording.clip) / SAMPLE_RATE
+    audit(console.user(request), "try", ", ".join(names), why=f"{seconds:.1f} s of audio")
+    return Response("", headers={"hx-redirect": f"/try/{bench.trials.keep(trial)}"})
+
+
+@get("/try/{name:str}", guards=[needs("speech")])
+async def show_trial(request: AnyRequest, console: Console, name: str) -> Template:
+    """What came of a try."""
+    trial = _trial(request, name)
+    views = [await asyncio.to_thread(_view, each, console.settings) for each in trial.answers]
+    return page(
+        request,
+        "trial.html.j2",
+        trial=trial,
+        answers=list(zip(trial.answers, views, strict=True)),
+        source=f"/try/{name}/audio",
+    )
+
+
+@get("/try/{name:str}/audio", guards=[needs("speech")], sync_to_thread=False)
+def trial_audio(
+    request: AnyRequest,
+    name: str,
+    range_: Annotated[str | None, Parameter(header="range")] = None,
+) -> Response[bytes]:
+    """The audio as WAV, or a range of its bytes."""
+    return answer(_trial(request, name).wav, range_)
+
+
+def _trial(request: AnyRequest, name: str) -> Trial:
+    bench: Bench = request.app.state.bench
+    found = bench.trials.get(name)
+    if found is None:
+        raise NotFoundException("this try is kept no more; only the latest ones are")
+    return found
+
+
+def _view(found: Answer, settings: Settings) -> View | None:
+    if isinstance(found.result, RecordError):
+        return None
+    return view_of(found.result, settings, found.members or None)
+
+
+def _targets(settings: Settings) -> list[str]:
+    return [AUTO, *settings.plans, *settings.models]
+
+
+PAGE = Page("Try it", "/try", "act", (show_try, try_it, show_trial, trial_audio), start, stop)
