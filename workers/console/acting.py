@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from litestar.exceptions import ClientException, HTTPException, NotFoundException
 
@@ -13,6 +14,7 @@ from workers.console.access import ANYBODY, User
 from workers.console.audit import audit
 from workers.console.errors import Unavailable
 from workers.kafka.dead_letters import OtherCommandError
+from workers.kafka.errors import refusal_in
 from workers.kafka.reader import UnknownTopicError
 
 #: Longest reason that is kept.
@@ -44,21 +46,29 @@ def reason_of(form: dict[str, str]) -> str:
     return why
 
 
+@dataclass
+class Outcome:
+    """How an act went, for its line."""
+
+    text: str = "done"
+
+
 @contextmanager
-def act(user: User, what: str, target: str, why: str = "") -> Iterator[None]:
+def act(user: User, what: str, target: str, why: str = "") -> Iterator[Outcome]:
     """Do something to `target` in the block: its line is written, also where it is refused.
 
     Raises:
         HTTPException: as `explained`.
     """
+    outcome = Outcome()
     try:
         with explained():
-            yield
+            yield outcome
     except Exception as error:
-        outcome = f"refused: {type(error.__cause__ or error).__name__}"
-        audit(user, what, target, why=why, outcome=outcome)
+        refused = f"refused: {type(error.__cause__ or error).__name__}"
+        audit(user, what, target, why=why, outcome=refused)
         raise
-    audit(user, what, target, why=why)
+    audit(user, what, target, why=why, outcome=outcome.text)
 
 
 @contextmanager
@@ -82,3 +92,8 @@ def explained() -> Iterator[None]:
         raise ClientException(str(error)) from error
     except OSError as error:
         raise Unavailable(str(error)) from error
+    except Exception as error:
+        refusal = refusal_in(error)
+        if refusal is None:
+            raise
+        raise Unavailable(f"Kafka refuses this for good: {refusal}") from error

@@ -6,7 +6,6 @@ that are in the topic still, by the same digest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,13 +16,11 @@ from schemas.transcript import Transcript, decode_transcript
 from serve_app.rollout.arms import block_of
 from serve_app.rollout.evidence import Block, Evidence
 from workers.console.place import Place
+from workers.console.recent import recent
 from workers.console.topics import Topics
-from workers.kafka.protocols import Record
 
 #: Blocks that are shown, and utterances of each.
 _BLOCKS, _UTTERANCES = 20, 10
-#: Silences of the topic until it is taken for read: at the start a broker takes a moment.
-_SILENT, _SILENT_AT_FIRST = 3, 15
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def find_utterances(
         Exception: as `Topics.follow`.
     """
     seen = 0
-    for message in _recent(topics, topic, last):
+    for message in recent(topics, topic, last):
         try:
             transcript = decode_transcript(message.value or b"")
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -87,18 +84,3 @@ def _block(transcript: Transcript, rules: RolloutSettings) -> str:
         id=transcript.id, audio_filepath=transcript.audio_filepath, extra=transcript.extra
     )
     return block_of(record, rules.block_by)
-
-
-def _recent(topics: Topics, topic: str, last: int) -> Iterator[Record]:
-    """The last messages of a topic, until nothing comes or there were as many."""
-    silent, count = 0, 0
-    for message in topics.follow(topic, last):
-        if message is None:
-            silent += 1
-            if silent >= (_SILENT if count else _SILENT_AT_FIRST):
-                return
-            continue
-        silent, count = 0, count + 1
-        yield message
-        if count >= last:
-            return
