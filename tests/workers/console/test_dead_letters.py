@@ -135,7 +135,12 @@ def test_without_kafka_the_page_says_so() -> None:
         assert "127.0.0.1:1" in user.see("/dead-letters", 503)
 
 
-RECORDS = [b'{"id": "r0", "audio_filepath": "calls/0.flac"}', HOSTILE[:400_000].encode(), b"\xff\x00", None]
+RECORDS = [
+    b'{"id": "r0", "audio_filepath": "calls/0.flac"}',
+    HOSTILE[:400_000].encode(),
+    b"\xff\x00",
+    None,
+]
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +153,14 @@ def letters(kafka: Cluster, unique: Callable[[str], str]) -> Settings:
     topics = settings.kafka.topics
     views = [
         view(0, topic=topics.manifests),
-        view(1, JSON, topic=topics.manifests, id=HOSTILE[:300], message=HOSTILE[:300_000], keyless=True),
+        view(
+            1,
+            JSON,
+            topic=topics.manifests,
+            id=HOSTILE[:300],
+            message=HOSTILE[:300_000],
+            keyless=True,
+        ),
         view(2, JSON, topic=topics.manifests, timestamp=1e30),
         view(3, JSON, topic=topics.manifests, value_omitted=9_999_999),
     ]

@@ -20,6 +20,11 @@ Kind = Literal["page", "comparison", "validation", "benchmark", "other"]
 _MOST, _MAX_BYTES = 500, 32 << 20
 #: Bytes of a page in which its title is.
 _HEAD = 4096
+_KINDS: dict[str, Kind] = {
+    "checks": "validation",
+    "differences": "comparison",
+    "protocol": "benchmark",
+}
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL | re.IGNORECASE)
 
 
@@ -44,14 +49,6 @@ class Report:
     title: str
     modified: float
     bytes: int
-
-
-class _Keys(msgspec.Struct):
-    """The keys by which results are told apart."""
-
-    checks: msgspec.Raw | None = None
-    differences: msgspec.Raw | None = None
-    protocol: msgspec.Raw | None = None
 
 
 class Reports:
@@ -143,12 +140,9 @@ def _title_of(path: Path) -> str:
 
 
 def _kind_of(content: bytes) -> Kind:
+    """What a file in JSON is, by the keys that only one kind of results has."""
     try:
-        keys = msgspec.json.decode(content, type=_Keys)
+        keys = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return "other"
-    if keys.checks is not None:
-        return "validation"
-    if keys.differences is not None:
-        return "comparison"
-    return "benchmark" if keys.protocol is not None else "other"
+    return next((kind for key, kind in _KINDS.items() if key in keys), "other")
