@@ -17,6 +17,7 @@ from workers.cli.common import (
     existing_settings,
     print_json,
 )
+from workers.cli.console import open_console
 from workers.cli.starting import open_door
 
 if TYPE_CHECKING:
@@ -59,12 +60,16 @@ def check(
     faults = _model_faults(settings)
     if settings.http is not None:
         faults += api_key_faults(settings.http)
+    faults += api_key_faults(settings.console)
     if faults:
         lines = [f"{key_place(path, key)}: {reason}" for key, reason in faults]
         raise SettingsError("\n".join(lines))
     if settings.http is not None and (reason := open_door(settings.http)):
         place = key_place(path, "http.host")
         print(f"warning: {place}: `chorus serve` will refuse this: {reason}", file=sys.stderr)
+    if reason := open_console(settings.console):
+        place = key_place(path, "console.host")
+        print(f"warning: {place}: `chorus console` will refuse this: {reason}", file=sys.stderr)
     for key, reason in broker_limit_faults(settings.stream):
         print(f"warning: {key_place(path, key)}: {reason}", file=sys.stderr)
     rules = [(rule.name, rule.target) for rule in settings.routing.rules]

@@ -25,6 +25,7 @@ def examine_engines(settings: Settings) -> Iterator[Finding]:
 def examine_secrets(settings: Settings) -> Iterator[Finding]:
     """Whether the environment has the secrets that the settings name."""
     faults = list(api_key_faults(settings.http)) if settings.http is not None else []
+    faults += api_key_faults(settings.console)
     try:
         client_options(settings.kafka)
     except SettingsError as error:
@@ -35,7 +36,7 @@ def examine_secrets(settings: Settings) -> Iterator[Finding]:
             key,
             reason,
             cause="set in another shell, or not passed on by the service or the container",
-            next="set it where `chorus serve` and `chorus stream` start",
+            next="set it where `chorus serve`, `chorus stream` and `chorus console` start",
         )
 
 
