@@ -17,6 +17,7 @@ from tests.schemas.test_dead_letter import LETTER
 from tests.workers.stream.support import Message, a_pending_record, manifest_of, transcript_of
 from workers.cli import main
 from workers.kafka import dead_letters, reader
+from workers.kafka.letter_choice import Choice
 
 NEWER_LETTER = Message(headers=(*to_headers(LETTER), ("chorus.schema-version", b"2")))
 #: Exit code, output and errors of a command.

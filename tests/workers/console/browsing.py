@@ -33,7 +33,7 @@ class Person:
         assert found.status_code == status, found.text[:2000]
         return harmless(found.text)
 
-    def send(self, path: str, status: int = 303, **form: Any) -> httpx.Response:
+    def send(self, path: str, status: int = 303, /, **form: Any) -> httpx.Response:
         """Press the button of a form, with its token."""
         self.client.get("/sign-in")
         token = self.client.cookies["chorus_csrf"]
@@ -42,7 +42,7 @@ class Person:
         assert found.status_code == status, found.text[:2000]
         return found
 
-    def told(self, path: str, status: int, **form: Any) -> str:
+    def told(self, path: str, status: int, /, **form: Any) -> str:
         """What a page says of a form that it refuses."""
         return unescape(harmless(self.send(path, status, **form).text))
 

@@ -45,7 +45,7 @@ def test_versions_are_promoted_and_rolled_back_with_a_reason(
     with person(settings) as user:
         assert 'href="/models/m"' in user.see("/models")
         form = {"version": "2", "alias": "production", "why": "fewer errors on wards"}
-        assert user.send("/models/m/promote", **form).headers["location"] == "/models/m"
+        assert user.send("/models/m/promote", 303, **form).headers["location"] == "/models/m"
         seen = user.see("/models/m")
         assert "fewer errors on wards" in seen
         assert "Followed by <bdi>followed</bdi>" in seen

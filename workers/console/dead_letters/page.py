@@ -133,14 +133,15 @@ async def _overview(console: Console, choice: Choice, state: State) -> Overview:
 
 
 async def _letter(console: Console, text: str) -> Letter:
-    place = place_of(text)
+    place, found = place_of(text), None
 
     def find(kafka: KafkaSettings) -> Letter | None:
         return next((each for each in DeadLetters(kafka) if each.place == place), None)
 
-    with explained():
-        found = place and await asyncio.to_thread(find, console.settings.kafka)
-    if not found:
+    if place is not None:
+        with explained():
+            found = await asyncio.to_thread(find, console.settings.kafka)
+    if found is None:
         raise NotFoundException("there is no dead letter at this place, or not any more")
     return found
 
