@@ -260,6 +260,7 @@ _NOTHING = ConfidenceSequence()
 
 
 def alpha_of(rules: RolloutSettings) -> float:
+    """The probability of a wrong answer that each of the questions may have, over all looks."""
     return rules.error_rate / _QUESTIONS
 
 
