@@ -89,7 +89,7 @@ engines: $(READY)  ## Every family of models beside its reference implementation
 tarred: $(READY)  ## A tarred data set of NeMo's against the loose files
 	@$(BIN)/python -m tests.scenarios.tarred
 
-observability: $(READY)  ## A real Prometheus beside a stream: every metric is seen, no alert without a cause
+observability: $(READY)  ## A real Prometheus beside a stream: panels have data, alerts fire when due
 	@$(BIN)/python -m tests.scenarios.observability
 
 trace: $(READY)  ## The trace of a record from its producer to its commit, and of a request

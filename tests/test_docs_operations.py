@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 
 from deploy.local import ROOT
+from deploy.observability.queries import RECORDED
 from serve_app.telemetry.definitions import ALL
 from workers.cli import app
 
@@ -60,6 +61,7 @@ def test_what_does_not_exist_is_found() -> None:
 
 def test_metrics_of_alerts_exist() -> None:
     known = {metric.prometheus_name for metric in ALL}
+    known |= {name.split(":")[1] for name in RECORDED}
     page = (DOCS / "operations.md").read_text()
     named = {name.removesuffix("_bucket") for name in re.findall(r"\bchorus_\w+[a-z]\b", page)}
     assert len(named) > 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any
 
 from grafana_foundation_sdk.builders import (
@@ -21,6 +22,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from deploy.observability.files import DASHBOARDS as FOLDER
 from deploy.observability.panels import Dashboard, Panel, Query
+from deploy.observability.queries import FIRING
 from serve_app.telemetry.definitions import MODEL_BUSY, PARTITIONS, ROUTER_CALLS
 
 _SOURCE = models.DataSourceRef(type_val="prometheus", uid="${source}")
@@ -56,10 +58,11 @@ def text_of(board: Dashboard) -> str:
     )
     for variable in _variables():
         made.with_variable(variable)
+    numbers = count(1)
     for row in board.rows:
-        made.with_row(dashboard.Row(row.title))
+        made.with_row(dashboard.Row(row.title).id(next(numbers)))
         for panel in row.panels:
-            made.with_panel(_panel(panel))
+            made.with_panel(_panel(panel).id(next(numbers)))
     return JSONEncoder(sort_keys=True, indent=1).encode(made.build()) + "\n"
 
 
@@ -82,7 +85,7 @@ def _firing() -> dashboard.AnnotationQuery:
         .datasource(_SOURCE)
         .enable(True)
         .icon_color("red")
-        .expr('ALERTS{alertname=~"Chorus.+", alertstate="firing"}')
+        .expr(FIRING)
     )
 
 
@@ -175,7 +178,10 @@ def _stat(panel: Panel) -> stat.Panel:
 
 
 def _table(panel: Panel) -> table.Panel:
-    columns = {"excludeByName": _HIDDEN, "renameByName": {"Value": panel.title.lower()}}
+    [query] = panel.queries
+    columns: dict[str, Any] = {"excludeByName": _HIDDEN | {"Value": not query.legend}}
+    if query.legend:
+        columns["renameByName"] = {"Value": query.legend}
     organize = models.DataTransformerConfig(id_val="organize", options=columns)
     return table.Panel().with_transformation(organize)
 

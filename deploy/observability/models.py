@@ -19,7 +19,9 @@ _ALL_WELL = "Every clip has a text."
 _BY = "model"
 _CLIPS = rate(defined.MODEL_CLIPS, _BY)
 _WITHOUT_TEXT = rate(defined.MODEL_CLIPS, _BY, "outcome", where=('outcome!="text"',))
-_FILLED = f"({rate(defined.MODEL_PADDING, _BY)} + {rate(defined.MODEL_AUDIO, _BY)})"
+_AUDIO = rate(defined.MODEL_AUDIO, _BY)
+# Ray has no series of a counter that has counted nothing yet
+_PADDING = f"({rate(defined.MODEL_PADDING, _BY)} or 0 * {_AUDIO})"
 
 _SPEED = Row(
     "What is slow",
@@ -99,7 +101,7 @@ _BATCHES = Row(
         Panel(
             "Audio",
             "Seconds of audio that a model transcribes in a second, by all of its replicas.",
-            (Query(rate(defined.MODEL_AUDIO, _BY), "{{model}}"),),
+            (Query(_AUDIO, "{{model}}"),),
             unit="suffix:×",
             kind="stack",
         ),
@@ -121,7 +123,7 @@ _BATCHES = Row(
         Panel(
             "Padding",
             "Share of the engine's work that is silence behind the shorter clips of a batch.",
-            (Query(share(rate(defined.MODEL_PADDING, _BY), _FILLED), "{{model}}"),),
+            (Query(share(_PADDING, f"({_PADDING} + {_AUDIO})"), "{{model}}"),),
             unit="percentunit",
             limits=((0.5, "yellow"),),
         ),
@@ -193,7 +195,12 @@ _VERSIONS = Row(
         Panel(
             "Replicas",
             "How many replicas serve which version and file, now.",
-            (Query(f"count by (model, version, sha256) ({series(defined.MODEL_VERSION)} == 1)"),),
+            (
+                Query(
+                    f"count by (model, version, sha256) ({series(defined.MODEL_VERSION)} == 1)",
+                    "replicas",
+                ),
+            ),
             kind="table",
             page="models.md#serving-what-an-alias-names",
         ),

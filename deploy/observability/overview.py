@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from deploy.observability.panels import Dashboard, Panel, Query, Row
-from deploy.observability.queries import RAY, highest, quantile, rate, recorded, share, summed
+from deploy.observability.queries import (
+    FIRING,
+    RAY,
+    highest,
+    quantile,
+    rate,
+    recorded,
+    share,
+    summed,
+)
 from serve_app.telemetry import definitions as defined
 
 _WELL = "No alert fires."
@@ -16,7 +25,7 @@ _NOW = Row(
         Panel(
             "Alerts",
             "Alerts of Chorus that fire. The table below names them.",
-            (Query('count(ALERTS{alertname=~"Chorus.+", alertstate="firing"}) or vector(0)'),),
+            (Query(f"count({FIRING}) or vector(0)"),),
             kind="stat",
             width=3,
             limits=((1, "red"),),
@@ -179,7 +188,7 @@ _FAILURES = Row(
         Panel(
             "Alerts that fire",
             "Each with its labels; the runbook says what to do.",
-            (Query('ALERTS{alertname=~"Chorus.+", alertstate="firing"}', silent=_WELL),),
+            (Query(FIRING, silent=_WELL),),
             kind="table",
             page="runbook.md",
         ),

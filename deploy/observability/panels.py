@@ -17,7 +17,8 @@ class Query(NamedTuple):
 
     Attributes:
         expression: in PromQL, with the dashboard's variables.
-        legend: of each series, with labels as `{{model}}`.
+        legend: of each series, with labels as `{{model}}`; in a table, of the values, which are not
+            shown without.
         silent: why it finds nothing while all is well; empty where it always finds something.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploy.observability import verdicts
 from deploy.observability.panels import Dashboard, Panel, Query, Row
 from deploy.observability.queries import (
     highest,
@@ -254,5 +255,5 @@ DASHBOARD = Dashboard(
     uid="chorus-quality",
     title="Chorus: quality and rollouts",
     means="Which model gets worse, and is it the model or the audio?",
-    rows=(_MODELS, _SPEECH, _ROLLOUTS),
+    rows=(_MODELS, verdicts.ROW, _SPEECH, _ROLLOUTS),
 )

@@ -8,11 +8,13 @@ from typing import Any
 import yaml
 
 from deploy.observability.files import RULES
-from serve_app.telemetry.definitions import STREAM, Metric
+from serve_app.telemetry.definitions import QUALITY, STREAM, Metric
 
 #: The window of rates: Grafana chooses it by the time that is shown, never below four scrapes.
 _WINDOW = "$__rate_interval"
 
+#: Alerts that fire.
+FIRING = 'ALERTS{alertname=~"Chorus.+", alertstate="firing"}'
 #: What is asked of Ray's own metrics. They are there where the nodes collect them.
 RAY = {
     "replicas": "ray_serve_deployment_replica_healthy",
@@ -44,7 +46,7 @@ def series(metric: Metric, *where: str, part: str = "") -> str:
         where: more matchers.
         part: of a histogram, "bucket", "count" or "sum".
     """
-    by = ["job" if metric in STREAM else "application"]
+    by = ["job" if metric in (*STREAM, *QUALITY) else "application"]
     by += ["model"] if "model" in metric.labels else []
     matchers = [*(f'{label}=~"${label}"' for label in by), *where]
     name = f"{metric.prometheus_name}_{part}" if part else metric.prometheus_name

@@ -126,6 +126,7 @@ def test_grafana_is_given_what_it_needs() -> None:
         assert [each["title"] for each in panels] == [each.title for each in board.panels()]
         places = {(each["gridPos"]["x"], each["gridPos"]["y"]) for each in made["panels"]}
         assert len(places) == len(made["panels"])
+        assert len({each["id"] for each in made["panels"]}) == len(made["panels"])
         used = set(re.findall(r"\$\{?(\w+)", json.dumps(made))) - {"__rate_interval", "__all"}
         assert used <= {each["name"] for each in made["templating"]["list"]}
 

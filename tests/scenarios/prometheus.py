@@ -14,8 +14,10 @@ from typing import Any
 import httpx
 import yaml
 
+from deploy.observability.files import FOLDER
 from workers.broker.ports import free_ports
 
+_EXAMPLE = FOLDER / "prometheus.yaml"
 #: It asks this often, in seconds, and waits as long for an answer.
 _SCRAPE_S = 1
 
@@ -76,7 +78,7 @@ def prometheus(folder: Path, targets: Mapping[str, int], rules: Path) -> Iterato
 
     Args:
         folder: for its data.
-        targets: ports by job.
+        targets: ports by job of the example, whose relabelling they have.
         rules: file of the rules.
 
     Raises:
@@ -92,10 +94,7 @@ def prometheus(folder: Path, targets: Mapping[str, int], rules: Path) -> Iterato
             "evaluation_interval": "1s",
         },
         "rule_files": [str(rules)],
-        "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-            for job, port in targets.items()
-        ],
+        "scrape_configs": [_job(name, port) for name, port in targets.items()],
     }
     folder.mkdir()
     file = folder / "prometheus.yaml"
@@ -110,3 +109,11 @@ def prometheus(folder: Path, targets: Mapping[str, int], rules: Path) -> Iterato
     finally:
         process.terminate()
         process.wait()
+
+
+def _job(name: str, port: int) -> dict[str, Any]:
+    """A job of the example that fetches from a port of this machine."""
+    jobs = yaml.safe_load(_EXAMPLE.read_text())["scrape_configs"]
+    [job] = [each for each in jobs if each["job_name"] == name]
+    kept = {key: value for key, value in job.items() if not key.endswith("_sd_configs")}
+    return kept | {"static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}

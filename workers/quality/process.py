@@ -41,7 +41,7 @@ def main() -> None:
 def look_again_and_again(
     connection: Connection, begin: Callable[[], Callable[[], list[Gauge]]], every_s: float
 ) -> None:
-    """Send what each look finds, until the connection is closed.
+    """Send what each look finds, nothing where it fails, until the connection is closed.
 
     Args:
         connection: to the process that started this one.
@@ -61,12 +61,13 @@ def look_again_and_again(
                     _reason(error),
                     every_s,
                 )
+            found = []  # what was said before is not known to be so any more
         else:
             told.over()
-            try:
-                connection.send(found)
-            except OSError:
-                return
+        try:
+            connection.send(found)
+        except OSError:
+            return
         if connection.poll(every_s):  # nothing is sent here: it has ended
             return
 

@@ -51,6 +51,7 @@ COMMON_MODULES = (
     "requests",
     "serve_app.model.replica",
     "serve_app.router.transcriber",
+    "serve_app.telemetry.shared",
 )
 #: Modules that a worker with a NeMo model imports too.
 NEMO_MODULES = ("serve_app.engines.nemo.engine", "serve_app.engines.nemo.imports:import_nemo")

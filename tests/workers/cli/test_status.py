@@ -12,6 +12,7 @@ import yaml
 
 from deploy.demo import SPEECH
 from deploy.local import CHORUS, ROOT, LocalStack
+from serve_app.cluster.state import AppState
 from serve_app.registry.local_store import LocalStore
 from serve_app.rollout.records import Rollouts
 from tests.serve_app.rollout.plans import plan
@@ -19,6 +20,9 @@ from tests.versioned import ENGINE, promote, register
 from tests.workers.cli.shell import chorus
 from tests.workers.stream.support import wait_until
 from workers import exit_codes
+from workers.cli.status import _as_json, _parts, _View
+from workers.cli.tables import people_console
+from workers.quality.recent import Performance
 
 
 def settings_of(registry: Path) -> dict[str, Any]:
@@ -40,6 +44,46 @@ def test_nothing_runs(tmp_path: Path) -> None:
     done = chorus("status", "-s", file)
     assert done.returncode == exit_codes.UNREACHABLE
     assert "no `chorus serve` with the application `nobody-s` runs" in done.stderr
+
+
+PERFORMANCE = Performance(
+    since=0.0,
+    until=60.0,
+    models={
+        "m": {
+            "total_samples": 4000,
+            "average_processing_time": 0.02,
+            "error_rate": None,
+            "samples_per_second": None,
+        }
+    },
+    unrouted=0,
+)
+
+
+@pytest.mark.parametrize(
+    ("performance", "shown", "told"),
+    [
+        (PERFORMANCE, "m 4,000 0.020", (PERFORMANCE.models, None)),
+        ("no such topic", "transcripts: no such topic", (None, "no such topic")),
+        (None, "stream: no record waits", (None, None)),
+    ],
+)
+def test_what_is_known_of_the_latest_transcripts_is_shown(
+    performance: Performance | str | None,
+    shown: str,
+    told: tuple[Any, str | None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app = AppState(address="a:1", app="chorus", state="RUNNING", models=[], missing=[], workers={})
+    view = _View(app=app, rollouts=[], lag=0, performance=performance)
+    for part in _parts(view):
+        people_console().print(part)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert shown in lines
+    found = json.loads(json.dumps(_as_json(view)))
+    models = found["performance"] and found["performance"]["models"]
+    assert (models, found["performance_unknown"]) == told
 
 
 @pytest.mark.ray

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import psutil
 import soundfile
 from kafka import TopicPartition
 
@@ -339,3 +340,15 @@ def done(worker: StreamWorker) -> int:
     """Records that `worker` has committed."""
     stats = worker.stats()
     return stats.transcribed + stats.dead_lettered
+
+
+def quality_jobs() -> list[psutil.Process]:
+    """The processes of `stream.quality` that workers of this process, or of its Ray, keep."""
+    return [each for each in psutil.Process().children(recursive=True) if _judges(each)]
+
+
+def _judges(process: psutil.Process) -> bool:
+    try:
+        return "workers.quality.process" in process.cmdline()
+    except psutil.Error:  # it has ended
+        return False

@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import msgspec
 import numpy as np
-import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -24,6 +23,7 @@ from tests.workers.stream.support import (
     done,
     manifest,
     produce,
+    quality_jobs,
     read_all,
     running_worker,
     settings_for,
@@ -102,17 +102,6 @@ def _alerts(settings: Settings) -> list[QualityAlert]:
     return [each.alert for each in events if each.alert]
 
 
-def _jobs() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if _is_job(each)]
-
-
-def _is_job(process: psutil.Process) -> bool:
-    try:
-        return "workers.quality.process" in process.cmdline()
-    except psutil.Error:  # it has ended
-        return False
-
-
 def test_a_model_that_gets_worse_is_told_once_also_by_another_job(settings: Settings) -> None:
     router = Worsening()
     worker = StreamWorker(settings, router)
@@ -129,13 +118,13 @@ def test_a_model_that_gets_worse_is_told_once_also_by_another_job(settings: Sett
             value = shown.values(defined.QUALITY_VALUE)["general", "calls", "wer"]
             assert value == pytest.approx(0.3, abs=0.05)
             (alert,) = _alerts(settings)
-            (job,) = _jobs()
+            (job,) = quality_jobs()
             job.kill()
             wait_until(lambda: not shown.verdict(), what="nobody to look")
             wait_until(lambda: shown.verdict() == "worse", what="another one")
             assert _alerts(settings) == [alert], "who starts anew looks at what was told"
         assert not any(shown.values(defined.QUALITY_RECORDS).values())
-        assert not _jobs()
+        assert not quality_jobs()
     assert (alert.status, alert.cause) == ("worse", "model")
     (wer,) = (each for each in alert.measures if each.name == "wer")
     assert wer.before < 0.12 < 0.2 < wer.after

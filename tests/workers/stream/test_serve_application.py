@@ -12,11 +12,13 @@ import pytest
 from schemas.dead_letter import from_headers
 from schemas.failures import ErrorCode
 from schemas.settings import ModelSettings
+from schemas.settings.quality import QualitySettings
 from tests.workers.stream.support import (
     committed,
     dead_letters,
     end_offsets,
     produce,
+    quality_jobs,
     read_all,
     settings_for,
     wait_until,
@@ -46,6 +48,7 @@ def test_from_kafka_through_serve_and_back(
     settings = settings_for(kafka.bootstrap, unique, workers=2)
     settings.models = {"general": ModelSettings(engine="tests.standin:StandInEngine", num_cpus=0.5)}
     settings.audio.roots = [str(tmp_path)]
+    settings.stream.quality = QualitySettings(every_s=0.5)
     settings.serve.quick_start = "off"  # workers as Ray starts them
     running = application.start(settings)
     assert running.fork_server is None
@@ -56,12 +59,14 @@ def test_from_kafka_through_serve_and_back(
         produce(settings, map(msgspec.json.encode, records))
         wait_until(lambda: committed(settings) == end_offsets(settings), timeout_s=90)
         assert asyncio.run(asked_for_stats(f"{settings.serve.app}-worker")).breaker == "closed"
+        wait_until(lambda: len(quality_jobs()) == 1, what="one of the two to judge transcripts")
         assert running.logs is not None
         logs = [file.read_text() for file in Path(running.logs).glob("*StreamWorker*.log")]
         assert any("assigned: " in log for log in logs)
-        assert not any("gone.wav" in log for log in logs)
+        assert not any("gone.wav" in log or "does not run" in log for log in logs)
     finally:
         application.stop(running)
+    assert not quality_jobs()
     transcripts = [
         msgspec.json.decode(message.value)
         for message in read_all(settings, settings.kafka.topics.transcripts)
