@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from workers.console.rollouts.sequence import Point
 
 WIDTH, HEIGHT = 720, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 10, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 30, 10, 30
 #: The first part of a sequence, whose intervals are too wide to set the scale.
 _EARLY = 0.2
 #: Ticks of an axis, about.
