@@ -69,11 +69,15 @@ class LetterMark(msgspec.Struct, kw_only=True, frozen=True):
             "dropped", somebody has decided that it is done with.
         letter: offset of the dead letter, in the mark's partition.
         timestamp: when, Unix time in seconds.
+        by: who did it; empty where that is not known.
+        edited: whether another value was sent than the letter's.
     """
 
     mark: Literal["replayed", "dropped"]
     letter: int
     timestamp: float
+    by: str = ""
+    edited: bool = False
 
 
 Headers = list[tuple[str, bytes]]

@@ -45,6 +45,8 @@ class ConsoleSettings(Strict):
         wrong_keys_per_minute: wrong keys that one address may send; then it is refused, whatever
             key it sends, until a minute's share of them is over.
         max_upload_bytes: largest file that may be tried, in bytes.
+        reports: folder, relative to the settings file, whose reports the console lists: what
+            `--report` and `--output` of `chorus compare`, `validate` and `benchmark` write.
         recent: transcripts that are kept in memory, for those who open the page; about 2 KB each.
     """
 
@@ -55,6 +57,7 @@ class ConsoleSettings(Strict):
     session_hours: PositiveFloat = 12.0
     wrong_keys_per_minute: PositiveInt = 30
     max_upload_bytes: PositiveInt = 50 << 20
+    reports: str | None = None
     recent: PositiveInt = 500
 
 

@@ -199,3 +199,5 @@ def _make_paths_absolute(settings: Settings, base: Path) -> None:
     ]
     if settings.routing.calibration is not None:
         settings.routing.calibration = str(base / settings.routing.calibration)
+    if settings.console.reports is not None:
+        settings.console.reports = str(base / settings.console.reports)

@@ -204,7 +204,7 @@ class Evidence(msgspec.Struct, kw_only=True):
         heard = sum(block.heard for block in self.blocks.values())
         change = None
         if words and errors.blocks > 1:
-            low, high = errors.difference.bounds(_alpha(rules), rules.sharpest_at)
+            low, high = errors.difference.bounds(alpha_of(rules), rules.sharpest_at)
             points = 100 * errors.blocks / words
             change = (round(low * points, 2), round(high * points, 2))
         return Findings(
@@ -228,7 +228,7 @@ class Evidence(msgspec.Struct, kw_only=True):
                 Verdict.ROLL_BACK,
                 f"{self.in_a_row} failures in a row, the last one: {self.failure}",
             )
-        paired = errors.verdict(msgspec.structs.replace(rules, error_rate=_alpha(rules)))
+        paired = errors.verdict(msgspec.structs.replace(rules, error_rate=alpha_of(rules)))
         if paired is Verdict.ROLL_BACK:
             return paired, f"its WER is more than {rules.max_worse:.0%} above the incumbent's"
         if self._is_above(self.failing, rules.max_failing, rules):
@@ -250,7 +250,7 @@ class Evidence(msgspec.Struct, kw_only=True):
         candidate = shares.get("candidate", _NOTHING)
         if min(incumbent.n, candidate.n) < rules.min_blocks:
             return False
-        alpha = _alpha(rules) / 2  # each of the two intervals may be wrong
+        alpha = alpha_of(rules) / 2  # each of the two intervals may be wrong
         _, most = incumbent.bounds(alpha, rules.sharpest_at)
         least, _ = candidate.bounds(alpha, rules.sharpest_at)
         return least - most > by
@@ -259,7 +259,8 @@ class Evidence(msgspec.Struct, kw_only=True):
 _NOTHING = ConfidenceSequence()
 
 
-def _alpha(rules: RolloutSettings) -> float:
+def alpha_of(rules: RolloutSettings) -> float:
+    """The probability of a wrong answer that each of the questions may have, over all looks."""
     return rules.error_rate / _QUESTIONS
 
 

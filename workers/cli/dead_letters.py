@@ -14,7 +14,8 @@ from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, fai
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from workers.kafka.dead_letters import Letter, Settled
+    from workers.kafka.dead_letters import Settled
+    from workers.kafka.letter_choice import Choice, Letter
 
 app = typer.Typer(
     help="List, show, replay and drop dead letters: records that could not be transcribed.",
@@ -91,6 +92,7 @@ def show_letter(
     shown = {**msgspec.to_builtins(found.view), "timestamp": _time(found.view.timestamp)}
     if found.mark is not None:
         shown[found.mark.mark] = _time(found.mark.timestamp)
+        shown["by"] = found.mark.by or None
     for key, item in shown.items():
         if item is not None:
             print(f"{key + ':':14} {item}")
@@ -122,9 +124,10 @@ def replay(
     from workers.kafka import dead_letters
 
     _settle(
-        lambda kafka, names: dead_letters.replay(kafka, names, code, again=again),
+        lambda kafka, choice, by: dead_letters.replay(kafka, choice, again=again, by=by),
         "replayed",
         record_ids,
+        code,
         everything,
         settings_file,
         as_json,
@@ -149,9 +152,10 @@ def drop(
     from workers.kafka import dead_letters
 
     _settle(
-        lambda kafka, names: dead_letters.drop(kafka, names, code),
+        lambda kafka, choice, by: dead_letters.drop(kafka, choice, by=by),
         "dropped",
         record_ids,
+        code,
         everything,
         settings_file,
         as_json,
@@ -159,21 +163,25 @@ def drop(
 
 
 def _settle(
-    settle: Callable[[Any, set[str] | None], Settled],
+    settle: Callable[[Any, Choice, str], Settled],
     what: str,
     record_ids: list[str] | None,
+    code: str | None,
     everything: bool,
     settings_file: SettingsOption,
     as_json: bool,
 ) -> None:
     from schemas.settings import load_settings
+    from serve_app.registry.provenance import user
     from workers.kafka.dead_letters import OtherCommandError
+    from workers.kafka.letter_choice import Choice
 
     if everything == bool(record_ids):
         fail("give either ids or --all", exit_codes.SETTINGS)
-    names = set(record_ids) if record_ids else None
+    names = frozenset(record_ids) if record_ids else None
+    choice = Choice(names=names, code=code or "")
     try:
-        found = settle(load_settings(settings_file, files=False).kafka, names)
+        found = settle(load_settings(settings_file, files=False).kafka, choice, user())
     except OtherCommandError as error:
         fail(str(error), exit_codes.FAILURE)
     if as_json:
@@ -205,13 +213,17 @@ def _as_builtins(letter: Letter) -> dict[str, Any]:
 
     mark = letter.mark
     found: dict[str, Any] = {mark.mark: mark.timestamp} if mark is not None else {}
+    if mark is not None and mark.by:
+        found["by"] = mark.by
     builtins: dict[str, Any] = msgspec.to_builtins(letter.view)
     return {**builtins, **found}
 
 
 def _mark(letter: Letter) -> str:
     mark = letter.mark
-    return "" if mark is None else f"  ({mark.mark} {_time(mark.timestamp)})"
+    if mark is None:
+        return ""
+    return f"  ({mark.mark} {_time(mark.timestamp)}{f' by {mark.by}' if mark.by else ''})"
 
 
 def _time(timestamp: float) -> str:

@@ -97,7 +97,7 @@ def _look(
 
 def _rollouts(settings: Settings) -> list[tuple[Rollout, Findings]] | str:
     from serve_app.cluster.candidates import rollouts_of
-    from workers.cli.rollout.status import findings_of
+    from workers.models.rollouts import findings_of
 
     try:
         found = findings_of(settings, rollouts_of(settings).values())
@@ -168,7 +168,7 @@ def _parts(view: _View) -> list[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
-    from workers.cli.rollout.status import sentence
+    from workers.models.rollouts import sentence
 
     found, rollouts, lag, performance = view
     state = found.state.lower() or "not there"

@@ -17,7 +17,7 @@ from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
 from schemas.transcript import Transcript
 from serve_app.audio import AudioError, AudioLoader
-from serve_app.audio.clip import SAMPLE_RATE, Clip
+from serve_app.audio.clip import SAMPLE_RATE, Clip, Recording
 from workers.console.errors import Unavailable
 from workers.console.place import Place
 
@@ -51,21 +51,27 @@ class AudioReader:
         Raises:
             AudioError: it may not or cannot be read, see `AudioLoader.read`.
         """
-        found = await asyncio.to_thread(self._read, transcript)
+        recording = await self.recording(transcript)
+        found = await asyncio.to_thread(wav_of, recording.clip)
         self._kept[place] = found
         self._kept.move_to_end(place)
         while len(self._kept) > 1 and sum(map(len, self._kept.values())) > _KEPT_BYTES:
             self._kept.popitem(last=False)
         return found
 
-    def _read(self, transcript: Transcript) -> bytes:
-        clip = self._loader.load(
+    async def recording(self, transcript: Transcript) -> Recording:
+        """The segment of a transcript.
+
+        Raises:
+            AudioError: it may not or cannot be read, see `AudioLoader.read`.
+        """
+        return await asyncio.to_thread(
+            self._loader.read,
             transcript.audio_filepath,
             offset=transcript.offset,
             duration=transcript.duration or None,
             channel=_channel(transcript),
         )
-        return wav_of(clip)
 
 
 def _channel(transcript: Transcript) -> OneChannel | None:

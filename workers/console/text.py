@@ -16,7 +16,10 @@ def clock(seconds: float | None) -> str:
     """A Unix time in seconds as date and time in UTC."""
     if seconds is None:
         return NONE
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):  # any producer's
+        return f"{seconds:g}"
 
 
 def figure(value: float | None, digits: int = 1) -> str:

@@ -18,7 +18,6 @@ import msgspec
 from kafka.errors import InvalidProducerEpochError, ProducerFencedError
 
 from schemas.dead_letter import (
-    DeadLetter,
     LetterMark,
     from_headers,
     mark_from,
@@ -28,6 +27,7 @@ from schemas.dead_letter import (
 from schemas.settings import KafkaSettings
 from workers.kafka.clients import make_producer
 from workers.kafka.errors import error_in
+from workers.kafka.letter_choice import Choice, Letter
 from workers.kafka.protocols import Record
 from workers.kafka.reader import partitions_of, read_topic
 
@@ -40,26 +40,6 @@ _FENCED = (ProducerFencedError, InvalidProducerEpochError)
 
 class OtherCommandError(Exception):
     """Another command replays or drops letters of this group; the message says what was done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A dead letter.
-
-    Attributes:
-        message: as it is in the topic.
-        view: what its headers say.
-        mark: what became of it; None: nothing yet.
-    """
-
-    message: Record
-    view: DeadLetter
-    mark: LetterMark | None
-
-    @property
-    def names(self) -> set[str]:
-        """What a person may call it: the record's id, or where it came from."""
-        return {self.view.id, self.view.source}
 
 
 class DeadLetters:
@@ -119,49 +99,71 @@ class Settled:
     missing: set[str] = field(default_factory=set)
 
 
-def replay(
-    kafka: KafkaSettings, names: set[str] | None, code: str | None = None, *, again: bool = False
-) -> Settled:
+def replay(kafka: KafkaSettings, choice: Choice, *, again: bool = False, by: str = "") -> Settled:
     """Produce the records of dead letters to their own topics again: key, value and headers.
 
     Args:
         kafka: the settings' section.
-        names: record ids or ``topic-partition-offset`` of those to replay; None for all.
-        code: only letters with this error code.
+        choice: those to replay.
         again: also those that were replayed or dropped before.
+        by: who does it, for the marks.
 
     Raises:
         OtherCommandError: another command has begun meanwhile.
         UnknownTopicError: a topic that letters came from does not exist.
     """
-    return _settle(kafka, names, code, "replayed", again)
+    return _settle(kafka, choice, _Act("replayed", by, again=again))
 
 
-def drop(kafka: KafkaSettings, names: set[str] | None, code: str | None = None) -> Settled:
-    """Mark dead letters as done with; they are not listed or replayed any more. See `replay`."""
-    return _settle(kafka, names, code, "dropped", False)
-
-
-def _settle(
-    kafka: KafkaSettings,
-    names: set[str] | None,
-    code: str | None,
-    mark: Literal["replayed", "dropped"],
-    again: bool,
+def replay_edited(
+    kafka: KafkaSettings, partition: int, offset: int, value: bytes, *, by: str = ""
 ) -> Settled:
+    """Replay one dead letter with another value, also one that does not hold its own. See `replay`.
+
+    Args:
+        kafka: the settings' section.
+        partition: of the letter, in the topic of dead letters.
+        offset: of the letter there.
+        value: that is sent in place of the record's.
+        by: who does it, for the mark.
+    """
+    choice = Choice(places=frozenset({(partition, offset)}))
+    return _settle(kafka, choice, _Act("replayed", by, value=value))
+
+
+def drop(kafka: KafkaSettings, choice: Choice, *, by: str = "") -> Settled:
+    """Mark dead letters as done with; they are not listed or replayed any more. See `replay`."""
+    return _settle(kafka, choice, _Act("dropped", by))
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """What is done to letters; `value` is sent in place of theirs."""
+
+    mark: Literal["replayed", "dropped"]
+    by: str
+    again: bool = False
+    value: bytes | None = None
+
+    def is_possible(self, letter: Letter) -> bool:
+        held = letter.view.value_omitted is None
+        return held or self.mark == "dropped" or self.value is not None
+
+
+def _settle(kafka: KafkaSettings, choice: Choice, act: _Act) -> Settled:
     producer: Any = make_producer(kafka, transactional_id=kafka.group + ID_SUFFIX)
-    settled = Settled(missing=set(names or ()))
+    settled = Settled(missing=set(choice.names or ()))
     try:
         producer.init_transactions()
         letters = DeadLetters(kafka)
-        chosen = _chosen(letters, names, code, mark, again, settled)
+        chosen = _chosen(letters, choice, act, settled)
         known: set[str] = set()
         while batch := list(itertools.islice(chosen, _IN_ONE_TRANSACTION)):
             for topic in {letter.view.topic for letter in batch} - known:
                 partitions_of(kafka, topic)  # a producer would wait for it
                 known.add(topic)
             producer.begin_transaction()
-            _send(producer, batch, mark)
+            _send(producer, batch, act)
             producer.commit_transaction()
             settled.done += len(batch)
         settled.foreign = letters.foreign
@@ -169,8 +171,8 @@ def _settle(
         if error_in(error, _FENCED) is None:
             raise
         raise OtherCommandError(
-            f"another `chorus dead-letters` command has begun to replay or drop; this one has "
-            f"stopped after {settled.done} letters, which are marked. Run one at a time"
+            "somebody else has begun to replay or drop dead letters of this group; this has "
+            f"stopped after {settled.done} letters, which are marked. Do one at a time"
         ) from error
     finally:
         producer.close(timeout=5)
@@ -178,40 +180,40 @@ def _settle(
 
 
 def _chosen(
-    letters: Iterable[Letter],
-    names: set[str] | None,
-    code: str | None,
-    mark: Literal["replayed", "dropped"],
-    again: bool,
-    settled: Settled,
+    letters: Iterable[Letter], choice: Choice, act: _Act, settled: Settled
 ) -> Iterator[Letter]:
     """The letters to be settled; counts the others."""
     for letter in letters:
-        if names is not None:
-            if not names & letter.names:
-                continue
+        if choice.names is not None:
             settled.missing -= letter.names
-        if code is not None and letter.view.code != code:
+        if not choice.holds(letter):
             continue
-        if letter.mark is not None and not again:
-            settled.before += names is not None
-        elif mark == "replayed" and letter.view.value_omitted is not None:
+        if letter.mark is not None and not act.again:
+            settled.before += choice.is_of_single_ones
+        elif not act.is_possible(letter):
             settled.without_value += 1
         else:
             yield letter
 
 
-def _send(producer: Any, letters: Iterable[Letter], mark: Literal["replayed", "dropped"]) -> None:
+def _send(producer: Any, letters: Iterable[Letter], act: _Act) -> None:
     sent = []
     for letter in letters:
         message, view = letter.message, letter.view
-        if mark == "replayed":
-            key, value = None if view.keyless else message.key, message.value
+        if act.mark == "replayed":
+            key = None if view.keyless else message.key
+            value = message.value if act.value is None else act.value
             if key is None and value is None:
                 key = message.key  # a client sends no message with neither
             headers = [(name, held or b"") for name, held in original_headers(message.headers)]
             sent.append(producer.send(view.topic, key=key, value=value, headers=headers))
-        done = LetterMark(mark=mark, letter=message.offset, timestamp=time.time())
+        done = LetterMark(
+            mark=act.mark,
+            letter=message.offset,
+            timestamp=time.time(),
+            by=act.by,
+            edited=act.value is not None,
+        )
         sent.append(
             producer.send(
                 message.topic,

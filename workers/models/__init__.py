@@ -1,1 +1,1 @@
-"""Bring models into the registry: from files and from hubs."""
+"""Models and the registry: bringing them in, their cards, their rollouts."""

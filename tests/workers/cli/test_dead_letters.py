@@ -20,6 +20,7 @@ from workers.broker.cluster import Cluster
 from workers.kafka import dead_letters
 from workers.kafka.clients import make_producer
 from workers.kafka.dead_letters import OtherCommandError
+from workers.kafka.letter_choice import Choice
 
 pytestmark = pytest.mark.kafka
 
@@ -130,13 +131,13 @@ def test_two_replays_at_once_send_each_record_once(
         send(*arguments)
         sent.append(threading.current_thread())
         if sent == [first, first]:  # two letters are committed, two are sent
-            other = threading.Thread(target=dead_letters.replay, args=(settings.kafka, None))
+            other = threading.Thread(target=dead_letters.replay, args=(settings.kafka, Choice()))
             other.start()
             other.join(60)
 
     monkeypatch.setattr(dead_letters, "_send", send_and_be_overtaken)
     with pytest.raises(OtherCommandError, match="stopped after 2 letters"):
-        dead_letters.replay(settings.kafka, None)
+        dead_letters.replay(settings.kafka, Choice())
     assert replayed(bench, settings, 6) == Counter(f"r{number}" for number in range(6))
 
 
@@ -157,6 +158,6 @@ def test_a_replay_that_is_interrupted_goes_on_where_it_was(
     with monkeypatch.context() as patch:
         patch.setattr(dead_letters, "_send", send_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            dead_letters.replay(settings.kafka, None)
-    assert dead_letters.replay(settings.kafka, None).done == 4
+            dead_letters.replay(settings.kafka, Choice())
+    assert dead_letters.replay(settings.kafka, Choice()).done == 4
     assert replayed(bench, settings, 6) == Counter(f"r{number}" for number in range(6))

@@ -17,6 +17,7 @@ from tests.schemas.test_dead_letter import LETTER
 from tests.workers.stream.support import Message, a_pending_record, manifest_of, transcript_of
 from workers.cli import main
 from workers.kafka import dead_letters, reader
+from workers.kafka.letter_choice import Choice
 
 NEWER_LETTER = Message(headers=(*to_headers(LETTER), ("chorus.schema-version", b"2")))
 #: Exit code, output and errors of a command.
@@ -79,7 +80,7 @@ def test_a_replay_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dead_letters, "make_producer", lambda *_, **__: client)
     monkeypatch.setattr(dead_letters, "read_topic", lambda *_, **__: iter([NEWER_LETTER]))
     with pytest.raises(SchemaVersionError, match="the dead letter has schema version 2"):
-        dead_letters.replay(KafkaSettings(), {LETTER.id})
+        dead_letters.replay(KafkaSettings(), Choice(names=frozenset({LETTER.id})))
     assert "commit_transaction" not in client.done
     assert "send" not in client.done
     assert client.done[-1] == "close"

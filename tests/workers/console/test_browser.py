@@ -12,18 +12,24 @@ from deploy.local import ROOT
 from schemas.settings import Settings
 from schemas.transcript import Word
 from tests.serve_app.http.conftest import FakeRouter
+from tests.workers.console.browser import CHROMIUM, Tab, chromium
 from tests.workers.console.conftest import on_network
 from tests.workers.console.samples import transcript, voted
 from tests.workers.console.topics import TRANSCRIPTS, MemoryTopics
 
-browser = pytest.importorskip("tests.workers.console.browser")
-
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not browser.CHROMIUM.exists(), reason=f"there is no {browser.CHROMIUM}"),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}"),
 ]
 
 SPEECH = ROOT / "deploy/demo/speech/medical/medical-demo-00001.opus"
+#: Has the page note the words that follow the audio.
+FOLLOWED = """
+    new MutationObserver(changes => changes.forEach(({target}) => {
+        if (target.classList.contains('now'))
+            document.body.dataset.followed += ` ${target.textContent}`;
+    })).observe(document.querySelector('.words'), {attributes: true, subtree: true})
+"""
 HOSTILE = "<img src=https://evil.example/x onerror=alert(1)><script>alert(2)</script>\u202e\x00"
 
 
@@ -44,14 +50,12 @@ def url(settings: Settings, topics: MemoryTopics, router: FakeRouter) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def open_tab(url: str) -> Iterator[Callable[..., browser.Tab]]:
-    """`open_tab(path)`: a tab that shows a page; at the end, none may have complained."""
-    tabs: list[browser.Tab] = []
-    with browser.chromium() as chromium:
+def open_tab(url: str) -> Iterator[Callable[..., Tab]]:
+    """`open_tab(path)`: a tab that shows a page."""
+    with chromium() as found:
 
-        def opened(path: str, size: str = "desktop", scheme: str = "light") -> browser.Tab:
-            tab = browser.Tab(chromium, url, size, scheme)
-            tabs.append(tab)
+        def opened(path: str, size: str = "desktop", scheme: str = "light") -> Tab:
+            tab = Tab(found, url, size, scheme)
             tab.page.goto(path)
             return tab
 
@@ -73,7 +77,7 @@ def open_tab(url: str) -> Iterator[Callable[..., browser.Tab]]:
     ],
 )
 def test_a_page_can_be_used_by_everybody(
-    open_tab: Callable[..., browser.Tab], path: str, size: str, scheme: str
+    open_tab: Callable[..., Tab], path: str, size: str, scheme: str
 ) -> None:
     tab = open_tab(path, size, scheme)
     if path == "/live":
@@ -87,7 +91,7 @@ def test_a_page_can_be_used_by_everybody(
 
 
 def test_live_pauses_resumes_and_filters(
-    open_tab: Callable[..., browser.Tab], topics: MemoryTopics
+    open_tab: Callable[..., Tab], topics: MemoryTopics
 ) -> None:
     tab = open_tab("/live")
     page = tab.page
@@ -109,9 +113,7 @@ def test_live_pauses_resumes_and_filters(
     tab.close()
 
 
-def test_a_flood_is_dropped_and_counted(
-    open_tab: Callable[..., browser.Tab], topics: MemoryTopics
-) -> None:
+def test_a_flood_is_dropped_and_counted(open_tab: Callable[..., Tab], topics: MemoryTopics) -> None:
     tab = open_tab("/live")
     page = tab.page
     page.wait_for_selector(".row")
@@ -139,18 +141,19 @@ def test_a_flood_is_dropped_and_counted(
 
 
 def test_from_the_start_to_a_played_word_in_three_clicks(
-    open_tab: Callable[..., browser.Tab], topics: MemoryTopics
+    open_tab: Callable[..., Tab], topics: MemoryTopics
 ) -> None:
     topics.say(voted(id="to-be-played"))
     tab = open_tab("/")
     page = tab.page
     page.click(".row:has-text('to-be-played') .when")
     page.wait_for_selector(".play:enabled")
+    page.evaluate(FOLLOWED)
     page.click(".play")
-    page.wait_for_selector(".words .word.now:has-text('clinic')")
-    page.click(".play")
+    page.wait_for_selector("body[data-followed~=clinic]")
+    page.wait_for_selector(".play:has-text('Play')")
     page.locator(".words .word", has_text="weeks").click()
-    page.wait_for_selector(".words .word.now:has-text('weeks')")
+    page.wait_for_selector("body[data-followed~=weeks]")
     assert page.locator(".network tbody tr").count() == 5
     page.click(".spectrum")
     page.wait_for_selector(".spectrogram canvas, .spectrogram div")
@@ -162,7 +165,7 @@ def test_from_the_start_to_a_played_word_in_three_clicks(
     tab.close()
 
 
-def test_audio_that_is_not_there_says_why(open_tab: Callable[..., browser.Tab]) -> None:
+def test_audio_that_is_not_there_says_why(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(f"/utterances/{TRANSCRIPTS}-0-1")
     tab.page.wait_for_selector(".trouble:visible")
     assert "No audio: the audio" in tab.page.inner_text(".trouble")
@@ -170,7 +173,7 @@ def test_audio_that_is_not_there_says_why(open_tab: Callable[..., browser.Tab]) 
     tab.close()
 
 
-def test_two_models_beside_each_other(open_tab: Callable[..., browser.Tab]) -> None:
+def test_two_models_beside_each_other(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab("/try")
     page = tab.page
     page.set_input_files("#file", SPEECH)
@@ -184,7 +187,7 @@ def test_two_models_beside_each_other(open_tab: Callable[..., browser.Tab]) -> N
     tab.close()
 
 
-def test_what_cannot_be_decoded_is_told_on_the_page(open_tab: Callable[..., browser.Tab]) -> None:
+def test_what_cannot_be_decoded_is_told_on_the_page(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab("/try")
     tab.page.set_input_files(
         "#file", {"name": HOSTILE[:50], "mimeType": "audio/wav", "buffer": b"RIFF"}
@@ -194,7 +197,7 @@ def test_what_cannot_be_decoded_is_told_on_the_page(open_tab: Callable[..., brow
     tab.close()
 
 
-def test_the_microphone_is_recorded_and_transcribed(open_tab: Callable[..., browser.Tab]) -> None:
+def test_the_microphone_is_recorded_and_transcribed(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab("/try")
     page = tab.page
     page.click("#record")

@@ -15,6 +15,7 @@ from schemas.settings import Settings
 from schemas.transcript import Transcript
 from tests.serve_app.http.conftest import FakeRouter
 from tests.workers.console.conftest import browser
+from tests.workers.console.samples import transcript
 from tests.workers.console.topics import MemoryTopics
 
 SPEECH = (ROOT / "deploy/demo/speech/medical/medical-demo-00001.opus").read_bytes()
@@ -50,10 +51,14 @@ def forgotten(router: FakeRouter) -> None:
 
 
 def try_it(client: Client, content: bytes = SPEECH, name: str = "a.opus", **form: str) -> Any:
+    return client.post("/try", files={"file": (name, content)}, data=form, headers=token(client))
+
+
+def token(client: Client) -> dict[str, str]:
+    """Headers of a request that htmx sends."""
     found = re.search(r'"x-csrf-token": "([0-9a-f]+)"', client.get("/try").text)
     assert found is not None
-    headers = {"x-csrf-token": found[1], "hx-request": "true"}
-    return client.post("/try", files={"file": (name, content)}, data=form, headers=headers)
+    return {"x-csrf-token": found[1], "hx-request": "true"}
 
 
 def test_a_file_is_transcribed_by_the_rules(client: Client, router: FakeRouter) -> None:
@@ -126,3 +131,28 @@ def test_a_hostile_name_stays_a_name(client: Client) -> None:
 def test_a_try_that_is_gone_is_not_found(client: Client) -> None:
     for path in ("/try/x", "/try/x/audio"):
         assert client.get(path).status_code == 404
+
+
+def test_an_utterance_of_the_stream_is_asked_again(
+    client: Client, router: FakeRouter, topics: MemoryTopics
+) -> None:
+    place = topics.say(transcript(offset=1.0, duration=2.0))
+    answer = client.post(
+        f"/utterances/{place}/again", data={"target": "vote"}, headers=token(client)
+    )
+    assert answer.status_code == 200
+    assert "Word network of vote" in client.get(answer.headers["hx-redirect"]).text
+    assert len(router.clips[-1]) == 32_000
+    for target, path, status in (("no-such", place, 400), ("vote", "x-0-0", 404)):
+        found = client.post(
+            f"/utterances/{path}/again", data={"target": target}, headers=token(client)
+        )
+        assert found.status_code == status
+
+
+def test_audio_outside_the_roots_is_not_asked_for(client: Client, topics: MemoryTopics) -> None:
+    place = topics.say(transcript(audio_filepath="/etc/passwd"))
+    found = client.post(
+        f"/utterances/{place}/again", data={"target": "vote"}, headers=token(client)
+    )
+    assert found.status_code == 404

@@ -17,7 +17,6 @@ from workers.cli.models.common import (
     ReferenceArgument,
     RegistryOption,
     WhyOption,
-    as_version,
     explained,
     open_registry,
     resolved,
@@ -237,6 +236,7 @@ def _register(
 
     from serve_app.engines.trial import try_model
     from serve_app.system.sizes import size_text
+    from workers.models.cards import as_version
     from workers.models.sources import find_model
 
     if parent := options.get("parent"):

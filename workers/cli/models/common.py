@@ -102,11 +102,6 @@ def resolved(registry: Registry, text: str) -> ModelCard:
     return registry.resolve(parse_reference(text))
 
 
-def as_version(card: ModelCard) -> str:
-    """``NAME:VERSION``."""
-    return f"{card.name}:{card.version}"
-
-
 def _registry_of(settings_file: Path | None) -> str | None:
     from schemas.settings import load_settings
 

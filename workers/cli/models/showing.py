@@ -15,15 +15,13 @@ from workers.cli.models.common import (
     OptionalName,
     ReferenceArgument,
     RegistryOption,
-    as_version,
     explained,
     open_registry,
     resolved,
 )
 
 if TYPE_CHECKING:
-    from schemas.model_card import ImportFacts, ModelCard, Wer
-    from serve_app.registry.registry import Registry
+    from schemas.model_card import ModelCard
 
 
 @explained
@@ -34,12 +32,14 @@ def list_models(
     as_json: JsonOption = False,
 ) -> None:
     """List the models, or the versions of one of them with their aliases and WER."""
+    from workers.models.cards import aliases_by_version
+
     found = open_registry(registry, settings_file)
     names = found.names() if name is None else [name]
     if name is not None and not found.versions(name):
         found.card(name, "latest")  # which says what there is
     cards = [found.card(each, version) for each in names for version in found.versions(each)]
-    aliases = {each: _by_version(found, each) for each in names}
+    aliases = {each: aliases_by_version(found, each) for each in names}
     if as_json:
         for card in cards:
             print_json(_row(card, aliases[card.name].get(card.version, [])))
@@ -62,13 +62,15 @@ def show(
     """Show the card of a version."""
     import msgspec
 
+    from workers.models.cards import aliases_by_version, card_lines
+
     found = open_registry(registry, settings_file)
     card = resolved(found, model)
-    aliases = _by_version(found, card.name).get(card.version, [])
+    aliases = aliases_by_version(found, card.name).get(card.version, [])
     if as_json:
         print_json({**msgspec.to_builtins(card), "aliases": aliases})
         return
-    for key, value in _lines(card, aliases):
+    for key, value in card_lines(card, aliases):
         print(f"{key + ':':22} {value}")
 
 
@@ -86,6 +88,8 @@ def history(
     """
     import msgspec
 
+    from workers.models.cards import minute
+
     moves = open_registry(registry, settings_file).history(name, alias)
     if as_json:
         for each in moves:
@@ -98,11 +102,9 @@ def history(
     for each in moves:
         move = each.move
         what = f"back to {move.version}" if move.back else move.version
-        rows.append((str(each.number), _minute(move.at), what, move.by, move.why))
+        rows.append((str(each.number), minute(move.at), what, move.by, move.why))
         if each.refused is not None:
-            rows.append(
-                ("", _minute(each.refused.at), "refused", each.refused.by, each.refused.why)
-            )
+            rows.append(("", minute(each.refused.at), "refused", each.refused.by, each.refused.why))
     _print_table(("", "since", "version", "by", "why"), rows)
 
 
@@ -151,9 +153,11 @@ def diff(
     """Show in what two versions differ."""
     import msgspec
 
+    from workers.models.cards import card_lines
+
     found = open_registry(registry, settings_file)
     cards = [resolved(found, each) for each in (model, other)]
-    first, second = (dict(_lines(card, [])) for card in cards)
+    first, second = (dict(card_lines(card, [])) for card in cards)
     keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
     if as_json:
         values = [msgspec.to_builtins(card) for card in cards]
@@ -163,14 +167,6 @@ def diff(
         return
     heads = ("", *(f"{card.name}:{card.version}" for card in cards))
     _print_table(heads, [(key, first.get(key, ""), second.get(key, "")) for key in keys])
-
-
-def _by_version(registry: Registry, name: str) -> dict[str, list[str]]:
-    """The aliases of each version of a model."""
-    found: dict[str, list[str]] = {}
-    for alias, version in registry.aliases(name).items():
-        found.setdefault(version, []).append(alias)
-    return found
 
 
 def _row(card: ModelCard, aliases: Sequence[str]) -> dict[str, Any]:
@@ -201,73 +197,22 @@ def _print_models(
 
 def _print_versions(cards: Sequence[ModelCard], aliases: dict[str, list[str]]) -> None:
     from serve_app.system.sizes import size_text
+    from workers.models.cards import minute, wer_text
 
     rows = []
     for card in cards:
         names = ", ".join(aliases.get(card.version, []))
-        wer = _wer(card.validation)
+        wer = wer_text(card.validation)
         row = (
             card.version,
             names,
-            _minute(card.made),
+            minute(card.made),
             wer,
             size_text(card.bytes),
             card.sha256[:12],
         )
         rows.append(row)
     _print_table(("version", "aliases", "made", "WER % on validation", "size", "sha256"), rows)
-
-
-def _lines(card: ModelCard, aliases: Sequence[str]) -> list[tuple[str, str]]:
-    """The card for people, without what is empty."""
-    from serve_app.system.sizes import size_text
-
-    hours = sum(each.hours for each in card.training)
-    lines = {
-        "model": as_version(card),
-        "aliases": ", ".join(aliases),
-        "domain": card.domain,
-        "languages": ", ".join(card.languages),
-        "licence": card.licence or "",
-        "engine": f"{card.engine} {card.model_class}".strip(),
-        "parameters": f"{card.parameters:,}" if card.parameters else "",
-        "made": card.made,
-        "base": card.base,
-        "parent": card.parent or "",
-        "source": card.source or "",
-        **_imported(card.imported),
-        "trained on": f"{hours:.2f} h, {card.steps} steps" if card.training else "",
-        "WER, validation": _wer(card.validation),
-        **{f"WER, {next(iter(each.data.manifests))}": _wer(each) for each in card.tests},
-        "libraries": ", ".join(f"{key} {value}" for key, value in card.versions.items()),
-        "registered": f"{card.registered} by {card.registered_by}" if card.registered else "",
-        "size": size_text(card.bytes),
-        "sha256": card.sha256,
-        "files": ", ".join(card.files),
-    }
-    return [(key, value) for key, value in lines.items() if value]
-
-
-def _imported(facts: ImportFacts | None) -> dict[str, str]:
-    if facts is None:
-        return {}
-    return {
-        "there": facts.server,
-        "run": facts.run or "",
-        "aliases there": ", ".join(facts.aliases),
-        "tags": ", ".join(f"{key}={value}" for key, value in facts.tags.items()),
-        "metrics": ", ".join(f"{key} {value:g}" for key, value in facts.metrics.items()),
-    }
-
-
-def _wer(wer: Wer | None) -> str:
-    if wer is None or wer.after is None:
-        return ""
-    return f"{wer.after:.2f}" if wer.before is None else f"{wer.before:.2f} -> {wer.after:.2f}"
-
-
-def _minute(time: str) -> str:
-    return time[:16].replace("T", " ")
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

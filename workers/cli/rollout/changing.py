@@ -1,7 +1,4 @@
-"""`chorus rollout pause`, `promote` and `abort`: what a person does to a rollout.
-
-They write to the registry, where the judge of the rollout reads it at its next look.
-"""
+"""`chorus rollout pause`, `promote` and `abort`: what a person does to a rollout."""
 
 from __future__ import annotations
 
@@ -9,17 +6,9 @@ from typing import TYPE_CHECKING
 
 from workers.cli.common import DEFAULT_SETTINGS, SettingsOption
 from workers.cli.models.common import ByOption, WhyOption, explained
-from workers.cli.rollout.common import (
-    ModelArgument,
-    open_rollouts,
-    registry_of,
-    registry_settings,
-    under_way,
-)
-from workers.cli.rollout.status import findings_of
+from workers.cli.rollout.common import ModelArgument
 
 if TYPE_CHECKING:
-    from schemas.rollout import EventKind, RolloutPlan
     from schemas.settings import Settings
 
 
@@ -31,14 +20,16 @@ def pause(
     settings_file: SettingsOption = DEFAULT_SETTINGS,
 ) -> None:
     """Give the candidate no speech until `chorus rollout resume`; it stays loaded."""
+    from workers.models import rollouts
+
     settings = _settings(settings_file)
-    rollout = under_way(settings, model)
+    rollout = rollouts.pause(settings, model, by=by, why=why)
     if rollout.paused is not None:
-        why = f": {rollout.paused.why}" if rollout.paused.why else ""
-        print(f"paused already by {rollout.paused.by} at {rollout.paused.at}{why}")
+        reason = f": {rollout.paused.why}" if rollout.paused.why else ""
+        print(f"paused already by {rollout.paused.by} at {rollout.paused.at}{reason}")
         return
-    _add(settings, rollout.plan, "paused", by, why)
-    print(f"rollout {rollout.plan.number} of {model} pauses; {_soon(settings)}")
+    soon = rollouts.follows_within(settings)
+    print(f"rollout {rollout.plan.number} of {model} pauses; {soon}")
 
 
 @explained
@@ -49,23 +40,13 @@ def promote(
     settings_file: SettingsOption = DEFAULT_SETTINGS,
 ) -> None:
     """Let the alias name the candidate, whatever the verdict, and end the rollout."""
-    from serve_app.registry.provenance import user
+    from workers.models import rollouts
 
     settings = _settings(settings_file)
-    rollout = under_way(settings, model)
-    plan, [(_, found)] = rollout.plan, findings_of(settings, [rollout])
-    verdict = f"the verdict was {found.verdict.value.replace('_', ' ')}: {found.reason}"
-    registry_of(settings).promote(
-        plan.name,
-        plan.candidate,
-        plan.alias,
-        why=why or f"rollout {plan.number}",
-        by=by or user(),
-        over=plan.incumbent,
-    )
-    _add(settings, plan, "promoted", by, f"{why}; {verdict}" if why else verdict)
+    rollout, verdict = rollouts.promote(settings, model, by=by, why=why)
+    plan, soon = rollout.plan, rollouts.follows_within(settings)
     print(verdict)
-    print(f"{plan.name}@{plan.alias} is {plan.name}:{plan.candidate} now; {_soon(settings)}")
+    print(f"{plan.name}@{plan.alias} is {plan.name}:{plan.candidate} now; {soon}")
 
 
 @explained
@@ -76,24 +57,15 @@ def abort(
     settings_file: SettingsOption = DEFAULT_SETTINGS,
 ) -> None:
     """End a rollout; the version that serves stays, and the candidate is removed."""
+    from workers.models import rollouts
+
     settings = _settings(settings_file)
-    plan = under_way(settings, model).plan
-    _add(settings, plan, "aborted", by, why)
-    print(f"rollout {plan.number} of {model} is aborted; {_soon(settings)}")
+    plan = rollouts.abort(settings, model, by=by, why=why).plan
+    soon = rollouts.follows_within(settings)
+    print(f"rollout {plan.number} of {model} is aborted; {soon}")
 
 
 def _settings(settings_file: SettingsOption) -> Settings:
     from schemas.settings import load_settings
 
     return load_settings(settings_file, files=False)
-
-
-def _add(settings: Settings, plan: RolloutPlan, kind: EventKind, by: str | None, why: str) -> None:
-    from serve_app.registry.provenance import user
-
-    open_rollouts(settings).add(plan, kind, by=by or user(), why=why)
-
-
-def _soon(settings: Settings) -> str:
-    """When what runs notices."""
-    return f"what runs follows within {registry_settings(settings).poll_s:g} s"

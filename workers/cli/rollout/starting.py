@@ -15,15 +15,7 @@ from workers.cli.common import (
     print_json,
 )
 from workers.cli.models.common import ByOption, WhyOption, explained
-from workers.cli.rollout.common import (
-    AddressOption,
-    ModelArgument,
-    find_cluster,
-    followed,
-    open_rollouts,
-    registry_of,
-    under_way,
-)
+from workers.cli.rollout.common import AddressOption, ModelArgument, find_cluster
 
 if TYPE_CHECKING:
     from schemas.rollout import RolloutPlan
@@ -99,6 +91,7 @@ def start(
     from schemas.settings import load_settings
     from serve_app.cluster import ray_cluster
     from serve_app.registry.provenance import user
+    from workers.models.rollouts import followed, open_rollouts
 
     settings = load_settings(settings_file, files=False)
     reference = followed(settings, model)
@@ -143,13 +136,12 @@ def resume(
     """Go on with a rollout that was paused, or whose candidate does not run."""
     from schemas.settings import load_settings
     from serve_app.cluster import ray_cluster
-    from serve_app.registry.provenance import user
+    from workers.models import rollouts
 
     settings = load_settings(settings_file, files=False)
-    rollout = under_way(settings, model)
+    rollouts.under_way(settings, model)
     ray_cluster.connect(find_cluster(settings, address))
-    if rollout.paused is not None:
-        open_rollouts(settings).add(rollout.plan, "resumed", by=by or user(), why=why)
+    rollout = rollouts.resume(settings, model, by=by, why=why)
     _run(settings, rollout.plan)
     print(f"rollout {rollout.plan.number} of {model} goes on")
 
@@ -176,6 +168,7 @@ def _versions(settings: Settings, alias: str, name: str, candidate: str) -> tupl
     """The version that an alias names, and that of the candidate; both exist and differ."""
     from schemas.model_reference import parse_reference
     from workers.cli.models.common import resolved
+    from workers.models.rollouts import registry_of
 
     registry = registry_of(settings)
     reference = parse_reference(candidate if ":" in candidate else f"{name}:{candidate}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,12 +9,10 @@ import typer
 from workers import exit_codes
 from workers.cli.common import DEFAULT_SETTINGS, JsonOption, SettingsOption, fail, print_json
 from workers.cli.models.common import explained
-from workers.cli.rollout.common import followed, open_rollouts
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from schemas.settings import Settings
     from serve_app.rollout.evidence import Findings
     from serve_app.rollout.records import Rollout
 
@@ -36,6 +33,7 @@ def status(
     """
     from schemas.settings import load_settings
     from serve_app.cluster.candidates import rollouts_of
+    from workers.models.rollouts import findings_of, followed, sentence
 
     settings = load_settings(settings_file, files=False)
     if model is not None:
@@ -53,39 +51,6 @@ def status(
         for rollout, findings in found:
             console.print(sentence(rollout, findings))
             console.print(_table(rollout, findings))
-
-
-def findings_of(settings: Settings, rollouts: Iterable[Rollout]) -> list[tuple[Rollout, Findings]]:
-    """Rollouts with what their stored evidence says.
-
-    Raises:
-        OSError: the registry cannot be read.
-    """
-    stored = open_rollouts(settings)
-    return [
-        (rollout, stored.evidence(rollout.plan)[1].findings(rollout.plan.rules))
-        for rollout in rollouts
-    ]
-
-
-def state_of(rollout: Rollout) -> str:
-    """What a rollout does now, or how it ended."""
-    if rollout.end is not None:
-        return rollout.end.kind.replace("_", " ")
-    return "paused" if rollout.paused is not None else "under way"
-
-
-def sentence(rollout: Rollout, findings: Findings) -> str:
-    """A rollout and its verdict on one line."""
-    plan = rollout.plan
-    what = (
-        f"{plan.model}: rollout {plan.number} of {plan.name}:{plan.candidate} against "
-        f"{plan.name}:{plan.incumbent}, {state_of(rollout)}"
-    )
-    last = rollout.end or rollout.paused
-    if last is not None:
-        return f"{what} by {last.by} at {last.at}{': ' + last.why if last.why else ''}"
-    return f"{what}; {findings.verdict.value.replace('_', ' ')}: {findings.reason}"
 
 
 def _table(rollout: Rollout, findings: Findings) -> Table:
@@ -119,6 +84,8 @@ def _shown(value: float | None) -> str:
 def as_json(rollout: Rollout, findings: Findings) -> dict[str, Any]:
     """A rollout and what its evidence says, for scripts."""
     import msgspec
+
+    from workers.models.rollouts import state_of
 
     return {
         "state": state_of(rollout),

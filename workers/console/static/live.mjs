@@ -55,6 +55,16 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+// A value between gaps is no line: it is drawn as a point.
+function alone(plot, index) {
+  const values = plot.data[index];
+  const found = [];
+  values.forEach((value, at) => {
+    if (value !== null && (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null) found.push(at);
+  });
+  return found;
+}
+
 function draw() {
   for (const element of document.querySelectorAll(".plot")) {
     charts.get(element.dataset.series)?.destroy();
@@ -71,7 +81,7 @@ function draw() {
         { ...axis, size: 22, space: 70, values: "{HH}:{mm}" },
         { ...axis, size: 38, space: 28 },
       ],
-      series: [{}, { stroke: line, fill: `${line}22`, width: 1.5, spanGaps: true, points: { show: false } }],
+      series: [{}, { stroke: line, fill: `${line}22`, width: 1.5, points: { show: true, size: 4, fill: line, width: 0, filter: alone } }],
     };
     charts.set(element.dataset.series, new uPlot(options, [[], []], element));
   }

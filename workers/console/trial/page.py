@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -21,7 +22,7 @@ from serve_app.audio.clip import SAMPLE_RATE, Recording
 from serve_app.audio.sandbox import MediaDecoder
 from serve_app.router.protocol import Backend
 from workers.console.access import needs
-from workers.console.audio import answer, wav_of
+from workers.console.audio import answer, refusal, wav_of
 from workers.console.audit import audit
 from workers.console.errors import Unavailable
 from workers.console.pages import Page
@@ -29,6 +30,7 @@ from workers.console.rendering import page
 from workers.console.state import AnyRequest, Console
 from workers.console.trial.asking import Answer, ask
 from workers.console.trial.trials import Trial, Trials
+from workers.console.utterance.page import message_at_place, transcript_of
 from workers.console.utterance.view import View, view_of
 
 #: Longest audio that may be tried, in seconds: somebody waits for it.
@@ -41,6 +43,12 @@ class Form(msgspec.Struct):
     file: UploadFile
     first: str = AUTO
     second: str = ""
+
+
+class AgainForm(msgspec.Struct):
+    """What is sent to try an utterance of the stream again: a model or plan."""
+
+    target: str
 
 
 class Bench:
@@ -87,6 +95,38 @@ class Bench:
                 self._backend = await asyncio.to_thread(self._console.connect)
             return self._backend
 
+    async def asked(
+        self, request: AnyRequest, recording: Recording, name: str, targets: Sequence[str]
+    ) -> Response[str]:
+        """Ask models or plans; the answer leads the browser to the page of what came of it.
+
+        Args:
+            request: whose user acts.
+            recording: the audio.
+            name: of it, for people.
+            targets: names of models or plans, `AUTO` among them.
+
+        Raises:
+            ClientException: it is too long.
+            ConnectionError: there is no Router.
+            Unavailable: it does not answer in time.
+        """
+        seconds = len(recording.clip) / SAMPLE_RATE
+        if seconds > MAX_SECONDS:
+            raise ClientException(f"has {seconds:.0f} s; at most {MAX_SECONDS:.0f} s may be tried")
+        backend = await self.backend()
+        wanted = [None if each == AUTO else each for each in targets]
+        try:
+            answers = await asyncio.gather(
+                *(ask(backend, "try", recording, target) for target in wanted)
+            )
+        except TimeoutError:
+            raise Unavailable("the models did not answer in time; try again") from None
+        trial = Trial(name[:200], wav_of(recording.clip), tuple(answers), time.time())
+        user = self._console.user(request)
+        audit(user, "try", ", ".join(targets), why=f"{seconds:.1f} s of audio")
+        return Response("", headers={"hx-redirect": f"/try/{self.trials.keep(trial)}"})
+
     async def close(self) -> None:
         """End the decoder's processes."""
         if self._decoder is not None:
@@ -121,20 +161,28 @@ async def try_it(
     if not names or any(name not in known for name in names):
         raise ClientException(f"there is no such model or plan; there are {', '.join(known)}")
     bench: Bench = request.app.state.bench
-    backend = await bench.backend()
+    await bench.backend()  # whoever asks in vain need not wait for the decoder
     recording = await bench.recording(data.file)
-    targets = [None if name == AUTO else name for name in names]
+    return await bench.asked(request, recording, data.file.filename or "recording", names)
+
+
+@post("/utterances/{place:str}/again", guards=[needs("act")], status_code=200)
+async def try_again(
+    request: AnyRequest,
+    console: Console,
+    place: str,
+    data: Annotated[AgainForm, Body(media_type=RequestEncodingType.URL_ENCODED)],
+) -> Response[str]:
+    """Transcribe an utterance of the stream again; it stays as it is in the topic."""
+    if data.target not in _targets(console.settings):
+        raise ClientException("these settings have no such model or plan")
+    transcript = transcript_of(await message_at_place(console, place))
     try:
-        answers = await asyncio.gather(
-            *(ask(backend, "try", recording, target) for target in targets)
-        )
-    except TimeoutError:
-        raise Unavailable("the models did not answer in time; try again") from None
-    name = (data.file.filename or "recording")[:200]
-    trial = Trial(name, wav_of(recording.clip), tuple(answers), time.time())
-    seconds = len(recording.clip) / SAMPLE_RATE
-    audit(console.user(request), "try", ", ".join(names), why=f"{seconds:.1f} s of audio")
-    return Response("", headers={"hx-redirect": f"/try/{bench.trials.keep(trial)}"})
+        recording = await console.audio.recording(transcript)
+    except AudioError as error:
+        raise refusal(error) from None
+    bench: Bench = request.app.state.bench
+    return await bench.asked(request, recording, transcript.id, [data.target])
 
 
 @get("/try/{name:str}", guards=[needs("speech")])
@@ -179,4 +227,6 @@ def _targets(settings: Settings) -> list[str]:
     return [AUTO, *settings.plans, *settings.models]
 
 
-PAGE = Page("Try it", "/try", "act", (show_try, try_it, show_trial, trial_audio), start, stop)
+PAGE = Page(
+    "Try it", "/try", "act", (show_try, try_it, try_again, show_trial, trial_audio), start, stop
+)

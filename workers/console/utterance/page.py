@@ -32,8 +32,8 @@ _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 @get("/utterances/{place:str}", guards=[needs("speech")])
 async def show_utterance(request: AnyRequest, console: Console, place: str) -> Template:
     """The page."""
-    message = await _message(console, place)
-    transcript = _transcript(message)
+    message = await message_at_place(console, place)
+    transcript = transcript_of(message)
     view = await asyncio.to_thread(view_of, transcript, console.settings)
     return page(
         request,
@@ -44,6 +44,7 @@ async def show_utterance(request: AnyRequest, console: Console, place: str) -> T
         timestamp=message.timestamp / 1000 if message.timestamp > 0 else None,
         trace=trace_id(message),
         source=f"/utterances/{place}/audio",
+        targets=[*console.settings.plans, *console.settings.models],
     )
 
 
@@ -57,7 +58,7 @@ async def utterance_audio(
     where = _parsed(console, place)
     found = console.audio.kept(where)
     if found is None:
-        transcript = _transcript(await _message(console, place))
+        transcript = transcript_of(await message_at_place(console, place))
         try:
             found = await console.audio.wav(where, transcript)
         except AudioError as error:
@@ -81,7 +82,13 @@ def _parsed(console: Console, text: str) -> Place:
     return place
 
 
-async def _message(console: Console, text: str) -> Record:
+async def message_at_place(console: Console, text: str) -> Record:
+    """The message at the place that a text names.
+
+    Raises:
+        NotFoundException: there is none, or the text names none.
+        Unavailable: there is no topic of transcripts.
+    """
     place = _parsed(console, text)
     try:
         message = await asyncio.to_thread(console.topics.message, place)
@@ -92,7 +99,12 @@ async def _message(console: Console, text: str) -> Record:
     return message
 
 
-def _transcript(message: Record) -> Transcript:
+def transcript_of(message: Record) -> Transcript:
+    """The transcript in a message.
+
+    Raises:
+        NotFoundException: it is none.
+    """
     try:
         check_version(message.headers, "transcript")
         return decode_transcript(message.value or b"")
