@@ -123,7 +123,7 @@ def number_runs(words: Sequence[str], language: Language) -> list[tuple[int, int
         words: without punctuation around them.
         language: of the number words.
     """
-    tokens = [_Word(match) for match in re.finditer(r"\S+", " ".join(words))]
+    tokens = [_Word(match) for word in words for match in re.finditer(r"(?s)^.*", word)]
     found = text_to_num.find_numbers(tokens, language, 0.0)
     return [
         (each.start, each.end, each.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -99,6 +100,7 @@ _FIELDS = frozenset(f.name for f in msgspec.structs.fields(ManifestRecord)) - {"
 #: NeMo's key for the channel (`AudioSegment`); it stays with the keys that pass through.
 _SELECTOR = "channel_selector"
 _decoder = msgspec.json.Decoder(dict[str, Any])
+_CONTROL = re.compile(r"[\x00-\x1f]")
 #: Some editors and exporters put it before the first record of a file or a message.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -132,7 +134,7 @@ def _record_of(keys: dict[str, Any], default_id: str) -> ManifestRecord:
             extra[key] = value
         elif value is not None:  # null means "not given", also for keys with a default
             known[key] = unambiguous(key, value)
-        if _is_too_deep(value):
+        if isinstance(value, dict | list) and _is_too_deep(value):
             reason = f"is nested more than {MAX_EXTRA_DEPTH} levels deep"
             raise ManifestError(ErrorCode.RECORD_JSON, f"`{key[:100]}`: {reason}", key)
     known["extra"] = extra
@@ -153,7 +155,7 @@ def _record_of(keys: dict[str, Any], default_id: str) -> ManifestRecord:
     for key in ("id", "audio_filepath", "phrases"):
         value = getattr(record, key)
         texts = [value] if isinstance(value, str) else value or []
-        if any(ord(char) < 32 for text in texts for char in text):
+        if any(map(_CONTROL.search, texts)):
             message = f"`{key}`: contains a control character"
             raise ManifestError(ErrorCode.RECORD_SCHEMA, message, key)
     return record

@@ -1,14 +1,15 @@
 """Decoding one segment of an open file, within limits.
 
-Decoding is libsndfile's (https://libsndfile.github.io/libsndfile/), resampling libsoxr's at its
-"HQ" quality, by blocks: the memory is that of the clip plus a few blocks, whatever the file holds.
-Both release the GIL.
+Decoding is libsndfile's (https://libsndfile.github.io/libsndfile/), but for WAV files of 16 bits
+(`pcm`) and ordinary Opus files (`opus`). Resampling is libsoxr's at its "HQ" quality, by blocks:
+the memory is that of the clip plus a few blocks, whatever the file holds. All release the GIL.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -16,11 +17,11 @@ import soxr
 
 from schemas.failures import ErrorCode
 from schemas.settings import AudioSettings
-from serve_app.audio.clip import Clip
+from serve_app.audio.clip import Clip, Segment
 from serve_app.audio.downmix import Downmix
 from serve_app.audio.errors import AudioError
 from serve_app.audio.formats import is_allowed
-from serve_app.audio.header import Header, unsupported
+from serve_app.audio.header import Container, Header, unsupported
 from serve_app.audio.joined import goes_on, refuse_other
 from serve_app.audio.limits import (
     BLOCK,
@@ -32,6 +33,8 @@ from serve_app.audio.limits import (
     tolerated,
     too_long,
 )
+from serve_app.audio.opus import OpusStream, UnusualError
+from serve_app.audio.pcm import PcmStream
 from serve_app.audio.resample import resample
 
 #: libsndfile's frame count of a file that does not say how long it is.
@@ -43,7 +46,7 @@ _PREROLL_SECONDS = {"MPEG_LAYER_III": 1.0, "OPUS": 1.0, "VORBIS": 10.0}
 _SYSTEM_ERROR = 2  # SF_ERR_SYSTEM of sndfile.h
 
 
-class _Stream(soundfile.SoundFile):
+class _SndfileStream(soundfile.SoundFile):
     """A sound file that is read sequentially.
 
     `SoundFile.read` of a seekable file seeks to where it already is after each block. That costs
@@ -52,6 +55,20 @@ class _Stream(soundfile.SoundFile):
 
     def seekable(self) -> bool:
         return False
+
+    def read(self, frames: int) -> Clip:
+        """Up to `frames` frames, shape [frames] or [frames, channels]; fewer at the end only."""
+        return np.asarray(super().read(frames, dtype="float32"))
+
+    @property
+    def file_rate(self) -> int:
+        """Hertz of what was encoded."""
+        return int(self.samplerate)
+
+
+#: Each has a format and a codec by libsndfile's names, `samplerate`, `file_rate`, `channels` and
+#: `frames`, and is sought and read.
+_Stream = PcmStream | OpusStream | _SndfileStream
 
 
 class MoreToReadError(Exception):
@@ -86,33 +103,19 @@ def decode(
         AudioError: see `AudioLoader.read`; the message does not name the file.
         MoreToReadError: the segment reaches to where libsndfile stops, and the file goes on.
     """
+    part = _Part(fd, header, downmix, Segment(offset, duration), sample_rate, limits)
     os.lseek(fd, 0, os.SEEK_SET)
     try:
-        with _Stream(fd, closefd=False) as stream, np.errstate(invalid="ignore", over="ignore"):
-            _check_stream(stream, limits)
-            rate, length = stream.samplerate, max(stream.frames, 0)
-            start = round(offset * rate)
-            stop = length if duration is None else round((offset + duration) * rate)
-            limit = int(limits.max_seconds * rate)
-            frames = max(min(stop, length) - start, 0)
-            if frames > limit:
-                if length != _UNKNOWN_FRAMES:
-                    raise too_long(f"{frames / rate:.1f} s", limits)
-                frames = limit + 1  # one more than allowed shows that there is more
-
-            _skip_to(stream, min(start, length))
-            clip, got = _read_mono(stream, downmix, frames, sample_rate)
-            if got > limit:
-                raise too_long("longer than allowed", limits)
-            if got < frames or stop >= length:  # the end of the file
-                _check_whole(stream, fd, header, frames, got)
-            if got < MIN_SECONDS * rate:
-                raise empty(
-                    offset, got / rate, None if length == _UNKNOWN_FRAMES else length / rate
-                )
-            if duration is not None and (stop - start - got) / rate > tolerated(duration):
-                raise cut_off(offset, duration, got / rate)
-            return to_full_scale(clip)
+        with np.errstate(invalid="ignore", over="ignore"):
+            if header.pcm is not None:
+                return _decoded(PcmStream(fd, header.pcm), part)
+            if header.container is Container.OGG:
+                try:
+                    return _decoded(OpusStream(fd, sample_rate), part)
+                except UnusualError:
+                    downmix.reset()
+            with _SndfileStream(fd, closefd=False) as stream:
+                return _decoded(stream, part)
     except soundfile.LibsndfileError as error:
         reason = error.error_string.removeprefix("Error : ").rstrip(".")
         if error.code == _SYSTEM_ERROR:
@@ -121,6 +124,44 @@ def decode(
             ) from None
         refuse_other(fd, header)
         raise damaged(header.container, reason) from None
+
+
+class _Part(NamedTuple):
+    """What is decoded, as `decode` is asked for it."""
+
+    fd: int
+    header: Header
+    downmix: Downmix
+    segment: Segment
+    sample_rate: int
+    limits: AudioSettings
+
+
+def _decoded(stream: _Stream, part: _Part) -> Clip:
+    """The segment, of the file that `stream` reads; see `decode`."""
+    (offset, duration), limits = part.segment, part.limits
+    _check_stream(stream, limits)
+    rate, length = stream.samplerate, max(stream.frames, 0)
+    start = round(offset * rate)
+    stop = length if duration is None else round((offset + duration) * rate)
+    limit = int(limits.max_seconds * rate)
+    frames = max(min(stop, length) - start, 0)
+    if frames > limit:
+        if length != _UNKNOWN_FRAMES:
+            raise too_long(f"{frames / rate:.1f} s", limits)
+        frames = limit + 1  # one more than allowed shows that there is more
+
+    _skip_to(stream, min(start, length))
+    clip, got = _read_mono(stream, part.downmix, frames, part.sample_rate)
+    if got > limit:
+        raise too_long("longer than allowed", limits)
+    if got < frames or stop >= length:  # the end of the file
+        _check_whole(stream, part.fd, part.header, frames, got)
+    if got < MIN_SECONDS * rate:
+        raise empty(offset, got / rate, None if length == _UNKNOWN_FRAMES else length / rate)
+    if duration is not None and (stop - start - got) / rate > tolerated(duration):
+        raise cut_off(offset, duration, got / rate)
+    return to_full_scale(clip)
 
 
 def _check_stream(stream: _Stream, limits: AudioSettings) -> None:
@@ -133,10 +174,10 @@ def _check_stream(stream: _Stream, limits: AudioSettings) -> None:
             f"has {stream.channels} channels; `audio.max_channels` is {limits.max_channels}; "
             "mix it down to one",
         )
-    if not limits.min_sample_rate <= stream.samplerate <= limits.max_sample_rate:
+    if not limits.min_sample_rate <= stream.file_rate <= limits.max_sample_rate:
         raise AudioError(
             ErrorCode.AUDIO_UNSUPPORTED,
-            f"has a sample rate of {stream.samplerate} Hz; `audio.min_sample_rate` and "
+            f"has a sample rate of {stream.file_rate} Hz; `audio.min_sample_rate` and "
             f"`audio.max_sample_rate` allow {limits.min_sample_rate} to {limits.max_sample_rate}; "
             "resample it",
         )
@@ -153,7 +194,7 @@ def _skip_to(stream: _Stream, start: int) -> None:
     if position:
         stream.seek(position)
     while position < start:
-        block = stream.read(min(BLOCK, start - position), dtype="float32")
+        block = stream.read(min(BLOCK, start - position))
         if not len(block):
             break
         position += len(block)
@@ -165,7 +206,7 @@ def _read_mono(
     """Up to `frames` frames as mono at `sample_rate`, and how many of them there were."""
     if frames > BLOCK:
         return _read_blocks(stream, downmix, frames, sample_rate)
-    block = stream.read(frames, dtype="float32")
+    block = stream.read(frames)
     return resample(downmix.mix(_channels(block)), stream.samplerate, sample_rate), len(block)
 
 
@@ -182,7 +223,7 @@ def _read_blocks(
     ended = False
     while not ended:
         wanted = min(BLOCK, frames - got)
-        block = stream.read(wanted, dtype="float32")
+        block = stream.read(wanted)
         got += len(block)
         ended = len(block) < wanted or got == frames
         mono = downmix.mix(_channels(block))

@@ -54,6 +54,22 @@ SUPPORTED = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
 CONVERT = "convert it to FLAC or PCM WAV"
 
 
+class Pcm16(NamedTuple):
+    """Where the 16-bit samples of a WAV file are.
+
+    Attributes:
+        start: of the first one, in bytes.
+        frames: how many there are, all of them in the file.
+        channels: samples of a frame.
+        rate: frames a second.
+    """
+
+    start: int
+    frames: int
+    channels: int
+    rate: int
+
+
 class Header(NamedTuple):
     """What the header of a file says.
 
@@ -63,6 +79,7 @@ class Header(NamedTuple):
         length_known: it states its length. An MP3 may not: then libsndfile's is a guess.
         begin: where the audio begins, in bytes, if libsndfile does not find it.
         irregular: libsndfile would read none of it, or not all, and FFmpeg does.
+        pcm: where the samples are, of a whole WAV file with 16-bit ones.
     """
 
     container: Container
@@ -70,6 +87,7 @@ class Header(NamedTuple):
     length_known: bool = True
     begin: int = 0
     irregular: bool = False
+    pcm: Pcm16 | None = None
 
 
 def undecodable(reason: str) -> AudioError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 
 LAYER_2, LAYER_3 = 0x04, 0x02
 #: Kilobits a second of layer III by the index in the header: of MPEG 1, and of MPEG 2 and 2.5.
@@ -18,15 +19,15 @@ FRAMES = 5
 #: Most bytes of a frame, by the 13 bits of ADTS.
 _MAX_FRAME = 8191
 _ADTS_HEADER = 7
+#: What a frame begins with; the bytes behind it decide (`is_mpeg` of layer III, `is_adts`).
+_MARK = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb\xf0\xf1\xf8\xf9]")
 
 
 def first_frames(data: bytes | mmap.mmap, start: int = 0) -> int | None:
     """Where the first `FRAMES` frames of MP3 or AAC in a row begin; None if there are none."""
-    at = data.find(b"\xff", start)
-    while at >= 0:
-        if _are_frames(data, at, FRAMES):
-            return at
-        at = data.find(b"\xff", at + 1)
+    for mark in _MARK.finditer(data, start):
+        if _are_frames(data, mark.start(), FRAMES):
+            return mark.start()
     return None
 
 

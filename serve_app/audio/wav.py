@@ -7,7 +7,7 @@ import struct
 from typing import NamedTuple
 
 from serve_app.audio.errors import AudioError
-from serve_app.audio.header import Container, Header, undecodable, unsupported
+from serve_app.audio.header import Container, Header, Pcm16, undecodable, unsupported
 from serve_app.audio.joined import joined_error, kind_at
 
 _CODECS = {0x0001: "PCM", 0x0003: "float", 0x0006: "A-law", 0x0007: "mu-law"}
@@ -38,6 +38,8 @@ class _Format(NamedTuple):
     rate: int
     byte_rate: int
     frame_bytes: int
+    #: Of a frame, where each has 16 bits; else 0.
+    channels_of_16: int
 
 
 class _Data(NamedTuple):
@@ -58,7 +60,7 @@ def read_wav(fd: int) -> Header:
         AudioError: as of `read_header`.
     """
     form, data = _chunks(fd)
-    return _checked(fd, data, form.byte_rate)
+    return _checked(fd, data, form)
 
 
 def find_samples(fd: int) -> Samples | None:
@@ -107,7 +109,7 @@ def _chunks(fd: int) -> tuple[_Format, _Data]:
     raise undecodable("is a WAV file without samples (no `data`)")
 
 
-def _checked(fd: int, data: _Data, byte_rate: int) -> Header:
+def _checked(fd: int, data: _Data, form: _Format) -> Header:
     """Compare the stated size of the samples with that of the file."""
     start, size, size_64 = data
     file_size = os.fstat(fd).st_size
@@ -121,13 +123,17 @@ def _checked(fd: int, data: _Data, byte_rate: int) -> Header:
         raise joined_error(Container.WAV, end, other)
     if size == 0 and behind and not _is_chunk(behind, file_size - end):
         return Header(Container.WAV, irregular=True)  # its recorder did not come to the end
-    tenth = byte_rate // 10
+    tenth = form.byte_rate // 10
     if file_size - end > tenth and behind.strip(b"\0") and not _is_chunk(behind, file_size - end):
         raise undecodable(
             f"is a WAV file with {file_size - end} bytes behind the samples that its header tells "
             "of: files that were joined, or a recording that was not finished; write it anew"
         )
-    return Header(Container.WAV, cut=start + size - file_size > tenth)
+    pcm = None
+    if form.channels_of_16 and start + size <= file_size:
+        frames = size // form.frame_bytes
+        pcm = Pcm16(start, frames, form.channels_of_16, form.rate)
+    return Header(Container.WAV, cut=start + size - file_size > tenth, pcm=pcm)
 
 
 def _is_chunk(head: bytes, size: int) -> bool:
@@ -142,10 +148,11 @@ def _read_format(body: bytes) -> _Format:
     """The format chunk `body`; refuse a codec that is not allowed."""
     if len(body) < 16:
         raise undecodable("is a WAV file with a broken format (`fmt ` is too short)")
-    codec, _, rate, byte_rate, frame_bytes = struct.unpack_from("<HHIIH", body)
+    codec, channels, rate, byte_rate, frame_bytes, bits = struct.unpack_from("<HHIIHH", body)
     if codec == _EXTENSIBLE and len(body) >= 26:
         (codec,) = struct.unpack_from("<H", body, 24)
     if codec not in _CODECS:
         name = _OTHER_CODECS.get(codec, f"codec 0x{codec:04x}")
         raise unsupported(f"is a WAV file of {name}")
-    return _Format(rate, byte_rate, frame_bytes)
+    of_16 = _CODECS[codec] == "PCM" and bits == 16 and frame_bytes == 2 * channels and rate > 0
+    return _Format(rate, byte_rate, frame_bytes, channels if of_16 else 0)

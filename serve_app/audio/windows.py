@@ -17,7 +17,9 @@ def windows(fd: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
         fd: descriptor of a regular file; its position stays where it is.
         start: the first byte.
     """
-    while data := os.pread(fd, _SIZE, start):
+    # a buffer of the whole window costs more than reading most files
+    size = os.fstat(fd).st_size
+    while data := os.pread(fd, max(0, min(_SIZE, size - start)), start):
         yield start, data
         if len(data) < _SIZE:
             return

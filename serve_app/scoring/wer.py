@@ -194,8 +194,25 @@ def normalise(text: str, lang: str | None = None) -> list[str]:
     """
     if lang is not None and lang[:2].lower() in _DOTLESS_I and lang[2:3] in ("", "-", "_"):
         text = text.translate(_TURKIC)
-    words = simplified(text).translate(_characters).split()
-    return [bare for word in words if (bare := word.strip("'"))]
+    return _bare(simplified(text).translate(_characters))
+
+
+def normalise_each(words: Sequence[str]) -> list[str]:
+    """What `normalise` makes of each of `words`, joined by spaces; in one pass over all of them.
+
+    Args:
+        words: as they were written or recognised.
+    """
+    text = "\n".join(words)
+    if text.count("\n") >= len(words):  # one of them has a line of its own
+        return [" ".join(normalise(word)) for word in words]
+    lines = simplified(text).translate(_characters).split("\n")
+    return [" ".join(_bare(line)) for line in lines]
+
+
+def _bare(text: str) -> list[str]:
+    """The words of a text without apostrophes around them."""
+    return [bare for word in text.split() if (bare := word.strip("'"))]
 
 
 class _Characters(dict[int, str | None]):

@@ -25,6 +25,7 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,13 @@ console = Console(stderr=True, highlight=False)
 # -- the clips --------------------------------------------------------------------------------
 
 
-def write_speech(folder: Path) -> None:
+def write_speech(folder: Path, formats: Iterable[str] = FORMATS) -> None:
     """The shipped speech as 16 kHz files with a manifest, in `folder/NAME` for each format."""
     records = shipped_records()
     loader = AudioLoader(AudioSettings(roots=[str(SPEECH)]))
     clips = [loader.load(record.audio_filepath) for record in records]
-    for name, (suffix, container, subtype) in FORMATS.items():
+    for name in formats:
+        suffix, container, subtype = FORMATS[name]
         (folder / name).mkdir()
         lines = []
         for record, clip in zip(records, clips, strict=True):
@@ -188,13 +190,22 @@ def cpu_by_part(stack: LocalStack) -> dict[str, float]:
     seconds = dict.fromkeys([*PARTS, "ray"], 0.0)
     for process in stack.processes():
         try:
-            line = " ".join(process.cmdline())
+            part = part_of(process)
             times = process.cpu_times()
         except psutil.Error:
             continue
-        part = next((name for name, mark in PARTS.items() if re.search(mark, line)), "ray")
         seconds[part] += times.user + times.system
     return seconds
+
+
+def part_of(process: psutil.Process) -> str:
+    """The part that a process belongs to.
+
+    Raises:
+        psutil.Error: it has ended.
+    """
+    line = " ".join(process.cmdline())
+    return next((name for name, mark in PARTS.items() if re.search(mark, line)), "ray")
 
 
 def measure_cold_start() -> float:

@@ -70,6 +70,7 @@ class Access:
         self._settings = settings
         self._keys = KeyRing(settings)
         self._clock = clock
+        self._longest_s = settings.session_hours * 3600
         self._hosts = {*_OWN_HOSTS, settings.host.lower(), *map(str.lower, settings.hosts)}
         #: User and time of the last request by session; the one that was used last is at the end.
         self._sessions: dict[str, tuple[User, float]] = {}
@@ -115,6 +116,11 @@ class Access:
         """End the session of a request."""
         self._sessions.pop(connection.cookies.get(COOKIE, ""), None)
 
+    def knows(self, connection: Connection) -> bool:
+        """Whether the session of a request goes on; unlike `user`, this does not prolong it."""
+        found = self._sessions.get(connection.cookies.get(COOKIE, ""))
+        return self.open or (found is not None and self._clock() - found[1] <= self._longest_s)
+
     def user(self, connection: Connection) -> User | None:
         """The user of a request; None who has not signed in."""
         if self.open:
@@ -125,7 +131,7 @@ class Access:
             return None
         user, seen = found
         now = self._clock()
-        if now - seen > self._settings.session_hours * 3600:
+        if now - seen > self._longest_s:
             return None
         self._sessions[session] = (user, now)
         return user

@@ -35,6 +35,7 @@ def serve_console(settings: Settings) -> bool:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((settings.console.host, settings.console.port))
+            listener.listen()  # whoever reads the address below may connect at once
         except OSError:
             return False
         host, port = listener.getsockname()[:2]

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from schemas.settings import KafkaSettings
 from workers.console.place import Place
+from workers.kafka.errors import ANY
 from workers.kafka.protocols import Record
 from workers.kafka.reader import message_at, read_topic
 
@@ -28,7 +29,8 @@ class Topics(Protocol):
         """The message at a place; None if there is none, or no more.
 
         Raises:
-            Exception: as `workers.kafka.reader.message_at`.
+            UnknownTopicError: there is no such topic.
+            ConnectionError: no broker answers, or it refuses.
         """
         ...
 
@@ -45,4 +47,7 @@ class KafkaTopics:
 
     def message(self, place: Place) -> Record | None:
         """See `Topics`."""
-        return message_at(self._kafka, place.topic, place.partition, place.offset)
+        try:
+            return message_at(self._kafka, place.topic, place.partition, place.offset)
+        except ANY as error:
+            raise ConnectionError(f"Kafka: {error}") from error

@@ -14,6 +14,9 @@ from kafka.errors import (
     UnsupportedVersionError,
 )
 
+#: Whatever goes wrong between the client and the brokers, for those that do not import the client.
+ANY = KafkaError
+
 #: The broker refuses this client for good: its rights, credentials, version, clock or time limits,
 #: or because another member has its name.
 REFUSALS = (

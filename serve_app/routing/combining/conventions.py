@@ -50,6 +50,8 @@ class Spoken:
     def keys_of(self, at: int) -> range:
         """The keys of the same word as the key `at`."""
         place = self.places[at]
+        if self.places[max(at - 1, 0) : at + 2].count(place) == 1:  # as almost all
+            return range(at, at + 1)
         return range(bisect_left(self.places, place), bisect_right(self.places, place))
 
 
@@ -88,7 +90,8 @@ def spoken(candidates: Sequence[Candidate], lang: str | None = None) -> list[Spo
         lang: BCP 47 tag of its language, for number words; English without one. Those of a language
             that text2num does not know are only compared as words.
     """
-    if not any(" " in key or _DIGIT.search(key) for each in candidates for key in each.keys):
+    keys = "\n".join(key for each in candidates for key in each.keys)
+    if " " not in keys and not _DIGIT.search(keys):
         return [Spoken(each.keys, tuple(range(len(each.keys)))) for each in candidates]
     language = next((each for each in _LANGUAGES if each == (lang or "en")[:2].lower()), None)
     segments = [list(_segments(each, language)) for each in candidates]

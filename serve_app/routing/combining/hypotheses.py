@@ -11,7 +11,7 @@ from schemas.calibration import ModelCalibration
 from schemas.transcript import Word
 from serve_app.engines.base import Hypothesis
 from serve_app.routing.calibration import calibrated
-from serve_app.scoring.wer import normalise
+from serve_app.scoring.wer import normalise_each
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ def candidate(
     known = [heard.confidence if each.confidence is None else each.confidence for each in words]
     raw = [1.0 if each is None else each for each in known]
     sure_of = calibrated(raw, None if None in known else calibration)
-    keys = [" ".join(normalise(each.word)) for each in words]
+    keys = normalise_each([each.word for each in words])
     kept = [place for place, key in enumerate(keys) if key]
     return Candidate(
         model=model,
@@ -69,4 +69,4 @@ def candidate(
 
 
 def _pick(items: Sequence[T], places: Sequence[int]) -> tuple[T, ...]:
-    return tuple(items[place] for place in places)
+    return tuple(items if len(places) == len(items) else [items[place] for place in places])

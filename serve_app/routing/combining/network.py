@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 _UNPAIRED, _OTHER, _AGAINST_NULL, _NULL_SLOT = 3000, 4000, 1000, 1
 
 #: Cost of aligning a word with a slot where that is not allowed.
-_FORBIDDEN = 1_000_000
+_FORBIDDEN = 1 << 30
 
 #: A word of a slot, or None for a NULL.
 Arc = str | None
@@ -124,33 +124,24 @@ def _align(
     slots: Sequence[Slot], words: Sequence[str], apart: NDArray[np.bool_] | None
 ) -> list[tuple[Slot | None, int | None]]:
     """Pairs of a slot and the index of a word, in order; one of the two may be None."""
-    least = _least_costs(slots, words, apart)
+    least: list[list[int]] = _least_costs(slots, words, apart).tolist()
     path: list[tuple[Slot | None, int | None]] = []
     place = len(words)
     for row in range(len(slots), 0, -1):
-        slot, costs, before = slots[row - 1], least[row], least[row - 1]
+        slot = slots[row - 1]
         never = apart[row - 1] if apart is not None else None
-        # as rover does, trace back over the first word of the slot that has the least cost
-        arc, entry = next(
-            (arc, entry)
-            for arc in slot.words
-            if (entry := _entry(arc, words, costs, before, never, place)) is not None
-        )
-        while not _pairs(arc, words, costs, before, never, entry):
-            earlier = _entry(arc, words, costs, before, never, entry - 1, costs.item(entry))
-            if earlier is None:
-                break
-            entry = earlier
+        entry, paired = _entry(slot, words, least[row], least[row - 1], never, place)
         path += [(None, extra) for extra in range(place - 1, entry - 1, -1)]
-        place = entry
-        if _pairs(arc, words, costs, before, never, place):
-            place -= 1
-            path.append((slot, place))
-        else:
-            path.append((slot, None))
+        place = entry - 1 if paired else entry
+        path.append((slot, place if paired else None))
     path += [(None, extra) for extra in range(place - 1, -1, -1)]
     path.reverse()
     return path
+
+
+def _leave(slot: Slot) -> int:
+    """What it costs if a slot gets no word."""
+    return _NULL_SLOT if None in slot.words else _UNPAIRED
 
 
 def _least_costs(
@@ -158,61 +149,65 @@ def _least_costs(
 ) -> Costs:
     """Least cost of aligning the first slots with the first words, [slots + 1, words + 1].
 
-    `_UNPAIRED` is subtracted for each word, so that an inserted word costs nothing.
+    What the words and the slots cost if none is paired is subtracted, so that to leave one out
+    costs nothing: no cost is higher than the one before it, or the one above it.
     """
     places: dict[Arc, list[int]] = {}
     for place, word in enumerate(words):
         places.setdefault(word, []).append(place)
-    least = np.zeros((len(slots) + 1, len(words) + 1), np.int32)
+    pairs = np.empty((len(slots), len(words)), np.int32)
+    equal: list[tuple[int, int, int]] = []
+    others: list[int] = []
     for row, slot in enumerate(slots):
-        before, costs = least[row], least[row + 1]
-        has_null = None in slot.words
-        pairs = before[:-1] + ((_AGAINST_NULL if has_null else _OTHER) - _UNPAIRED)
-        for arc in slot.words:
-            for place in places.get(arc, ()):
-                pairs[place] = before[place] - _UNPAIRED
-        if apart is not None:
-            pairs[apart[row]] = _FORBIDDEN
-        np.add(before, _NULL_SLOT if has_null else _UNPAIRED, out=costs)
-        np.minimum(costs[1:], pairs, out=costs[1:])
+        saved = -_UNPAIRED - _leave(slot)
+        others.append(saved + (_AGAINST_NULL if None in slot.words else _OTHER))
+        equal += [(row, place, saved) for arc in slot.words for place in places.get(arc, ())]
+    pairs[:] = np.array(others, np.int32)[:, None]
+    if equal:
+        rows, columns, costs_of = zip(*equal, strict=True)
+        pairs[rows, columns] = costs_of
+    if apart is not None:
+        pairs[apart] = _FORBIDDEN
+    least = np.zeros((len(slots) + 1, len(words) + 1), np.int32)
+    # the rows of whole arrays, as slices of each row would take longer than the sums
+    for above, before, pair, costs in zip(
+        least[:-1, 1:], least[:-1, :-1], pairs, least[1:, 1:], strict=True
+    ):
+        pair += before
+        np.minimum(above, pair, out=costs)
         np.minimum.accumulate(costs, out=costs)
     return least
 
 
 def _entry(
-    arc: Arc,
+    slot: Slot,
     words: Sequence[str],
-    costs: Costs,
-    before: Costs,
+    costs: Sequence[int],
+    before: Sequence[int],
     never: NDArray[np.bool_] | None,
     place: int,
-    cost: int | None = None,
-) -> int | None:
-    """The place at which the cheapest path to `place` enters a slot over its word `arc`.
+) -> tuple[int, bool]:
+    """Where the cheapest path to `place` enters a slot, and whether it pairs a word with the slot.
 
-    The words between the two places are insertions; of several such paths, the one with the fewest
-    insertions is taken. None if every path over `arc` costs more than `cost`, by default that of
-    `place`.
+    The words between the two places are insertions. As in rover, the path is over the first word of
+    the slot by which the cost is the least. It pairs that with a word where it can, after the
+    fewest insertions; else it leaves the slot without a word, after the most.
     """
-    cost = costs.item(place) if cost is None else cost
-    leave = _NULL_SLOT if arc is None else _UNPAIRED
-    while place >= 0 and costs.item(place) == cost:
-        if before.item(place) + leave == cost or _pairs(arc, words, costs, before, never, place):
-            return place
-        place -= 1
-    return None
-
-
-def _pairs(
-    arc: Arc,
-    words: Sequence[str],
-    costs: Costs,
-    before: Costs,
-    never: NDArray[np.bool_] | None,
-    place: int,
-) -> bool:
-    """Whether aligning the last of the first `place` words with `arc` has the least cost."""
-    if not place or (never is not None and never.item(place - 1)):
-        return False
-    pair = _AGAINST_NULL if arc is None else 0 if arc == words[place - 1] else _OTHER
-    return before.item(place - 1) + pair - _UNPAIRED == costs.item(place)
+    cost = costs[place]
+    saved = -_UNPAIRED - _leave(slot)
+    has_null = None in slot.words
+    for arc in slot.words:
+        other = saved + (_AGAINST_NULL if arc is None else _OTHER)
+        left = None
+        at = place
+        while at >= 0 and costs[at] == cost:
+            if at and (never is None or not never[at - 1]):
+                pair = saved if words[at - 1] == arc else other
+                if before[at - 1] + pair == cost:
+                    return at, True
+            if before[at] == cost and (arc is None) == has_null:
+                left = at
+            at -= 1
+        if left is not None:
+            return left, False
+    raise AssertionError("no word of the slot has the least cost")

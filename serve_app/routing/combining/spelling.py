@@ -35,18 +35,23 @@ def written(
     words: list[Word] = []
     at = 0
     while at < len(winners):
-        voters = sorted(winners[at].places, key=lambda e: order.get(ranked[e[0]].model, len(order)))
-        whole = [v for v in voters if _all_won(heard[v[0]].keys_of(v[1]), winners[at:], *v)]
-        voter, key = whole[0] if whole else voters[0]
-        count = len(heard[voter].keys_of(key)) if whole else 1
-        won = winners[at : at + count]
-        word = timed_part(ranked[voter], heard[voter], key)
-        if whole:
+        voters: Sequence[tuple[int, int]] = winners[at].places
+        if order:
+            voters = sorted(voters, key=lambda e: order.get(ranked[e[0]].model, len(order)))
+        whole = next(
+            (v for v in voters if _all_won(heard[v[0]].keys_of(v[1]), winners, at, *v)), None
+        )
+        voter, key = whole or voters[0]
+        if whole is None:
+            count, word = 1, timed_part(ranked[voter], heard[voter], key)
+        else:
+            count = len(heard[voter].keys_of(key))
             word = ranked[voter].words[heard[voter].places[key]]
+        won = winners[at : at + count]
         if not word.end:
             word = _timed_as(word, ranked, heard, won)
-        sure = min(max(sure_of[one][place] for one, place in each.places) for each in won)
-        words.append(replace(word, confidence=round(sure, 4)))
+        sure = min([max([sure_of[one][place] for one, place in each.places]) for each in won])
+        words.append(Word(word.word, word.start, word.end, round(sure, 4), word.channel))
         at += count
     return words
 
@@ -62,12 +67,15 @@ def timed_part(one: Candidate, heard: Spoken, key: int) -> Word:
     return replace(word, word=heard.keys[key], start=round(start, 3), end=round(start + step, 3))
 
 
-def _all_won(keys: range, winners: Sequence[Winner], voter: int, key: int) -> bool:
-    """Whether all `keys` of a word of `voter` have won, from its first one, which is `key`."""
+def _all_won(keys: range, winners: Sequence[Winner], at: int, voter: int, key: int) -> bool:
+    """Whether all `keys` of a word of `voter` have won, the first one, `key`, at `at`."""
+    if len(keys) == 1:
+        return True
+    some = winners[at : at + len(keys)]
     return (
         key == keys.start
-        and all((voter, each) in won.places for each, won in zip(keys, winners, strict=False))
-        and len(keys) <= len(winners)
+        and len(some) == len(keys)
+        and all((voter, each) in won.places for each, won in zip(keys, some, strict=True))
     )
 
 

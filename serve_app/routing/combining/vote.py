@@ -63,28 +63,25 @@ def vote(
     winners = []
     for slot in slots:
         votes: dict[str | None, list[int]] = {each: [] for each in slot.words}
+        sure: dict[str | None, list[float]] = {each: [] for each in slot.words}
         for index, place in enumerate(slot.arcs):
-            votes[None if place is None else words[index][place]].append(index)
-        sure = {
-            each: [
-                null_confidence
-                if (place := slot.arcs[index]) is None or confidences is None
-                else confidences[index][place]
-                for index in voters
-            ]
-            for each, voters in votes.items()
-        }
+            word = None if place is None else words[index][place]
+            votes[word].append(index)
+            if place is None or confidences is None:
+                sure[word].append(null_confidence)
+            else:
+                sure[word].append(confidences[index][place])
         whole = sum(map(sum, sure.values()))
         best, best_score = None, float("-inf")
         for each, voters in votes.items():
-            score = alpha * sum(shares[index] for index in voters)
+            score = alpha * sum([shares[index] for index in voters])
             if alpha < 1:
                 score += (1 - alpha) * _confidence(sure[each], whole, method)
             if score > best_score + _EQUAL:
                 best, best_score = each, score
         if best is not None:
             places = tuple(
-                (index, place) for index in votes[best] if (place := slot.arcs[index]) is not None
+                [(index, place) for index in votes[best] if (place := slot.arcs[index]) is not None]
             )
             winners.append(Winner(*places[0], places, best_score))
     return winners

@@ -18,6 +18,7 @@ from serve_app.scoring.wer import (
     count_character_errors,
     count_errors,
     normalise,
+    normalise_each,
 )
 
 
@@ -172,3 +173,13 @@ def test_counts_equal_those_of_sclite() -> None:
 
 def _parts(counts: ErrorCounts) -> list[int]:
     return [counts.substitutions, counts.deletions, counts.insertions]
+
+
+@given(st.lists(st.text(max_size=6), max_size=6))
+def test_words_are_normalised_together_as_one_by_one(words: list[str]) -> None:
+    assert normalise_each(words) == [" ".join(normalise(word)) for word in words]
+
+
+@pytest.mark.parametrize("words", [[], [""], ["ΟΔΟΣ", "Σ"], ["e", "\u0301", "x"], ["a\nb", "c"]])
+def test_no_word_is_normalised_by_its_neighbours(words: list[str]) -> None:
+    assert normalise_each(words) == [" ".join(normalise(word)) for word in words]

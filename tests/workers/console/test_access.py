@@ -113,7 +113,9 @@ def test_a_session_ends_some_hours_after_its_last_request() -> None:
     assert access.user(asking) == User("sam", "speech")
     clock.now += 3599
     assert access.user(asking) is not None
+    assert access.knows(asking)
     clock.now += 3601
+    assert not access.knows(asking)
     assert access.user(asking) is None
 
 

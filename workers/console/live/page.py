@@ -131,7 +131,7 @@ async def _events(
     try:
         with live.hub.subscribed(wanted or Filter(), after) as waiting:
             ticks = 0
-            while True:
+            while request.app.state.console.access.knows(request):
                 rows = waiting.take()
                 if rows and wanted is not None:
                     yield _rows_event(request, rows)

@@ -191,3 +191,12 @@ def test_a_member_without_times_does_not_take_those_of_others_from_the_alignment
     assert found.text == "x"
     assert combine(members[:2], Combiner(max_gap_s=0.2, power=0, alpha=0.0)).text == "x x"
     assert combine(members, Combiner(max_gap_s=0.2, power=0, alpha=0.0)).text == "x x"
+
+
+def test_a_word_with_a_space_in_it_does_not_move_the_numbers_behind_it() -> None:
+    words = [Word(each, 0.0, 0.5) for each in ("a\u00a0b", "twenty", "five")]
+    spelled = candidate("a", Hypothesis(text="a b twenty five", words=words))
+    assert [each.keys for each in spoken([spelled, said("b", "25")])] == [
+        ("a b", "twenty", "five"),
+        ("twenty", "five"),
+    ]
