@@ -76,9 +76,10 @@ class OpusStream:
     format, subtype = "OGG", "OPUS"
 
     def __init__(self, fd: int, sample_rate: int) -> None:
-        if library() is None or os.fstat(fd).st_size > _MAX_BYTES or sample_rate not in RATES:
+        size = os.fstat(fd).st_size
+        if library() is None or size > _MAX_BYTES or sample_rate not in RATES:
             raise UnusualError
-        self._data = os.pread(fd, _MAX_BYTES + 1, 0)
+        self._data = os.pread(fd, size, 0)
         first, *pages = _pages(self._data)
         head = self._data[first.body : first.end]
         if len(head) != _HEAD.size or not first.flags & _FIRST:
