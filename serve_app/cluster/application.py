@@ -28,7 +28,7 @@ from serve_app.cluster.readiness import POLL_S, StartError, lines_of, wait_until
 from serve_app.cluster.shares import reserved_cpus
 from serve_app.model.application import is_model_app, model_app, model_apps
 from serve_app.rollout.judge import is_candidate
-from serve_app.system.logs import serve_logging
+from serve_app.system.log_format import serve_logging
 from serve_app.system.ray_environment import (
     DEPLOYED_NOTES,
     MAX_BODY_VARIABLE,

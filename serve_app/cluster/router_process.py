@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from serve_app.cluster.announcements import check_answers
 from serve_app.cluster.router_messages import Answer, Call, Start
 from serve_app.router.protocol import Identity
-from serve_app.system.logs import log_to_stderr
+from serve_app.system.log_format import log_to_stderr
 
 #: How often, and how often in a row without an answer, the cluster is looked after. Ray's client
 #: would go on for a minute, and then end the process all the same.

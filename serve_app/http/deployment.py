@@ -15,7 +15,7 @@ from serve_app.http.api import make_api
 from serve_app.http.coalescing import RequestCoalescer
 from serve_app.model.application import HTTP, http_app
 from serve_app.router.client import RouterClient
-from serve_app.system.logs import serve_logging
+from serve_app.system.log_format import serve_logging
 from serve_app.system.memory import return_large_blocks
 from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes

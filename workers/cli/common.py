@@ -143,7 +143,7 @@ def print_json(value: Any) -> None:
 
 def set_up_logging() -> None:
     """Send the logs of a long-running command to standard error, without the libraries' noise."""
-    from serve_app.system.logs import log_to_stderr
+    from serve_app.system.log_format import log_to_stderr
 
     log_to_stderr()
     # kafka-python logs several errors a second while a broker is down; Chorus logs the outage

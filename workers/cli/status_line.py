@@ -91,7 +91,7 @@ def status_line(worker: StreamWorker) -> Iterator[None]:
 
 def _above(console: Console) -> logging.Handler:
     """What writes the log above the line, as it is written elsewhere."""
-    from serve_app.system.logs import formatter
+    from serve_app.system.log_format import formatter
 
     handler = RichHandler(
         console=console,

@@ -11,7 +11,7 @@ from msgspec.structs import FieldInfo
 from schemas.settings import Part, Settings, part_digest, part_of
 from serve_app.model.application import HTTP, ROUTER, WORKER, http_app, model_apps, worker_app
 from serve_app.scaling.options import model_replicas, worker_replicas
-from serve_app.system.logs import serve_logging
+from serve_app.system.log_format import serve_logging
 
 
 def serve_config(settings: Settings, *, file: str | None, worker: bool) -> dict[str, Any]:

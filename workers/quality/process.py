@@ -16,7 +16,8 @@ from multiprocessing.connection import Connection
 
 from schemas.settings import Settings
 from schemas.settings.quality import QualitySettings
-from serve_app.system.logs import Told, log_to_stderr
+from serve_app.system.log_format import log_to_stderr
+from serve_app.system.logs import Told
 from workers.quality.gauges import Gauge
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from serve_app.model.application import WORKER, worker_app
 from serve_app.router.client import RouterClient
 from serve_app.scaling.figures import BUSY
 from serve_app.scaling.options import worker_replicas
-from serve_app.system.logs import serve_logging
+from serve_app.system.log_format import serve_logging
 from serve_app.system.ray_adapter import serve, use_replica_log
 from serve_app.system.ray_environment import worker_notes
 from serve_app.system.ray_notes import delete_note, put_note

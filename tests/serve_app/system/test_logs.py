@@ -7,7 +7,8 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, use_span
 
-from serve_app.system.logs import formatter, location_of, log_location, serve_logging
+from serve_app.system.log_format import formatter, serve_logging
+from serve_app.system.logs import location_of, log_location
 from serve_app.telemetry.tracing import begin_span
 
 
