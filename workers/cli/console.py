@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +16,9 @@ from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, fail, set_up_lo
 
 if TYPE_CHECKING:
     from schemas.settings import ConsoleSettings
+
+
+_END_S = 5.0
 
 
 def console(
@@ -41,6 +49,27 @@ def console(
             "console running? `--port` takes another one",
             exit_codes.FAILURE,
         )
+
+
+@contextmanager
+def console_beside(settings_file: Path | None) -> Iterator[None]:
+    """Run a console in a process of its own while the block runs; None runs none.
+
+    Whatever becomes of it, the block goes on.
+    """
+    if settings_file is None:
+        yield
+        return
+    command = [sys.executable, "-m", "workers.cli", "console", "--settings", str(settings_file)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def open_console(console: ConsoleSettings) -> str | None:

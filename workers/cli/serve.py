@@ -16,6 +16,7 @@ import typer
 
 from workers import exit_codes
 from workers.cli.common import DEFAULT_SETTINGS, SettingsOption, fail, set_up_logging
+from workers.cli.console import console_beside, open_console
 from workers.cli.starting import (
     OpenOption,
     StartProgress,
@@ -45,6 +46,9 @@ def serve(
     ] = None,
     worker: WorkerOption = False,
     open_: OpenOption = False,
+    console: Annotated[
+        bool, typer.Option("--console", help="Run `chorus console` beside it.")
+    ] = False,
     ready_file: Annotated[
         Path | None,
         typer.Option(
@@ -60,6 +64,8 @@ def serve(
         settings.serve.address = address
     if settings.http is not None and not open_ and (reason := open_door(settings.http)):
         fail(reason, exit_codes.SETTINGS)
+    if console and (reason := open_console(settings.console)):
+        fail(reason, exit_codes.SETTINGS)
     if settings.serve.address is None:
         refuse_absent_engines(settings, settings_file)
         refuse_absent_secrets(settings, settings_file, kafka=worker)
@@ -72,7 +78,14 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # interrupts a start that takes long
     try:
-        _run(settings, progress, worker=worker, open_=open_, ready_file=ready_file)
+        _run(
+            settings,
+            progress,
+            worker=worker,
+            open_=open_,
+            console=settings_file if console else None,
+            ready_file=ready_file,
+        )
     except StartError as error:
         fail(str(error), exit_codes.FAILURE)
 
@@ -83,6 +96,7 @@ def _run(
     *,
     worker: bool,
     open_: bool,
+    console: Path | None,
     ready_file: Path | None,
 ) -> None:
     """Start everything, look after it until a signal comes, and stop it again."""
@@ -112,6 +126,7 @@ def _run(
             print(f"HTTP API at {url}, documented at /docs", flush=True)
         with (
             announced(settings.serve.app, settings_digest(settings), running.address),
+            console_beside(console),
             _ready_file(ready_file, {"address": running.address, "pid": os.getpid()}),
         ):
             code = _look_after(running, stopped)

@@ -14,7 +14,10 @@ import httpx
 import pytest
 
 from tests.workers.cli.shell import chorus
+from tests.workers.stream.support import wait_until
 from workers import exit_codes
+from workers.broker.ports import free_ports
+from workers.cli.console import console_beside
 
 
 @pytest.fixture
@@ -69,3 +72,22 @@ def test_it_refuses_to_stand_open(settings_file: Path) -> None:
     assert "without `console.keys`" in done.stderr
     checked = chorus("check", settings_file)
     assert "console.host: `chorus console` will refuse this" in checked.stderr
+
+
+@pytest.mark.slow
+def test_one_beside_something_else_ends_with_it(settings_file: Path) -> None:
+    [port] = free_ports(1)
+    settings_file.write_text(f"{settings_file.read_text()}console: {{port: {port}}}\n")
+    url = f"http://127.0.0.1:{port}/live"
+
+    def answers() -> bool:
+        try:
+            return httpx.get(url).status_code == 200
+        except httpx.ConnectError:
+            return False
+
+    with console_beside(settings_file):
+        wait_until(answers)
+    assert not answers()
+    with console_beside(None):
+        assert not answers()
