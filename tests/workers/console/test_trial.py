@@ -91,6 +91,27 @@ def test_what_fails_beside_what_does_not_says_why(client: Client, router: FakeRo
     assert page.count('class="player') == 1
 
 
+def test_a_vote_without_names(client: Client, router: FakeRouter) -> None:
+    refused = try_it(client, first="general", blind="yes")
+    assert (refused.status_code, "takes two" in refused.text) == (400, True)
+    where = try_it(client, first="general", second="legal", blind="yes").headers["hx-redirect"]
+    page = client.get(where).text
+    assert "Which is better?" in page
+    assert "general" not in page
+    assert "legal" not in page
+    vote = {"choice": "neither", "_csrf_token": token(client)["x-csrf-token"]}
+    for _ in range(2):  # the second one comes too late
+        answer = client.post(f"{where}/vote", data=vote, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, where)
+    shown = client.get(where).text
+    assert "general" in shown
+    assert "legal" in shown
+    cells = re.findall(r"<td>(\d+)</td>", client.get("/try").text)
+    assert cells == ["0", "0", "1"]
+    wrong = client.post(f"{where}/vote", data={**vote, "choice": "third"}, follow_redirects=False)
+    assert wrong.status_code == 400
+
+
 @pytest.mark.parametrize(
     ("content", "form", "said"),
     [

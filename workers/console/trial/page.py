@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
 from typing import Annotated
@@ -13,7 +14,7 @@ from litestar.datastructures import UploadFile
 from litestar.enums import RequestEncodingType
 from litestar.exceptions import ClientException, NotFoundException
 from litestar.params import Body, Parameter
-from litestar.response import Template
+from litestar.response import Redirect, Template
 
 from schemas.failures import RecordError
 from schemas.settings import AUTO, Settings
@@ -29,6 +30,7 @@ from workers.console.pages import Page
 from workers.console.rendering import page
 from workers.console.state import AnyRequest, Console
 from workers.console.trial.asking import Answer, ask
+from workers.console.trial.ballot import Ballot, Choice
 from workers.console.trial.trials import Trial, Trials
 from workers.console.utterance.page import message_at_place, transcript_of
 from workers.console.utterance.view import View, view_of
@@ -43,6 +45,13 @@ class Form(msgspec.Struct):
     file: UploadFile
     first: str = AUTO
     second: str = ""
+    blind: str = ""
+
+
+class VoteForm(msgspec.Struct):
+    """What is sent as a vote on two answers without names."""
+
+    choice: Choice
 
 
 class AgainForm(msgspec.Struct):
@@ -63,6 +72,7 @@ class Bench:
         self._decoder: MediaDecoder | None = None
         self._backend: Backend | None = None
         self.trials = Trials()
+        self.ballot = Ballot()
 
     async def recording(self, file: UploadFile) -> Recording:
         """The audio of an upload.
@@ -96,7 +106,13 @@ class Bench:
             return self._backend
 
     async def asked(
-        self, request: AnyRequest, recording: Recording, name: str, targets: Sequence[str]
+        self,
+        request: AnyRequest,
+        recording: Recording,
+        name: str,
+        targets: Sequence[str],
+        *,
+        blind: bool = False,
     ) -> Response[str]:
         """Ask models or plans; the answer leads the browser to the page of what came of it.
 
@@ -105,6 +121,7 @@ class Bench:
             recording: the audio.
             name: of it, for people.
             targets: names of models or plans, `AUTO` among them.
+            blind: whether they are shown in any order, and named only after a vote.
 
         Raises:
             ClientException: it is too long.
@@ -115,6 +132,8 @@ class Bench:
         if seconds > MAX_SECONDS:
             raise ClientException(f"has {seconds:.0f} s; at most {MAX_SECONDS:.0f} s may be tried")
         backend = await self.backend()
+        if blind:
+            targets = secrets.SystemRandom().sample(targets, len(targets))
         wanted = [None if each == AUTO else each for each in targets]
         try:
             answers = await asyncio.gather(
@@ -122,7 +141,7 @@ class Bench:
             )
         except TimeoutError:
             raise Unavailable("the models did not answer in time; try again") from None
-        trial = Trial(name[:200], wav_of(recording.clip), tuple(answers), time.time())
+        trial = Trial(name[:200], wav_of(recording.clip), tuple(answers), time.time(), blind)
         user = self._console.user(request)
         audit(user, "try", ", ".join(targets), why=f"{seconds:.1f} s of audio")
         return Response("", headers={"hx-redirect": f"/try/{self.trials.keep(trial)}"})
@@ -146,7 +165,14 @@ async def stop(app: Litestar) -> None:
 @get("/try", guards=[needs("act")], sync_to_thread=False)
 def show_try(request: AnyRequest, console: Console) -> Template:
     """The form."""
-    return page(request, "try.html.j2", targets=_targets(console.settings), most_s=MAX_SECONDS)
+    bench: Bench = request.app.state.bench
+    return page(
+        request,
+        "try.html.j2",
+        targets=_targets(console.settings),
+        most_s=MAX_SECONDS,
+        tallies=bench.ballot.tallies,
+    )
 
 
 @post("/try", guards=[needs("act")], status_code=200)
@@ -160,10 +186,13 @@ async def try_it(
     known = _targets(console.settings)
     if not names or any(name not in known for name in names):
         raise ClientException(f"there is no such model or plan; there are {', '.join(known)}")
+    if data.blind and len(names) != 2:
+        raise ClientException("to compare without names takes two models or plans")
     bench: Bench = request.app.state.bench
     await bench.backend()  # whoever asks in vain need not wait for the decoder
     recording = await bench.recording(data.file)
-    return await bench.asked(request, recording, data.file.filename or "recording", names)
+    name = data.file.filename or "recording"
+    return await bench.asked(request, recording, name, names, blind=bool(data.blind))
 
 
 @post("/utterances/{place:str}/again", guards=[needs("act")], status_code=200)
@@ -189,6 +218,10 @@ async def try_again(
 async def show_trial(request: AnyRequest, console: Console, name: str) -> Template:
     """What came of a try."""
     trial = _trial(request, name)
+    if trial.blind:
+        texts = [_text(each) for each in trial.answers]
+        source = f"/try/{name}/audio"
+        return page(request, "trial_blind.html.j2", trial=trial, texts=texts, source=source)
     views = [await asyncio.to_thread(_view, each, console.settings) for each in trial.answers]
     return page(
         request,
@@ -197,6 +230,24 @@ async def show_trial(request: AnyRequest, console: Console, name: str) -> Templa
         answers=list(zip(trial.answers, views, strict=True)),
         source=f"/try/{name}/audio",
     )
+
+
+@post("/try/{name:str}/vote", guards=[needs("act")], status_code=303)
+async def vote(
+    request: AnyRequest,
+    console: Console,
+    name: str,
+    data: Annotated[VoteForm, Body(media_type=RequestEncodingType.URL_ENCODED)],
+) -> Redirect:
+    """Say which of two answers is better; then it is shown whose they are."""
+    trial = _trial(request, name)
+    if trial.blind:
+        trial.blind = False
+        first, second = (each.target or AUTO for each in trial.answers)
+        bench: Bench = request.app.state.bench
+        bench.ballot.count(first, second, data.choice)
+        audit(console.user(request), "vote", f"{first}, {second}", why=data.choice)
+    return Redirect(f"/try/{name}", status_code=303)
 
 
 @get("/try/{name:str}/audio", guards=[needs("speech")], sync_to_thread=False)
@@ -217,6 +268,12 @@ def _trial(request: AnyRequest, name: str) -> Trial:
     return found
 
 
+def _text(found: Answer) -> str:
+    """What a voter sees of an answer."""
+    result = found.result
+    return f"({result.code})" if isinstance(result, RecordError) else result.pred_text
+
+
 def _view(found: Answer, settings: Settings) -> View | None:
     if isinstance(found.result, RecordError):
         return None
@@ -228,5 +285,10 @@ def _targets(settings: Settings) -> list[str]:
 
 
 PAGE = Page(
-    "Try it", "/try", "act", (show_try, try_it, try_again, show_trial, trial_audio), start, stop
+    "Try it",
+    "/try",
+    "act",
+    (show_try, try_it, try_again, show_trial, vote, trial_audio),
+    start,
+    stop,
 )

@@ -12,7 +12,7 @@ from workers.console.trial.asking import Answer
 _MOST, _MOST_BYTES = 50, 128 << 20
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trial:
     """One try.
 
@@ -21,12 +21,14 @@ class Trial:
         wav: its audio.
         answers: of one or two models or plans.
         made: Unix time in seconds.
+        blind: whether nobody may see whose answers they are before there is a vote.
     """
 
     name: str
     wav: bytes
     answers: tuple[Answer, ...]
     made: float
+    blind: bool = False
 
 
 class Trials:
