@@ -27,7 +27,7 @@ def test_a_record_and_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def look(url: str) -> None:
         nonlocal missing
-        deadline = time.monotonic() + 10  # replicas write every two seconds
+        deadline = time.monotonic() + 30  # replicas write every two seconds
         while True:
             families = list(text_string_to_metric_families(httpx.get(f"{url}/metrics").text))
             told = {sample.name for family in families for sample in family.samples}
