@@ -32,7 +32,7 @@ RECORD, REQUEST = "4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211
 _SPAN = "00f067aa0ba902b7"
 #: Records beside the one, which have no trace of their own.
 _OTHERS = 20
-_WAIT_S = 60.0
+_WAIT_S = 180.0
 #: What one of the traces must have.
 _OF_RECORD = {
     "process asr.manifests",
