@@ -8,7 +8,7 @@ _EVALUATION = ("benchmark", "calibrate", "compare", "rollout", "validate")
 _KAFKA = ("dead-letters", "offsets", "produce", "tail", "topics")
 
 #: Packages of the extra `stream`, which `chorus serve` needs only with `--worker`.
-_STREAM_PACKAGES = ("crc32c", "kafka", "lz4", "opentelemetry")
+_STREAM_PACKAGES = ("crc32c", "kafka", "lz4")
 #: Extras by command; the others need none.
 _EXTRAS = {
     **dict.fromkeys(_EVALUATION, "evaluation"),
