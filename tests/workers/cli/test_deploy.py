@@ -147,7 +147,7 @@ def test_ray_serves_the_metrics_of_the_replicas(
         )
     }
     found: set[str] = set()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not expected <= found and time.monotonic() < deadline:
         time.sleep(1)
         text = httpx.get(nodes.metrics_url).text

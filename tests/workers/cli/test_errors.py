@@ -42,7 +42,7 @@ def test_the_exit_code_says_whether_waiting_helps(error: Exception, code: int | 
     [
         ("serve", "litestar", "serve"),
         ("serve", "kafka.errors", "serve,stream"),  # with --worker
-        ("serve", "opentelemetry", "serve,stream"),
+        ("serve", "opentelemetry", "serve"),
         ("stream", "kafka", "serve,stream"),
         ("tail", "kafka", "stream"),
     ],
