@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rapidfuzz.distance import Levenshtein
+import jiwer
 
 from serve_app.scoring.wer import NORMALISER, compared_words
 
@@ -20,13 +20,20 @@ class Piece:
 
 def align(reference: str, hypothesis: str, normaliser: str = NORMALISER) -> list[Piece]:
     """An alignment of both texts, normalised, by word, with the fewest edits."""
+    as_it_is = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
     spoken, heard = (compared_words(each, normaliser) for each in (reference, hypothesis))
+    found = jiwer.process_words(
+        " ".join(spoken),
+        " ".join(heard),
+        reference_transform=as_it_is,
+        hypothesis_transform=as_it_is,
+    )
     pieces = []
-    for each in Levenshtein.opcodes(spoken, heard):
-        one = spoken[each.src_start : each.src_end]
-        other = heard[each.dest_start : each.dest_end]
-        if each.tag == "replace":
-            pieces += [Piece("substitute", a, b) for a, b in zip(one, other, strict=True)]
+    for chunk in found.alignments[0]:
+        one = spoken[chunk.ref_start_idx : chunk.ref_end_idx]
+        other = heard[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        if chunk.type == "substitute":
+            pieces += [Piece(chunk.type, a, b) for a, b in zip(one, other, strict=True)]
         else:
-            pieces.append(Piece(each.tag, " ".join(one), " ".join(other)))
+            pieces.append(Piece(chunk.type, " ".join(one), " ".join(other)))
     return pieces
