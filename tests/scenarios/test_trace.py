@@ -19,7 +19,8 @@ _SILENT |= {defined.EMPTY_TEXTS, defined.ARMS, defined.CLIPPED}
 
 
 def test_a_record_and_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_BSP_SCHEDULE_DELAY"):
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_TRACES_SAMPLER")
+    for name in names:
         monkeypatch.setenv(name, "")  # set by the scenario, and taken back afterwards
     shown: list[str] = []
     expected = {*defined.MODEL, *defined.ROUTER, *defined.HTTP} - _SILENT

@@ -147,18 +147,23 @@ def test_ray_serves_the_metrics_of_the_replicas(
         )
     }
     found: set[str] = set()
+    routes: list[dict[str, str]] = []
     deadline = time.monotonic() + 120
-    while not expected <= found and time.monotonic() < deadline:
-        time.sleep(1)
-        text = httpx.get(nodes.metrics_url).text
-        samples = [
-            sample for each in text_string_to_metric_families(text) for sample in each.samples
-        ]
+    while time.monotonic() < deadline:
+        families = list(text_string_to_metric_families(httpx.get(nodes.metrics_url).text))
+        samples = [sample for each in families for sample in each.samples]
         found = {each.name for each in samples if each.name.startswith("ray_chorus_")}
+        routes = [each.labels for each in samples if each.name == "ray_chorus_router_routes_total"]
+        if expected <= found and ("default", "general") in map(_route, routes):
+            break
+        time.sleep(1)
     assert expected <= found
-    routes = [each.labels for each in samples if each.name == "ray_chorus_router_routes_total"]
+    assert ("default", "general") in map(_route, routes)
     assert {(each["application"], each["deployment"]) for each in routes} == {("chorus", "Router")}
-    assert ("default", "general") in {(each["rule"], each["target"]) for each in routes}
+
+
+def _route(labels: dict[str, str]) -> tuple[str, str]:
+    return labels["rule"], labels["target"]
 
 
 def test_a_model_that_nobody_uses_sleeps_until_it_is_asked_for(
