@@ -59,7 +59,7 @@ def test_an_idle_worker_outlives_its_broker() -> None:
                 wait_until(lambda: worker.ready)
                 cluster.kill(0)
                 time.sleep(down_s)
-                assert worker.heartbeat_age_s < 5
+                assert worker.heartbeat_age_s < 20  # one wait of the client, at most
                 cluster.restart(0)
             produce(settings, [manifest(f"r{number}") for number in range(10)])
             wait_until(lambda: done(worker) == 10)
