@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
@@ -60,22 +60,27 @@ class Side:
     Args:
         stack: whose broker, models and worker run.
         ports: that have metrics.
+        environment: of its processes.
     """
 
-    def __init__(self, stack: LocalStack, ports: list[int]) -> None:
+    def __init__(self, stack: LocalStack, ports: list[int], environment: Mapping[str, str]) -> None:
         self._stack = stack
+        self._environment = environment
         self._ports = ports
         self._done = 0
         self._cpu_s = 0.0
         self._seconds: list[float] = []
 
-    def warm_up(self, turns: int, records: Any) -> None:
-        """Feed it, and let it come to speed."""
+    def begin(self, turns: int, records: Any) -> None:
+        """Feed it."""
         total = WARM_UP_RECORDS + turns * RECORDS_A_TURN + RECORDS_BEHIND
         produce(self._stack.settings, repeated(records, total))
-        self._stack.start_worker()
-        self._done = wait_for_commit(self._stack, WARM_UP_RECORDS)
-        self.rest()
+        with variables(self._environment):
+            self._stack.start_worker()
+
+    def warm_up(self) -> None:
+        """Let it come to speed."""
+        wait_for_commit(self._stack, WARM_UP_RECORDS)
 
     def wake(self) -> None:
         """Go on."""
@@ -91,6 +96,7 @@ class Side:
         """Work for a turn."""
         self.wake()
         with self._scraped():
+            self._done = wait_for_commit(self._stack, 0)
             before, begin = sum(cpu_by_part(self._stack).values()), time.monotonic()
             done = wait_for_commit(self._stack, self._done + RECORDS_A_TURN)
             seconds = time.monotonic() - begin
@@ -128,6 +134,17 @@ class Side:
         return 1000 * self._cpu_s / (len(self._seconds) * RECORDS_A_TURN)
 
 
+@contextmanager
+def variables(environment: Mapping[str, str]) -> Iterator[None]:
+    """Have the processes that start in the block inherit these variables."""
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name in environment:
+            del os.environ[name]
+
+
 def run_bench(turns: int, say: Callable[[str], None]) -> tuple[dict[str, Any], list[str]]:
     """Let both work by turns; the figures."""
     with ExitStack() as around:
@@ -144,19 +161,23 @@ def run_bench(turns: int, say: Callable[[str], None]) -> tuple[dict[str, Any], l
             (on, {"status": {"port": status}}, [status, api]),
             (_OFF, {}, []),
         ):
-            os.environ.update(environment)
             settings = stream_settings(speech, replicas=1) | {"stream": stream}
             settings["http"] = {"port": api if ports else off_port, "num_cpus": 0.1}
             stack = around.enter_context(LocalStack(settings, speech))
-            stack.start_broker()
-            stack.start_serve()
+            with variables(environment):
+                stack.start_broker()
+                stack.start_serve()
             stack.wait_for_serve()
-            side = Side(stack, ports)
-            side.warm_up(turns, records)
+            side = Side(stack, ports, environment)
             sides.append(side)
-            for name in environment:
-                del os.environ[name]
-            say(f"{'with' if ports else 'without'} telemetry: it is warm")
+            say(f"{'with' if ports else 'without'} telemetry: it is up")
+        # together, since a worker that is suspended for a minute takes itself for stuck
+        for side in sides:
+            side.begin(turns, records)
+        for side in sides:
+            side.warm_up()
+        for side in sides:
+            side.rest()
         for turn in range(turns):
             for side in sides if turn % 2 else reversed(sides):
                 side.work()
