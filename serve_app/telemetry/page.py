@@ -51,8 +51,8 @@ Each replica measures itself; its metrics carry the labels `application`, `deplo
   histograms, so that their `_sum` follows from the middles of the buckets. `/metrics` of the API
   then says where they are.
 
-`CHORUS_METRICS=off` in the environment of the nodes turns these off. All of it, with a collector
-and one trace in a hundred, costs about 0.04 CPU-ms a record (`make bench-telemetry`).
+`CHORUS_METRICS=off` in the environment of the nodes turns these off; `make bench-telemetry` shows
+what all of it costs.
 
 Labels have few values: names of the settings, error codes, routes, versions.
 """
