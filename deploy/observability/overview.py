@@ -13,6 +13,7 @@ from deploy.observability.queries import (
     share,
     summed,
 )
+from deploy.observability.stream import DEAD_LETTERS
 from serve_app.telemetry import definitions as defined
 
 _WELL = "No alert fires."
@@ -192,18 +193,7 @@ _FAILURES = Row(
             kind="table",
             page="runbook.md",
         ),
-        Panel(
-            "Dead letters, by code",
-            "Records at fault themselves. `chorus dead-letters list` names them.",
-            (
-                Query(
-                    rate(defined.DEAD_LETTERS, "code"), "{{code}}", silent="Every record is sound."
-                ),
-            ),
-            unit="cps",
-            kind="stack",
-            page="stream.md#failure-handling",
-        ),
+        DEAD_LETTERS,
         Panel(
             "Records without a transcript, by class and code",
             "What the Router answers with an error. A stream tries `transient` ones again, so "

@@ -18,6 +18,16 @@ from serve_app.telemetry import definitions as defined
 _WORKER = ("job", "instance")
 _NAME = "{{job}} {{instance}}"
 
+#: On the overview, too.
+DEAD_LETTERS = Panel(
+    "Dead letters, by code",
+    "Records at fault themselves. `chorus dead-letters list` names them.",
+    (Query(rate(defined.DEAD_LETTERS, "code"), "{{code}}", silent="Every record is sound."),),
+    unit="cps",
+    kind="stack",
+    page="stream.md#failure-handling",
+)
+
 _LAG = Row(
     "What waits",
     (
@@ -104,18 +114,7 @@ _DONE = Row(
             limits=((600, "red"),),
             page="scaling.md#stream-workers",
         ),
-        Panel(
-            "Dead letters, by code",
-            "Records at fault themselves. `chorus dead-letters list` names them.",
-            (
-                Query(
-                    rate(defined.DEAD_LETTERS, "code"), "{{code}}", silent="Every record is sound."
-                ),
-            ),
-            unit="cps",
-            kind="stack",
-            page="stream.md#failure-handling",
-        ),
+        DEAD_LETTERS,
         Panel(
             "Commits",
             "Each is a transaction with transcripts, metrics, dead letters and offsets.",

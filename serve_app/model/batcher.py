@@ -277,13 +277,14 @@ class Batcher:
             )
             deliveries.setdefault(item.call, []).append((item.index, outcome))
         if live:
-            self._tell(_told(live, results, start, seconds, self._engine.sample_rate))
+            rate, limit_s = self._engine.sample_rate, self._batch_seconds
+            self._tell(_told(live, results, start, seconds, rate=rate, limit_s=limit_s))
         for call, outcomes in deliveries.items():
             _post(call, call.deliver, outcomes)
 
     def _tell(self, batch: Batch) -> None:
         try:
-            self._measure(batch._replace(limit_s=self._batch_seconds))
+            self._measure(batch)
         except Exception as error:  # clips must not suffer from it
             logger.error("a batch could not be measured: %s", location_of(error))
 
@@ -323,7 +324,9 @@ def _told(
     results: Sequence[Hypothesis | Rejection],
     start: float,
     work_s: float,
+    *,
     rate: int,
+    limit_s: float,
 ) -> Batch:
     """What is measured of a batch."""
     return Batch(
@@ -331,6 +334,7 @@ def _told(
         results=results,
         queue_s=start - min(item.arrived for item in batch),
         work_s=work_s,
+        limit_s=limit_s,
         traced=[(item.request.trace, start - item.arrived) for item in batch if item.request.trace],
     )
 

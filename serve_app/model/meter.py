@@ -30,16 +30,16 @@ class Batch(NamedTuple):
         results: one per clip.
         queue_s: longest wait of a clip.
         work_s: time of the engine.
-        traced: ``traceparent`` of those clips whose traces are sampled, and how long each waited.
         limit_s: `batch_seconds` of the model.
+        traced: ``traceparent`` of those clips whose traces are sampled, and how long each waited.
     """
 
     seconds: Sequence[float]
     results: Sequence[Hypothesis | Rejection]
     queue_s: float
     work_s: float
+    limit_s: float
     traced: Sequence[tuple[str, float]] = ()
-    limit_s: float = 1.0
 
 
 class ModelMeter:

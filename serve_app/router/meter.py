@@ -25,7 +25,7 @@ class RouterMeter:
 
     def __init__(self, instruments: Instruments | None = None) -> None:
         self._instruments = instruments or NoInstruments()
-        self._off = instruments is None
+        self._off = isinstance(self._instruments, NoInstruments)
         self._lists = 0
 
     def begin(self, audio_bytes: int) -> None:

@@ -212,7 +212,7 @@ def functions_cpu_ms() -> dict[str, float]:
         timings=Timings(audio_ms=1, queue_ms=2, model_ms=3, total_ms=4),
     )
     router, model = RouterMeter(instruments), ModelMeter("general", instruments)
-    batch = Batch([5.0] * 16, [Hypothesis(text="one", confidence=0.9)] * 16, 0.1, 0.1)
+    batch = Batch([5.0] * 16, [Hypothesis(text="one", confidence=0.9)] * 16, 0.1, 0.1, 80.0)
 
     def cost(call: Callable[[], None], records: int) -> float:
         rounds = []
