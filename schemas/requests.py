@@ -36,7 +36,6 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
         settings: `settings_digest` of the settings that the caller means; a Router with other
             ones transcribes nothing. None takes any.
         max_no_speech_prob: as in the section `routing` of the settings, which it overrides.
-        caller: the process that calls, so that its calls can be given up once it has ended.
         group: consumer group of the stream that the records are from.
         backlog: what waits for that group; told by a call now and then, without records.
         traces: ``traceparent`` of those records whose trace is sampled, by their places.
@@ -47,7 +46,6 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     interactive: bool = False
     settings: str | None = None
     max_no_speech_prob: float | None = None
-    caller: str | None = None
     group: str | None = None
     backlog: Backlog | None = None
     traces: dict[int, str] | None = None

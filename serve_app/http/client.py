@@ -14,7 +14,15 @@ import msgspec
 from msgspec.structs import replace
 
 from schemas.manifest import ManifestRecord
-from schemas.records_call import MEDIA_TYPE, PATH, RecordsAnswer, RecordsCall, RecordsInfo
+from schemas.records_call import (
+    MEDIA_TYPE,
+    PATH,
+    RecordsAnswer,
+    RecordsCall,
+    RecordsInfo,
+    decode,
+    encode,
+)
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.transcription_api import ErrorBody, Readiness
 from serve_app.router.protocol import Probe
@@ -85,10 +93,10 @@ class HttpBackend:
         if clips is not None:
             raise ValueError("audio cannot be sent")
         call = RecordsCall(records=list(records), options=replace(options, settings=self._settings))
-        body = await self._ask("POST", PATH, self._timeout_s, msgspec.msgpack.encode(call))
+        body = await self._ask("POST", PATH, self._timeout_s, encode(call))
         try:
-            return list(msgspec.msgpack.decode(body, type=RecordsAnswer).results())
-        except (msgspec.DecodeError, ValueError) as error:
+            return decode(body, RecordsAnswer).results()
+        except ValueError as error:
             raise self._failed(f"its answer cannot be read ({error})") from None
 
     async def probe(self, timeout_s: float = 5.0) -> Probe:

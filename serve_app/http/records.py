@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from litestar import Request, Response, get, post
-from msgspec.structs import replace
 
-from schemas.records_call import MEDIA_TYPE, PATH, RecordsAnswer, RecordsCall, RecordsInfo
+from schemas.records_call import (
+    MEDIA_TYPE,
+    PATH,
+    RecordsAnswer,
+    RecordsCall,
+    RecordsInfo,
+    decode,
+    encode,
+)
 from schemas.transcript import Transcript
 from serve_app.http.bodies import declared_length, receive
 from serve_app.http.errors import ApiError, invalid
@@ -28,15 +34,12 @@ async def transcribe_records(request: Request[Any, Any, Any], service: Service) 
     with service.admitted(client):
         client.take(0.0)  # the length of the audio is known only once it has been read
         call = _call(await _body(request, service))
-        # the process that calls is none that Ray knows of
-        options = replace(call.options, caller=None)
-        results = await service.backend.transcribe(call.records, options)
+        results = await service.backend.transcribe(call.records, call.options)
         for each in results:
             if isinstance(each, Transcript):
                 client.charge(each.transcribed_seconds)
                 service.instruments.add(defined.HTTP_AUDIO, each.transcribed_seconds, client.name)
-    answer = msgspec.msgpack.encode(RecordsAnswer.of(results))
-    return Response(answer, media_type=MEDIA_TYPE)
+    return Response(encode(RecordsAnswer.of(results)), media_type=MEDIA_TYPE)
 
 
 @get(PATH, include_in_schema=False, sync_to_thread=False)
@@ -78,6 +81,6 @@ def _check_type(headers: Mapping[str, str]) -> None:
 
 def _call(body: bytes) -> RecordsCall:
     try:
-        return msgspec.msgpack.decode(body, type=RecordsCall)
-    except msgspec.DecodeError as error:
+        return decode(body, RecordsCall)
+    except ValueError as error:
         raise invalid(f"the body is no list of records: {error}") from None

@@ -11,6 +11,7 @@ import msgspec
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
+from schemas.records_call import RecordsAnswer, RecordsCall, decode, encode
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from serve_app.audio.clip import Recording
 from serve_app.model.protocol import ModelInfo
@@ -70,15 +71,33 @@ class RouterClient:
             options: of the call.
             clips: the records' audio at `SAMPLE_RATE`, if no files are to be read.
         """
+        options = msgspec.structs.replace(options, settings=self._settings)
+        call = encode(RecordsCall(records=list(records), options=options))
+        return decode(await self.transcribe_encoded(call, clips), RecordsAnswer).results()
+
+    async def transcribe_encoded(
+        self, call: bytes, clips: Sequence[Recording] | None = None
+    ) -> bytes:
+        """`transcribe` for who has the call encoded, and passes the answer on.
+
+        Args:
+            call: see `schemas.records_call`.
+            clips: see `transcribe`.
+        """
         try:
-            options = msgspec.structs.replace(options, settings=self._settings, caller=own_name())
             audio = None if clips is None else list(clips)
-            results = await self._call("transcribe", self._timeout_s, list(records), options, audio)
-            return cast(list[Result], results)
+            answer = await self._call("transcribe", self._timeout_s, call, own_name(), audio)
+            return cast(bytes, answer)
         except _UnavailableError as error:
-            return [
-                RecordError(id=record.id, code=error.code, message=str(error)) for record in records
-            ]
+            records = decode(call, RecordsCall).records
+            return encode(
+                RecordsAnswer.of(
+                    [
+                        RecordError(id=record.id, code=error.code, message=str(error))
+                        for record in records
+                    ]
+                )
+            )
 
     async def probe(self, timeout_s: float = 5.0) -> Probe:
         """Ask the Router and, through it, every model for a sign of life. Never raises.

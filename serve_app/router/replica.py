@@ -12,7 +12,8 @@ from pathlib import Path
 
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
-from schemas.requests import DEFAULT_OPTIONS, Backlog, CallOptions
+from schemas.records_call import RecordsAnswer, RecordsCall, decode, encode
+from schemas.requests import Backlog, CallOptions
 from schemas.settings import Settings, settings_digest
 from serve_app.audio import AudioLoader
 from serve_app.audio.clip import Recording
@@ -76,18 +77,26 @@ class Router:
         self._rollouts = RolloutWatch(settings, self._transcriber.candidates)
 
     async def transcribe(
-        self,
-        records: list[ManifestRecord],
-        options: CallOptions = DEFAULT_OPTIONS,
-        clips: list[Recording] | None = None,
-    ) -> list[Result]:
+        self, call: bytes, caller: str | None = None, clips: list[Recording] | None = None
+    ) -> bytes:
         """One `Transcript` or `RecordError` per record, in order. Does not raise for a record.
 
         Args:
-            records: the records.
-            options: of the call.
+            call: a `RecordsCall`; see `schemas.records_call` for both it and the answer.
+            caller: the process that calls, see `Callers`.
             clips: the records' audio at `SAMPLE_RATE`, if no files are to be read.
         """
+        asked = decode(call, RecordsCall)
+        results = await self._results(asked.records, asked.options, caller, clips)
+        return encode(RecordsAnswer.of(results))
+
+    async def _results(
+        self,
+        records: list[ManifestRecord],
+        options: CallOptions,
+        caller: str | None,
+        clips: list[Recording] | None,
+    ) -> list[Result]:
         if options.settings not in (None, self._settings):
             reason = "the application now runs with other settings than its caller"
             return [
@@ -99,7 +108,7 @@ class Router:
         if not records:
             return []
         await self._rollouts.start()
-        with self._callers.call_of(options.caller):
+        with self._callers.call_of(caller):
             return await self._transcriber.transcribe(records, clips=clips, options=options)
 
     async def _note_demand(self, group: str, backlog: Backlog) -> None:
