@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
 from schemas.requests import CallOptions, ClipRequest
 from schemas.transcript import Transcript
@@ -15,6 +17,7 @@ from serve_app.model.batcher import Batcher
 from serve_app.model.meter import ModelMeter
 from serve_app.model.protocol import Reply
 from serve_app.router.transcriber import Transcriber
+from serve_app.telemetry import tracing
 from tests.serve_app.model.fake_engine import FakeEngine
 from tests.serve_app.router.fake_models import FakeModel, load, record, settings
 
@@ -86,3 +89,14 @@ async def test_what_is_not_sampled_has_no_spans(spans: InMemorySpanExporter) -> 
     router = Transcriber(settings(), {"general": FakeModel(), "medical": FakeModel()}, load)
     await router.transcribe([record(1)])
     assert not spans.get_finished_spans()
+
+
+def test_most_traces_that_begin_here_are_passed_over(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing._roots, "share", 0.1)
+    monkeypatch.setattr(random, "random", iter([0.05, 0.1, 0.99]).__next__)
+    bad = {"traceparent": "00-bad"}
+    for name, parent in (("first", None), ("second", bad), ("third", {}), ("called", TRACES[0])):
+        tracing.begin_span(name, SpanKind.SERVER, parent).end()
+    assert [each.name for each in spans.get_finished_spans()] == ["first", "called"]
