@@ -28,7 +28,7 @@ from workers.cli.evaluation import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from workers.evaluation.benchmarking.benchmark import Benchmark
+    from workers.evaluation.benchmarking.results import Benchmark
 
 
 #: Largest spread between the fastest and the slowest pass that is expected on an idle machine.

@@ -28,7 +28,7 @@ from workers.cli.evaluation import (
 )
 
 if TYPE_CHECKING:
-    from workers.evaluation.validation.validate import Validation
+    from workers.evaluation.validation.results import Validation
 
 
 def validate(

@@ -91,3 +91,13 @@ def test_one_beside_something_else_ends_with_it(settings_file: Path) -> None:
     assert not answers()
     with console_beside(None):
         assert not answers()
+
+
+@pytest.mark.slow
+def test_its_pages_need_no_runtime_of_models() -> None:
+    code = (
+        "import sys; import workers.console.all_pages\n"
+        "sys.exit(' '.join({'torch', 'nemo', 'ray', 'transformers'} & sys.modules.keys()) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -15,13 +15,14 @@ from tests.workers.console.conftest import demo_settings
 from tests.workers.console.samples import transcript
 from tests.workers.console.topics import MemoryTopics
 from tests.workers.evaluation.report.samples import comparison, score_of, worst
+from workers.evaluation.benchmarking.results import Benchmark, ModelResult, PathResult, Rate
 from workers.evaluation.comparison.results import SetInfo
 from workers.evaluation.report import write_report
 from workers.evaluation.systems.base import SystemInfo
 from workers.evaluation.validation.checks import Check
 from workers.evaluation.validation.findings import Findings
 from workers.evaluation.validation.recommendations import Recommendation
-from workers.evaluation.validation.validate import Validation
+from workers.evaluation.validation.results import Validation
 
 NAMES = ("call-17", "calls/18.flac", HOSTILE[:200])
 
@@ -35,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_report(compared, found / "compared.html")
     compared.save(found / "compared.json")
     validation().save(found / "validated.json")
+    measured().save(found / "speed.json")
     (found / "other.json").write_text('{"wer": 3.2}')
     (found / "hostile.html").write_text(f"<title>{HOSTILE}</title><script>parent.x = 1</script>")
     (found / "broken.json").write_text('{"differences": 1, "made": "<script>"}')
@@ -43,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def validation() -> Validation:
+def validation(name: str = HOSTILE[:300]) -> Validation:
     set_info = SetInfo(
         name="calls",
         sha256="ab" * 32,
@@ -56,7 +58,7 @@ def validation() -> Validation:
     return Validation(
         made="2026-03-04T05:06:07+00:00",
         normaliser="whisper",
-        system=SystemInfo(name=HOSTILE[:300], type="function"),
+        system=SystemInfo(name=name, type="function"),
         test_set=set_info,
         findings=Findings(
             score=score_of(20),
@@ -70,9 +72,48 @@ def validation() -> Validation:
         ),
         checks=[
             Check(key="max_wer", limit=25.0, value=20.0, passed=True),
-            Check(key="min_rtfx", limit=50.0, value=None, passed=False, reason=HOSTILE[:300]),
+            Check(
+                key="min_rtfx", limit=50.0, value=None, passed=False, reason=f"{name} was not timed"
+            ),
         ],
         recommendations=[Recommendation(code="more", message="Measure more speech.", numbers={})],
+    )
+
+
+def measured(name: str = HOSTILE[:300]) -> Benchmark:
+    rate = Rate(median=310.4, lowest=300.0, highest=315.0, spread=4.8)
+    result = PathResult(
+        path="engine",
+        device="cpu",
+        rtfx=rate,
+        samples_per_second=rate,
+        latency_ms={"p50": 21.5, "p99": 44.0},
+        load_seconds=3.2,
+        host_memory_gb=1.25,
+        gpu_memory_gb=None,
+        harness_percent=1.0,
+        score=score_of(20),
+    )
+    model = ModelResult(
+        name=name,
+        domain="general",
+        sha256="ab" * 32,
+        batch_seconds=30.0,
+        threads=1,
+        dtype="float32",
+        paths=[result],
+    )
+    return Benchmark(
+        made="2026-03-04T05:06:07+00:00",
+        machine="a machine, 2 cores",
+        protocol="As it was done.",
+        normaliser="whisper",
+        repeats=5,
+        test_set="calls",
+        utterances=1200,
+        seconds=3600.0,
+        longest=12.0,
+        models=[model],
     )
 
 
@@ -98,6 +139,7 @@ def test_the_reports_of_the_folder_are_listed(user: Person) -> None:
         "compared.json",
         "hostile.html",
         "other.json",
+        "speed.json",
         "validated.json",
     ]
     assert "2 systems on 1 test set" in seen
@@ -141,7 +183,10 @@ def test_an_utterance_of_a_report_leads_to_its_latest_transcript(
     assert "is not among the last" in user.see("/evaluation/utterances?id=nobody", 404)
 
 
-def test_a_validation_is_a_table_and_other_json_is_text(user: Person) -> None:
+def test_results_are_tables_and_other_json_is_text(user: Person) -> None:
+    seen = user.see("/evaluation/speed.json")
+    for part in ("310.4", "21.5", "1.25", "1,200 utterances", "60.0 min", "As it was done."):
+        assert part in seen
     seen = user.see("/evaluation/validated.json")
     for part in ("Not passed", "20.00", "max_wer", "not met", "Measure more speech.", "1,200"):
         assert part in seen

@@ -42,6 +42,9 @@ async def show_report(request: AnyRequest, console: Console, name: str) -> Templ
         if report.kind == "validation":
             result = await asyncio.to_thread(reports.validation, report)
             return page(request, "validation.html.j2", report=report, result=result)
+        if report.kind == "benchmark":
+            measured = await asyncio.to_thread(reports.benchmark, report)
+            return page(request, "benchmark.html.j2", report=report, result=measured)
         html = await asyncio.to_thread(reports.page, report)
         if html is None:
             text = await asyncio.to_thread(reports.text, report)

@@ -10,9 +10,10 @@ from typing import Literal
 
 import msgspec
 
+from workers.evaluation.benchmarking.results import Benchmark
 from workers.evaluation.comparison.results import Comparison
 from workers.evaluation.report import render
-from workers.evaluation.validation.validate import Validation
+from workers.evaluation.validation.results import Validation
 
 #: What a file is: a page, a result of one of the commands, or JSON of something else.
 Kind = Literal["page", "comparison", "validation", "benchmark", "other"]
@@ -100,6 +101,14 @@ class Reports:
             OSError, ValueError: as `page`.
         """
         return Validation.load(self._path(report.name))
+
+    def benchmark(self, report: Report) -> Benchmark:
+        """The result of `chorus benchmark`.
+
+        Raises:
+            OSError, ValueError: as `page`.
+        """
+        return Benchmark.load(self._path(report.name))
 
     def text(self, report: Report) -> str:
         """A file as text.

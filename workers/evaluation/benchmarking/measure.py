@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 import psutil
@@ -31,6 +31,7 @@ from serve_app.engines.calling import call_isolated
 from serve_app.engines.errors import EngineError
 from serve_app.engines.load import check_engine, load_engine
 from serve_app.system.tracebacks import message_of
+from workers.evaluation.benchmarking.results import PathName
 from workers.evaluation.systems.recognition import gpu_memory_gb
 from workers.manifests.speech import Utterance, read_audio
 
@@ -43,9 +44,6 @@ CALL_RECORDS = 128
 IN_FLIGHT = 4
 #: Shortest pass, in seconds: a small set is repeated until clock and scheduler hardly matter.
 MIN_PASS_S = 2.0
-
-#: What is measured: the bare engine, or the model as Ray Serve serves it.
-PathName = Literal["engine", "serving"]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,9 +12,7 @@ from numpy.random import default_rng
 
 from schemas.settings import ValidationSettings
 from serve_app.scoring.wer import NORMALISER, Normaliser
-from workers.evaluation.comparison.results import SetInfo
 from workers.evaluation.comparison.scoring import score, set_info
-from workers.evaluation.results import Result
 from workers.evaluation.statistics.intervals import Bootstrap, Interval
 from workers.evaluation.statistics.scores import Score, UtteranceScore, pool
 from workers.evaluation.statistics.slices import (
@@ -25,7 +23,6 @@ from workers.evaluation.statistics.slices import (
     by_field,
     fields_of,
 )
-from workers.evaluation.systems.base import SystemInfo
 from workers.evaluation.systems.naming import SettingsLike, SystemLike, as_systems, roots_of
 from workers.evaluation.systems.recognition import (
     Heard,
@@ -37,14 +34,15 @@ from workers.evaluation.systems.recognition import (
 )
 from workers.evaluation.testset import TestSet, read_test_set
 from workers.evaluation.validation import stress
-from workers.evaluation.validation.checks import Check, check, check_names
+from workers.evaluation.validation.checks import check, check_names
 from workers.evaluation.validation.findings import (
     BaselineFinding,
     Findings,
     SliceFinding,
     StressFinding,
 )
-from workers.evaluation.validation.recommendations import Recommendation, recommend
+from workers.evaluation.validation.recommendations import recommend
+from workers.evaluation.validation.results import Validation
 from workers.manifests.speech import Utterance
 
 #: Default number of utterances for the stress tests.
@@ -52,33 +50,6 @@ STRESSED = 200
 
 _CLEAN, _STRESSED = "as it is", "stressed"
 _MODEL, _BASELINE = "model", "baseline"
-
-
-class Validation(Result):
-    """Result of `validate`.
-
-    Attributes:
-        made: time of the validation: UTC, ISO 8601.
-        normaliser: name of the text normalisation, see `serve_app.scoring.wer`.
-        system: what was validated.
-        test_set: what it was validated on.
-        findings: what was measured.
-        checks: one for each threshold that was given.
-        recommendations: what to do about weaknesses.
-    """
-
-    made: str
-    normaliser: str
-    system: SystemInfo
-    test_set: SetInfo
-    findings: Findings
-    checks: list[Check]
-    recommendations: list[Recommendation]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every threshold was shown to be met."""
-        return all(each.passed for each in self.checks)
 
 
 def validate(

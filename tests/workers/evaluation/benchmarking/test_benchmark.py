@@ -10,8 +10,8 @@ from schemas.settings import AudioSettings, ModelSettings, Routing, Settings
 from schemas.text_rules import TextRule, TextRules
 from serve_app.engines.errors import EngineError
 from tests.workers.evaluation import scripted
-from workers.evaluation.benchmarking.benchmark import Benchmark, benchmark
-from workers.evaluation.benchmarking.measure import PathName
+from workers.evaluation.benchmarking.benchmark import benchmark
+from workers.evaluation.benchmarking.results import Benchmark, PathName
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -7,7 +7,8 @@ import pytest
 from schemas.settings import ValidationSettings
 from tests.workers.evaluation import scripted
 from workers.evaluation.systems.base import FunctionSystem
-from workers.evaluation.validation.validate import Validation, validate
+from workers.evaluation.validation.results import Validation
+from workers.evaluation.validation.validate import validate
 
 
 def run(manifest: Path, **asked: object) -> Validation:

@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.workers.evaluation import scripted
+from workers.evaluation.validation.results import Validation
 from workers.evaluation.validation.stress import ALL
-from workers.evaluation.validation.validate import Validation, validate
+from workers.evaluation.validation.validate import validate
 
 
 def test_slices_stay_where_they_are_empty(manifest: Path) -> None:
