@@ -44,7 +44,7 @@ def list_letters(
     from schemas.settings import load_settings
     from workers.kafka.dead_letters import DeadLetters
 
-    letters = DeadLetters(load_settings(settings_file, files=False).kafka)
+    letters = DeadLetters(load_settings(settings_file, files=False).kafka, skip_newer=True)
     for letter in letters:
         if code is not None and letter.view.code != code:
             continue
@@ -60,6 +60,12 @@ def list_letters(
             )
             print(f"    {view.message}")
     _say_foreign(letters.foreign)
+    if letters.newer:
+        fail(
+            f"{letters.newer} messages of the topic were written by a newer version of Chorus and "
+            "are left out: letters, or what became of some; update this one",
+            exit_codes.PARTIAL,
+        )
 
 
 @app.command("show")

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from kafka.errors import InvalidProducerEpochError, ProducerFencedError
 
 from schemas.dead_letter import (
+    DeadLetter,
     LetterMark,
     from_headers,
     mark_from,
@@ -25,6 +26,7 @@ from schemas.dead_letter import (
     original_headers,
 )
 from schemas.settings import KafkaSettings
+from schemas.versions import SchemaVersionError
 from workers.kafka.clients import make_producer
 from workers.kafka.errors import error_in
 from workers.kafka.letter_choice import Choice, Letter
@@ -36,6 +38,7 @@ ID_SUFFIX = ".replay"
 #: Letters in one transaction.
 _IN_ONE_TRANSACTION = 500
 _FENCED = (ProducerFencedError, InvalidProducerEpochError)
+T = TypeVar("T")
 
 
 class OtherCommandError(Exception):
@@ -45,39 +48,67 @@ class OtherCommandError(Exception):
 class DeadLetters:
     """Reads the dead-letter topic of `kafka`.
 
+    Args:
+        kafka: the settings' section.
+        skip_newer: go on where a message is from a newer version of Chorus. Who settles letters
+            must not: that message may be the mark of one.
+
     Attributes:
         foreign: messages that are no dead letters, in the last reading.
+        newer: messages that were skipped, in the last reading.
     """
 
-    def __init__(self, kafka: KafkaSettings) -> None:
+    def __init__(self, kafka: KafkaSettings, *, skip_newer: bool = False) -> None:
         self.foreign = 0
+        self.newer = 0
         self._kafka = kafka
+        self._skip_newer = skip_newer
 
     def __iter__(self) -> Iterator[Letter]:
         """All letters, from the oldest on within each partition.
 
         Raises:
             UnknownTopicError: there is no such topic.
-            SchemaVersionError: a letter is from a newer version of Chorus.
+            SchemaVersionError: a message is from a newer version of Chorus, and none is skipped.
         """
-        self.foreign = 0
+        self.foreign = self.newer = 0
         marks = {
             (message.partition, mark.letter): mark
-            for message in self._messages()
-            if (mark := mark_from(message.headers))
+            for message, mark in self._read(mark_from)
+            if mark is not None
         }
+        self.newer = 0  # the same messages come once more
+        for message, view in self._read(_letter_from):
+            if view is None:
+                self.foreign += mark_from(message.headers) is None
+            else:
+                yield Letter(message, view, marks.get((message.partition, message.offset)))
+
+    def _read(
+        self, reader: Callable[[Iterable[tuple[str, bytes | None]]], T]
+    ) -> Iterator[tuple[Record, T]]:
+        """Each message with what its headers say."""
         for message in self._messages():
             try:
-                view = from_headers(message.headers)
-            except msgspec.ValidationError:
-                self.foreign += mark_from(message.headers) is None
-                continue
-            yield Letter(message, view, marks.get((message.partition, message.offset)))
+                found = reader(message.headers)
+            except SchemaVersionError:
+                if not self._skip_newer:
+                    raise
+                self.newer += 1
+            else:
+                yield message, found
 
     def _messages(self) -> Iterator[Record]:
         for message in read_topic(self._kafka, self._kafka.topics.dead_letters):
             if message is not None:  # only a follower sees None
                 yield message
+
+
+def _letter_from(headers: Iterable[tuple[str, bytes | None]]) -> DeadLetter | None:
+    try:
+        return from_headers(headers)
+    except msgspec.ValidationError:
+        return None
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from schemas.transcript import encode_transcript
 from schemas.versions import SchemaVersionError
 from tests.schemas.test_dead_letter import LETTER
 from tests.workers.stream.support import Message, a_pending_record, manifest_of, transcript_of
+from workers import exit_codes
 from workers.cli import main
 from workers.kafka import dead_letters, reader
 from workers.kafka.letter_choice import Choice
@@ -27,7 +28,7 @@ Run = Callable[..., Ran]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `chorus` on a topic with one message; gives its exit code, output and errors."""
+    """Run `chorus` on a topic of messages; gives its exit code, output and errors."""
     settings = tmp_path / "chorus.yaml"
     settings.write_text(
         "models: {general: {engine: 'tests.standin:StandInEngine'}}\n"
@@ -35,9 +36,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         "audio: {roots: ['.']}\n"
     )
 
-    def run(message: Message, *command: str) -> Ran:
+    def run(messages: Message | list[Message], *command: str) -> Ran:
+        topic = messages if isinstance(messages, list) else [messages]
         for module in (reader, dead_letters):
-            monkeypatch.setattr(module, "read_topic", lambda *_, **__: iter([message]))
+            monkeypatch.setattr(module, "read_topic", lambda *_, **__: iter(topic))
         monkeypatch.setattr(sys, "argv", ["chorus", *command, "--settings", str(settings)])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -58,9 +60,16 @@ def test_tail(run: Run, as_json: list[str]) -> None:
     assert error.startswith("error: the transcript has schema version 2, ")
 
 
-@pytest.mark.parametrize("command", [["list"], ["show", LETTER.id]])
-def test_dead_letters(run: Run, command: list[str]) -> None:
-    code, out, error = run(NEWER_LETTER, "dead-letters", *command)
+def test_a_letter_of_a_newer_version_hides_no_other(run: Run) -> None:
+    other = Message(b"{}", offset=1, headers=to_headers(LETTER))
+    code, out, error = run([NEWER_LETTER, other], "dead-letters", "list")
+    assert LETTER.id in out
+    assert code == exit_codes.PARTIAL
+    assert "1 messages of the topic were written by a newer version" in error
+
+
+def test_a_letter_that_cannot_be_read_is_not_shown(run: Run) -> None:
+    code, out, error = run(NEWER_LETTER, "dead-letters", "show", LETTER.id)
     assert (code, out) == (1, "")
     assert error.startswith("error: the dead letter has schema version 2, ")
 

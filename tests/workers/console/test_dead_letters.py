@@ -22,6 +22,7 @@ from tests.workers.stream.support import read_all, settings_for
 from workers.broker.cluster import Cluster
 from workers.console.dead_letters.asked import choice_of, fields_of, in_words
 from workers.console.dead_letters.overview import MOST_SHOWN, overview_of
+from workers.kafka import dead_letters
 from workers.kafka.clients import make_producer
 from workers.kafka.letter_choice import Choice, Letter
 from workers.kafka.protocols import Record
@@ -243,3 +244,19 @@ def test_figures_are_open_to_who_may_not_read_records(
         somebody.see("/dead-letters/0-0", 403)
         one = {"which": "chosen", "place": "0-0", "what": "replay"}
         somebody.told("/dead-letters/settle", 403, **one)
+
+
+def test_a_letter_of_a_newer_version_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = (*to_headers(view(0)), ("chorus.schema-version", b"2"))
+    topic = [
+        Message("dead", 0, b"{}", newer),
+        Message("dead", 1, b"{}", tuple(to_headers(view(1)))),
+    ]
+    monkeypatch.setattr(dead_letters, "read_topic", lambda *_, **__: iter(topic))
+    with person(demo_settings()) as user:
+        seen = user.see("/dead-letters")
+        assert "1 match" in seen
+        assert "1 messages were written by a newer version" in seen
+        assert "calls/1.flac" in user.see("/dead-letters/0-1")
+        del topic[1]
+        assert "There are none" not in user.see("/dead-letters")

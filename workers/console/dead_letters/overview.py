@@ -54,6 +54,7 @@ class Overview:
         without_value: of the others, how many do not hold their record.
         topics: how many of the possible ones go to each topic.
         until: the first offset of each partition that was not read; see `Choice.until`.
+        newer: messages of the topic that only a newer version of Chorus can read.
     """
 
     groups: list[Group] = field(default_factory=list)
@@ -64,6 +65,7 @@ class Overview:
     without_value: int = 0
     topics: dict[str, int] = field(default_factory=dict)
     until: dict[int, int] = field(default_factory=dict)
+    newer: int = 0
 
 
 def overview_of(letters: Iterable[Letter], choice: Choice, state: State = "all") -> Overview:

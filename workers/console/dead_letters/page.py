@@ -126,7 +126,10 @@ async def replay_edited(request: AnyRequest, console: Console, place: str, data:
 
 async def _overview(console: Console, choice: Choice, state: State) -> Overview:
     def read(kafka: KafkaSettings) -> Overview:
-        return overview_of(DeadLetters(kafka), choice, state)
+        letters = DeadLetters(kafka, skip_newer=True)
+        found = overview_of(letters, choice, state)
+        found.newer = letters.newer
+        return found
 
     with explained():
         return await asyncio.to_thread(read, console.settings.kafka)
@@ -136,7 +139,9 @@ async def _letter(console: Console, text: str) -> Letter:
     place, found = place_of(text), None
 
     def find(kafka: KafkaSettings) -> Letter | None:
-        return next((each for each in DeadLetters(kafka) if each.place == place), None)
+        return next(
+            (each for each in DeadLetters(kafka, skip_newer=True) if each.place == place), None
+        )
 
     if place is not None:
         with explained():
