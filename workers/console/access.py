@@ -16,9 +16,10 @@ from typing import Any, get_args
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
-from litestar.types import Guard
+from litestar.types import ASGIApp, Guard, Receive, Scope, Send
 
 from schemas.settings import ConsoleSettings, Role
 from serve_app.http.keys import KeyRing
@@ -31,6 +32,8 @@ _ROLES: tuple[Role, ...] = get_args(Role)
 _OWN_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 #: Sessions at once; with more, the one that was used longest ago ends.
 _MAX_SESSIONS = 1000
+#: Methods of requests that send nothing.
+_READING = ("GET", "HEAD", "OPTIONS")
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -148,6 +151,23 @@ def needs(role: Role) -> Guard:
             raise PermissionDeniedException(_REFUSALS[role])
 
     return guard
+
+
+def signed_in_first(app: ASGIApp) -> ASGIApp:
+    """A middleware that reads nothing of what is sent without a session, but for a key.
+
+    Guards come after the check for the token of a page, and that reads whole forms.
+    """
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        sends = scope["type"] == ScopeType.HTTP and scope["method"] not in _READING
+        if sends and scope["path"] != "/sign-in":
+            connection = ASGIConnection[Any, Any, Any, Any](scope)
+            if not connection.app.state.console.access.knows(connection):
+                raise NotAuthorizedException("sign in first")
+        await app(scope, receive, send)
+
+    return handle
 
 
 _REFUSALS: dict[Role, str] = {

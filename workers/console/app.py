@@ -18,7 +18,7 @@ from schemas.settings import Settings
 from serve_app.http.errors import ApiError
 from serve_app.router.protocol import Backend
 from workers.console import error_pages, signing_in
-from workers.console.access import Access
+from workers.console.access import Access, signed_in_first
 from workers.console.audio import AudioReader
 from workers.console.headers import with_headers
 from workers.console.pages import Page
@@ -68,6 +68,7 @@ def make_console(
             cookie_httponly=True,
             cookie_samesite="strict",
         ),
+        middleware=[signed_in_first],
         before_request=console.access.check_host,
         before_send=[with_headers],
         exception_handlers={

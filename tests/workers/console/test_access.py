@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -19,6 +20,8 @@ from tests.workers.console.samples import SAID, transcript
 from tests.workers.console.topics import MemoryTopics
 from workers.cli.console import open_console
 from workers.console.access import Access, User
+from workers.console.all_pages import PAGES
+from workers.console.app import make_console
 from workers.console.audit import audit
 
 
@@ -78,6 +81,35 @@ def test_nobody_sees_anything_without_a_key(
             assert SAID not in found.text
         part = client.get("/live", headers={"hx-request": "true"})
         assert (part.status_code, part.headers["hx-redirect"]) == (401, "/sign-in")
+
+
+@pytest.mark.parametrize("path", ["/try", "/dead-letters/settle", "/sign-out"])
+def test_what_somebody_without_a_session_sends_is_not_read(keys: Settings, path: str) -> None:
+    app = make_console(keys, MemoryTopics(), FakeRouter, PAGES)
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("it was read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+        "scheme": "http",
+        "http_version": "1.1",
+    }
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 401
+    assert b"Sign in first" in sent[1]["body"]
 
 
 def test_a_wrong_key_is_refused_and_too_many_are_waited_out(
