@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 
 _END_S = 5.0
+#: Where a stream works on the same machine, its processes come first.
+_NICE = 10
 
 
 def console(
@@ -41,6 +44,8 @@ def console(
     if reason := open_console(settings.console):
         fail(reason, exit_codes.SETTINGS)
     set_up_logging()
+    with suppress(OSError):
+        os.nice(_NICE)
     from workers.console.serving import serve_console
 
     if not serve_console(settings):

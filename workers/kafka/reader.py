@@ -14,6 +14,9 @@ from workers.kafka.protocols import Record
 from workers.kafka.topic_state import topic_states
 
 _POLL_MS = 200
+#: Who follows a busy topic asks for what comes in a while, not for each message of it: that costs
+#: the broker, and whoever asks, several times the CPU.
+_RARELY = {"fetch_min_bytes": 1 << 20, "fetch_max_wait_ms": _POLL_MS}
 #: Longest wait for one message.
 _MESSAGE_S = 10.0
 
@@ -67,7 +70,7 @@ def read_topic(
         UnknownTopicError, kafka.errors.TopicAuthorizationFailedError: as `partitions_of`.
     """
     assigned = partitions_of(kafka, topic)
-    consumer: Any = make_consumer(kafka, group_id=None)
+    consumer: Any = make_consumer(kafka, group_id=None, **(_RARELY if follow else {}))
     try:
         consumer.assign(assigned)
         ends = consumer.end_offsets(assigned)  # the last stable offset: read_committed
