@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo test test-fast lint format types bench bench-http bench-load profile chaos bad-input \
 	channels hostile-http hostile-models engines tarred object-store clients soak outage ray-faults \
 	log-changes registry-crash swap rollout rollout-power quality wer-matrix check-wer manifests cluster \
-	scaling upgrade observability trace bench-telemetry \
+	scaling upgrade observability trace bench-telemetry console-load console-pages \
 	check-rover accuracy demo-models digits lock clean
 
 help:  ## Show this list
@@ -113,8 +113,8 @@ hostile-models: $(READY)  ## Model files with code in them, at every entry point
 channels: $(READY)  ## Calls with a speaker on each channel, who speak at once
 	@$(BIN)/python -m tests.scenarios.channels
 
-bench: $(READY)  ## Speed, as ratios measured in one run
-	@$(BIN)/python -m tests.scenarios.bench
+bench: $(READY)  ## Speed, as ratios measured in one run (SIZE=large: a model of real size)
+	@$(BIN)/python -m tests.scenarios.bench $(if $(SIZE),--size $(SIZE))
 
 profile: $(READY)  ## Where the CPU time of a record goes, by process and by function
 	@$(BIN)/python -m tests.scenarios.profile
@@ -124,6 +124,12 @@ bench-http: $(READY)  ## The HTTP API's speed: alone, beside the stream, and wit
 
 bench-telemetry: $(READY)  ## What metrics and traces cost, against a stream without any
 	@$(BIN)/python -m tests.scenarios.bench_telemetry
+
+console-pages: $(READY)  ## Every page of the console in a browser, and their pictures in docs/
+	@$(BIN)/python -m tests.scenarios.console_pages
+
+console-load: $(READY)  ## What a console with three open pages costs a stream, in a flood
+	@$(BIN)/python -m tests.scenarios.console_load
 
 bench-load: $(READY)  ## What checking a model file costs, against NeMo's own way to load it
 	@$(BIN)/python -m tests.scenarios.bench_load 2>/dev/null

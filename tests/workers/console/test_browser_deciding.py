@@ -7,20 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from schemas.rollout import RolloutPlan
-from schemas.settings import ModelSettings, RegistrySettings, RolloutSettings, Settings
-from serve_app.registry.local_store import LocalStore
-from serve_app.registry.registry import Registry
-from serve_app.rollout.records import Rollouts
+from schemas.settings import ModelSettings, RegistrySettings, Settings
 from tests.serve_app.http.conftest import FakeRouter
-from tests.versioned import register
 from tests.workers.console.conftest import demo_settings, on_network
+from tests.workers.console.deciding import fill_registry, fill_reports
 from tests.workers.console.test_dead_letters import LETTERS
-from tests.workers.console.test_rollouts import observed
 from tests.workers.console.topics import MemoryTopics
-from tests.workers.evaluation.report.samples import comparison, worst
 from workers.console.dead_letters import page as dead_letters
-from workers.evaluation.report import write_report
+from workers.kafka.letter_choice import Letter
 
 if TYPE_CHECKING:
     from tests.workers.console import browser
@@ -33,47 +27,28 @@ pytestmark = [
 ]
 
 
+class ReadLetters(list[Letter]):
+    """The letters of a topic in which all can be read."""
+
+    newer = 0
+
+
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings with a registry, a rollout that is under way, and a report."""
     settings, folder = demo_settings(), tmp_path_factory.mktemp("decided")
-    registry = folder / "registry"
-    for text in ("one", "two"):
-        register(registry, "medical", text)
-    Registry(LocalStore(registry)).promote("medical", 1, "production", why="the first", by="ann")
-    settings.registry = RegistrySettings(url=str(registry))
+    fill_registry(folder / "registry", settings.serve.app, "wards")
+    settings.registry = RegistrySettings(url=str(folder / "registry"))
     settings.models["wards"] = ModelSettings(model="medical@production")
-    rollouts = Rollouts(LocalStore(registry))
-    rules = RolloutSettings()
-    plan = RolloutPlan(
-        name="medical",
-        alias="production",
-        number=0,
-        app=settings.serve.app,
-        model="wards",
-        incumbent="1",
-        candidate="2",
-        rules=rules,
-        by="ann",
-        at="",
-        why="fewer errors on wards",
-    )
-    rollouts.store_evidence(rollouts.begin(plan), 1, observed(rules, 400))
-    reports = folder / "reports"
-    reports.mkdir()
-    compared = comparison({"calls": {"general": 20, "medical": 10}}, bad=[worst("call-17")])
-    write_report(compared, reports / "compared.html")
-    (reports / "hostile.html").write_text(
-        "<title>t</title><script>parent.document.title=1</script>"
-    )
-    settings.console.reports = str(reports)
+    fill_reports(folder / "reports")
+    settings.console.reports = str(folder / "reports")
     return settings
 
 
 @pytest.fixture(scope="module")
 def url(decided: Settings) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dead_letters, "DeadLetters", lambda _: LETTERS)
+        patch.setattr(dead_letters, "DeadLetters", lambda *_, **__: ReadLetters(LETTERS))
         yield from on_network(decided, MemoryTopics(), FakeRouter())
 
 
@@ -105,6 +80,7 @@ def open_tab(url: str) -> Iterator[Callable[..., browser.Tab]]:
         ("/dead-letters/0-0", "phone", "light"),
         ("/evaluation", "phone", "dark"),
         ("/evaluation/compared.html", "phone", "dark"),
+        ("/evaluation/speed.json", "phone", "light"),
     ],
 )
 def test_a_page_can_be_used_by_everybody(
@@ -146,6 +122,20 @@ def test_a_rollout_is_held_with_the_keyboard_alone(
     page.keyboard.press("Enter")
     page.wait_for_selector("h2:has-text('Paused')")
     page.wait_for_selector("text=the ward is closed")
+    assert tab.complaints == []
+    tab.close()
+
+
+def test_what_is_opened_stays_open_when_news_come(open_tab: Callable[..., browser.Tab]) -> None:
+    tab = open_tab("/rollouts/wards")
+    page = tab.page
+    page.click("summary:has-text('As a table')")
+    page.evaluate(
+        "document.querySelector('[aria-label=\"Confidence sequence\"]').id = 'old';"
+        "htmx.ajax('GET', '/rollouts/wards/state', '.stack')"
+    )
+    page.wait_for_selector("#old", state="detached")
+    page.wait_for_selector("[aria-label='Confidence sequence']:visible")
     assert tab.complaints == []
     tab.close()
 
