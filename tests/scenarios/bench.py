@@ -12,6 +12,9 @@
 - `plan_cpu_ms`: CPU-ms a record of choosing a plan (measures and rules), and of a vote of five.
 - `cold_start_s`: from the command to the first committed transcript, five models, nothing running.
 
+With `--size large` only the stream and the engines are measured, with a FastConformer-L of random
+weights.
+
 The stream and the bare engines take turns of a few seconds, and only one of them runs at a time:
 shared machines change their speed from minute to minute, by more than what is measured here.
 """
@@ -27,7 +30,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import psutil
@@ -42,6 +45,7 @@ from schemas.settings import AudioSettings, Settings
 from serve_app.audio import AudioLoader
 from tests.scenarios.bench_engine import BareEngines, measure_over_transcribe
 from tests.scenarios.bench_plans import plan_cpu_ms
+from tests.scenarios.large_model import write_large_model
 from tests.scenarios.speech import manifest_records, repeated, shipped_records
 from tests.scenarios.stream_watch import Feed, committed_offsets
 from workers.kafka.clients import make_admin
@@ -55,11 +59,28 @@ FORMATS = {
     "opus": (".opus", "OGG", "OPUS"),
 }
 
-#: Some five seconds each on two cores: longer than a commit interval, shorter than any time-out.
-RECORDS_A_TURN = 800
-CLIPS_A_TURN = 500
-WARM_UP_RECORDS = 1200
-RECORDS_BEHIND = 800
+GENERAL = MODELS / "general.nemo"
+
+
+class Size(NamedTuple):
+    """How much is done with a model of some size.
+
+    Turns take some five seconds on two cores, or twenty with the large one: longer than a commit
+    interval, shorter than any time-out.
+
+    Attributes:
+        records, clips: of a turn, of the stream and of each bare engine.
+        warm_up: records before the first turn.
+        behind: records after the last one.
+    """
+
+    records: int
+    clips: int
+    warm_up: int
+    behind: int
+
+
+SIZES = {"demo": Size(800, 500, 1200, 800), "large": Size(100, 50, 100, 100)}
 
 console = Console(stderr=True, highlight=False)
 
@@ -99,23 +120,23 @@ def audio_cpu_ms(folder: Path) -> float:
 # -- the whole stream -------------------------------------------------------------------------
 
 
-def stream_settings(speech: Path, replicas: int) -> dict[str, Any]:
+def stream_settings(speech: Path, replicas: int, model: Path = GENERAL) -> dict[str, Any]:
     """One model for every record, as the engines alone have it."""
     return {
-        "models": {"general": {**model_settings(), "num_cpus": 0.1, "replicas": replicas}},
+        "models": {"general": {**model_settings(model), "num_cpus": 0.1, "replicas": replicas}},
         "routing": {"default": "general"},
         "audio": {"roots": [str(speech)], "threads": cores()},
         "serve": {"router_num_cpus": 0.1},
     }
 
 
-def model_settings() -> dict[str, Any]:
+def model_settings(path: Path) -> dict[str, Any]:
     """What suits a CPU: a thread a replica, as threads that wait for one another waste cores."""
-    return {"path": str(MODELS / "general.nemo"), "threads": 1, "batch_seconds": 30.0}
+    return {"path": str(path), "threads": 1, "batch_seconds": 30.0}
 
 
 def measure_turns(
-    speech: Path, replicas: int, turns: int, rivals: list[BareEngines]
+    settings: dict[str, Any], speech: Path, size: Size, turns: int, rivals: list[BareEngines]
 ) -> dict[str, Any]:
     """Records per second from topic to topic, and CPU-ms a record by part, in steady state.
 
@@ -123,26 +144,25 @@ def measure_turns(
     the first turn the JVM and the caches grow warm; those behind the last one keep every replica
     at work until the end.
     """
-    count = turns * RECORDS_A_TURN
-    total = WARM_UP_RECORDS + count + RECORDS_BEHIND
-    with LocalStack(stream_settings(speech, replicas), speech) as stack:
+    total = size.warm_up + turns * size.records + size.behind
+    with LocalStack(settings, speech) as stack:
         stack.start_serve()
         stack.start_broker()
         stack.wait_for_serve()
         produce(stack.settings, repeated(manifest_records(speech), total))
         stack.start_worker()
-        first = wait_for_commit(stack, WARM_UP_RECORDS)
+        first = wait_for_commit(stack, size.warm_up)
         before = cpu_by_part(stack)
         running_s = 0.0
         for turn in range(turns):
             begin = time.monotonic()
-            last = wait_for_commit(stack, WARM_UP_RECORDS + (turn + 1) * RECORDS_A_TURN)
+            last = wait_for_commit(stack, size.warm_up + (turn + 1) * size.records)
             running_s += time.monotonic() - begin
             stopped = stack.processes()
             for process in stopped:
                 process.suspend()
             for rival in rivals:
-                rival.work(CLIPS_A_TURN)
+                rival.work(size.clips)
             for process in stopped:
                 process.resume()
         after = cpu_by_part(stack)
@@ -228,9 +248,13 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--replicas", type=int, default=cores())
     parser.add_argument("--format", choices=FORMATS, default="wav", help="of the stream's audio")
+    parser.add_argument("--size", choices=SIZES, default="demo", help="of the model")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="chorus-bench-") as name:
-        figures = measure(Path(name), options.turns, options.replicas, options.format)
+        if options.size == "large":
+            figures = measure_large(Path(name), options.turns, options.replicas)
+        else:
+            figures = measure(Path(name), options.turns, options.replicas, options.format)
     for key, value in figures.items():
         console.print(f"  {key:24} {value}")
     print(json.dumps(figures))
@@ -251,33 +275,53 @@ def measure(folder: Path, turns: int, replicas: int, format_: str) -> dict[str, 
     cold_start = measure_cold_start()
     console.print("the engine against transcribe() ...")
     over_transcribe = measure_over_transcribe(speech, threads=cores())
+    return {
+        **measure_stream(speech, GENERAL, SIZES["demo"], turns, replicas),
+        "engine_over_transcribe": round(over_transcribe, 2),
+        "cold_start_s": round(cold_start, 1),
+        "audio_cpu_ms": audio,
+        "plan_cpu_ms": {name: round(value, 2) for name, value in plan_cpu_ms().items()},
+        "format": format_,
+    }
+
+
+def measure_large(folder: Path, turns: int, replicas: int) -> dict[str, Any]:
+    """The stream with a model of real size; clips and model are written to `folder`."""
+    write_speech(folder, ["wav"])
+    console.print("a model of random weights ...")
+    model = folder / "large.nemo"
+    write_large_model(model)
+    return measure_stream(folder / "wav", model, SIZES["large"], turns, replicas)
+
+
+def measure_stream(
+    speech: Path, model: Path, size: Size, turns: int, replicas: int
+) -> dict[str, Any]:
+    """The figures of the whole stream beside those of bare engines."""
     console.print("the whole stream and the bare engines, by turns ...")
+    settings = model_settings(model)
     # threads share a batch, so they want larger ones; 80 s was the best of those tried with two
-    shared = {**model_settings(), "threads": cores(), "batch_seconds": 80.0}
+    shared = {**settings, "threads": cores(), "batch_seconds": 80.0}
     with (
-        BareEngines(speech, engines=replicas, model=model_settings()) as engines,
-        BareEngines(speech, engines=1, model=shared) as one,
+        BareEngines(speech, engines=replicas, model=settings, warm_up=size.clips) as engines,
+        BareEngines(speech, engines=1, model=shared, warm_up=size.clips) as one,
     ):
         engines.wait_until_ready()
         one.wait_until_ready()
-        stream = measure_turns(speech, replicas, turns, [engines, one])
+        whole = stream_settings(speech, replicas, model)
+        stream = measure_turns(whole, speech, size, turns, [engines, one])
     return {
         "kafka_over_engine": round(stream["records_per_s"] / engines.clips_per_s, 3),
         "kafka_over_one_engine": round(stream["records_per_s"] / one.clips_per_s, 3),
         "overhead_cpu_ms": round(sum(stream["cpu_ms"].values()) - engines.cpu_ms, 2),
-        "engine_over_transcribe": round(over_transcribe, 2),
-        "cold_start_s": round(cold_start, 1),
         "parts_cpu_ms": {name: round(value, 2) for name, value in stream["cpu_ms"].items()},
         "engine_cpu_ms": round(engines.cpu_ms, 2),
-        "audio_cpu_ms": audio,
-        "plan_cpu_ms": {name: round(value, 2) for name, value in plan_cpu_ms().items()},
         "records_per_s": {
             "kafka": round(stream["records_per_s"], 1),
             "engines": round(engines.clips_per_s, 1),
             "one_engine": round(one.clips_per_s, 1),
         },
         "engine_rtfx": round(engines.rtfx, 1),
-        "format": format_,
         "replicas": replicas,
         "turns": turns,
     }

@@ -31,7 +31,6 @@ from tests.scenarios.speech import manifest_records
 #: `transcribe()` takes lists of a size; ours cuts by seconds. The common choice for short clips.
 TRANSCRIBE_BATCH = 16
 COMPARED_CLIPS = 400
-WARM_UP_CLIPS = 200
 
 
 class BareEngines(contextlib.AbstractContextManager["BareEngines"]):
@@ -41,12 +40,14 @@ class BareEngines(contextlib.AbstractContextManager["BareEngines"]):
         speech: folder of the clips, with their manifest.
         engines: processes.
         model: settings of each engine.
+        warm_up: clips that each transcribes before it is ready.
     """
 
-    def __init__(self, speech: Path, *, engines: int, model: dict[str, Any]) -> None:
+    def __init__(self, speech: Path, *, engines: int, model: dict[str, Any], warm_up: int) -> None:
+        command = [sys.executable, "-m", __spec__.name, str(speech), json.dumps(model)]
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", __spec__.name, str(speech), json.dumps(model)],
+                [*command, "--warm-up", str(warm_up)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -153,6 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("speech", type=Path)
     parser.add_argument("model", type=json.loads)
+    parser.add_argument("--warm-up", type=int, default=200)
     parser.add_argument("--compare", action="store_true")
     options = parser.parse_args()
     settings = ModelSettings(**options.model)
@@ -160,7 +162,7 @@ def main() -> None:
     loader = AudioLoader(AudioSettings(roots=[str(options.speech)]))
     clips = [loader.load(record.audio_filepath) for record in manifest_records(options.speech)]
     endless = cycle(clips)
-    _transcribe(engine, list(islice(endless, WARM_UP_CLIPS)))
+    _transcribe(engine, list(islice(endless, options.warm_up)))
     if options.compare:
         audio = list(islice(endless, COMPARED_CLIPS))
         print(json.dumps(_over_transcribe(engine, audio, settings.threads)))

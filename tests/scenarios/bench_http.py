@@ -39,7 +39,7 @@ from serve_app.audio.clip import Clip, Recording
 from serve_app.cluster import ray_cluster
 from serve_app.router.client import RouterClient
 from serve_app.scoring.wer import count_errors
-from tests.scenarios.bench import cores, model_settings, produce, wait_for_commit
+from tests.scenarios.bench import GENERAL, cores, model_settings, produce, wait_for_commit
 from tests.scenarios.speech import many_records, shipped_records
 from workers.broker.ports import free_ports
 
@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=300, help="clients at once in the last part")
     parser.add_argument("--seconds", type=float, default=120.0, help="duration of the last part")
     options = parser.parse_args()
-    model = {**model_settings(), "num_cpus": 0.1, "replicas": cores()}
+    model = {**model_settings(GENERAL), "num_cpus": 0.1, "replicas": cores()}
     settings = {
         "models": {"general": model},
         "routing": {"default": "general"},

@@ -94,7 +94,8 @@ def _merge(
     max_gap_s: float,
 ) -> list[Slot]:
     """Align one more hypothesis with `slots`, which hold `merged` hypotheses."""
-    path = _align(slots, words, _apart(slots, spans, max_gap_s))
+    apart = _apart(slots, spans, max_gap_s)
+    path = _agreeing(slots, words, apart) or _align(slots, words, apart)
     network: list[Slot] = []
     for slot, word in path:
         span = spans[word] if spans is not None and word is not None else None
@@ -118,6 +119,17 @@ def _apart(
     starts, ends = np.array(spans, dtype=float).T
     gap = np.maximum(starts - of_slots[:, 1:], of_slots[:, :1] - ends)
     return np.asarray(gap > max_gap_s)
+
+
+def _agreeing(
+    slots: Sequence[Slot], words: Sequence[str], apart: NDArray[np.bool_] | None
+) -> list[tuple[Slot | None, int | None]] | None:
+    """The alignment where each word is in its slot, which nothing else costs as little as."""
+    if len(slots) != len(words) or (apart is not None and apart.diagonal().any()):
+        return None
+    if not all(word in slot.words for word, slot in zip(words, slots, strict=True)):
+        return None
+    return [(slot, place) for place, slot in enumerate(slots)]
 
 
 def _align(
