@@ -8,7 +8,7 @@ READY  := .venv/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format types bench bench-http bench-load profile chaos bad-input \
+.PHONY: help setup demo test test-fast lint format types bench bench-http bench-load bench-peers profile chaos bad-input \
 	channels hostile-http hostile-models engines tarred object-store clients soak outage ray-faults \
 	log-changes registry-crash swap rollout rollout-power quality wer-matrix check-wer manifests cluster \
 	scaling upgrade observability trace bench-telemetry console-load console-pages \
@@ -115,6 +115,9 @@ channels: $(READY)  ## Calls with a speaker on each channel, who speak at once
 
 bench: $(READY)  ## Speed, as ratios measured in one run (SIZE=large: a model of real size)
 	@$(BIN)/python -m tests.scenarios.bench $(if $(SIZE),--size $(SIZE))
+
+bench-peers: $(READY)  ## Beside NeMo's transcribe() and NeMo Curator (CURATOR=folder, SIZE=large)
+	@$(BIN)/python -m tests.scenarios.bench_peers $(if $(CURATOR),--curator $(CURATOR)) $(if $(SIZE),--size $(SIZE))
 
 profile: $(READY)  ## Where the CPU time of a record goes, by process and by function
 	@$(BIN)/python -m tests.scenarios.profile
