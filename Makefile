@@ -116,8 +116,8 @@ channels: $(READY)  ## Calls with a speaker on each channel, who speak at once
 bench: $(READY)  ## Speed, as ratios measured in one run (SIZE=large: a model of real size)
 	@$(BIN)/python -m tests.scenarios.bench $(if $(SIZE),--size $(SIZE))
 
-bench-peers: $(READY)  ## Beside NeMo's transcribe() and NeMo Curator (CURATOR=folder, SIZE=large)
-	@$(BIN)/python -m tests.scenarios.bench_peers $(if $(CURATOR),--curator $(CURATOR)) $(if $(SIZE),--size $(SIZE))
+bench-peers: $(READY)  ## Beside NeMo's transcribe() and NeMo Curator (CURATOR=folder)
+	@$(BIN)/python -m tests.scenarios.bench_peers $(if $(CURATOR),--curator $(CURATOR))
 
 profile: $(READY)  ## Where the CPU time of a record goes, by process and by function
 	@$(BIN)/python -m tests.scenarios.profile

@@ -13,10 +13,11 @@
 - `cold_start_s`: from the command to the first committed transcript, five models, nothing running.
 
 With `--size large` only the stream and the engines are measured, with a FastConformer-L of random
-weights.
+weights; `model_over_engine_cpu` is the CPU time of its process over that of a bare engine.
 
-The stream and the bare engines take turns of a few seconds, and only one of them runs at a time:
-shared machines change their speed from minute to minute, by more than what is measured here.
+With the demo's model, the stream and the bare engines take turns of a few seconds, and only one of
+them runs at a time: shared machines change their speed from minute to minute, by more than what is
+measured here.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import msgspec
@@ -66,21 +68,23 @@ class Size(NamedTuple):
     """How much is done with a model of some size.
 
     Turns take some five seconds on two cores, or twenty with the large one: longer than a commit
-    interval, shorter than any time-out.
+    interval.
 
     Attributes:
         records, clips: of a turn, of the stream and of each bare engine.
         warm_up: records before the first turn.
         behind: records after the last one.
+        call: records of a call, fewer for a slow model: it ends with the last of them.
     """
 
     records: int
     clips: int
     warm_up: int
     behind: int
+    call: int = 128
 
 
-SIZES = {"demo": Size(800, 500, 1200, 800), "large": Size(100, 50, 100, 100)}
+SIZES = {"demo": Size(800, 500, 1200, 800), "large": Size(100, 50, 150, 150, call=16)}
 
 console = Console(stderr=True, highlight=False)
 
@@ -158,7 +162,7 @@ def measure_turns(
             begin = time.monotonic()
             last = wait_for_commit(stack, size.warm_up + (turn + 1) * size.records)
             running_s += time.monotonic() - begin
-            stopped = stack.processes()
+            stopped = stack.processes() if rivals else []
             for process in stopped:
                 process.suspend()
             for rival in rivals:
@@ -276,7 +280,7 @@ def measure(folder: Path, turns: int, replicas: int, format_: str) -> dict[str, 
     console.print("the engine against transcribe() ...")
     over_transcribe = measure_over_transcribe(speech, threads=cores())
     return {
-        **measure_stream(speech, GENERAL, SIZES["demo"], turns, replicas),
+        **measure_stream(speech, turns, replicas),
         "engine_over_transcribe": round(over_transcribe, 2),
         "cold_start_s": round(cold_start, 1),
         "audio_cpu_ms": audio,
@@ -286,20 +290,51 @@ def measure(folder: Path, turns: int, replicas: int, format_: str) -> dict[str, 
 
 
 def measure_large(folder: Path, turns: int, replicas: int) -> dict[str, Any]:
-    """The stream with a model of real size; clips and model are written to `folder`."""
+    """The stream with a model of real size; clips and model are written to `folder`.
+
+    The engines work before the stream is started and after it has ended, not by turns: with so
+    large a model, a process that was stopped for half a minute is slow in the next one.
+    """
     write_speech(folder, ["wav"])
     console.print("a model of random weights ...")
-    model = folder / "large.nemo"
+    model, speech, size = folder / "large.nemo", folder / "wav", SIZES["large"]
     write_large_model(model)
-    return measure_stream(folder / "wav", model, SIZES["large"], turns, replicas)
+
+    def bare() -> BareEngines:
+        console.print("the bare engines ...")
+        with BareEngines(
+            speech, engines=replicas, model=model_settings(model), warm_up=size.clips
+        ) as engines:
+            engines.wait_until_ready()
+            for _ in range(turns):
+                engines.work(size.clips)
+        return engines
+
+    before = bare()
+    console.print("the whole stream ...")
+    settings = stream_settings(speech, replicas, model)
+    settings["stream"] = {"batch_records": size.call}
+    stream = measure_turns(settings, speech, size, turns, [])
+    after = bare()
+    engines_per_s = [round(each.clips_per_s, 2) for each in (before, after)]
+    engine_ms = (before.cpu_ms + after.cpu_ms) / 2
+    parts = {name: round(value, 2) for name, value in stream["cpu_ms"].items()}
+    return {
+        "kafka_over_engine": round(stream["records_per_s"] / fmean(engines_per_s), 3),
+        "overhead_cpu_ms": round(sum(parts.values()) - engine_ms, 2),
+        "model_over_engine_cpu": round(parts["model"] / engine_ms, 3),
+        "parts_cpu_ms": parts,
+        "engine_cpu_ms": round(engine_ms, 2),
+        "records_per_s": {"kafka": round(stream["records_per_s"], 2), "engines": engines_per_s},
+        "replicas": replicas,
+        "turns": turns,
+    }
 
 
-def measure_stream(
-    speech: Path, model: Path, size: Size, turns: int, replicas: int
-) -> dict[str, Any]:
+def measure_stream(speech: Path, turns: int, replicas: int) -> dict[str, Any]:
     """The figures of the whole stream beside those of bare engines."""
     console.print("the whole stream and the bare engines, by turns ...")
-    settings = model_settings(model)
+    settings, size = model_settings(GENERAL), SIZES["demo"]
     # threads share a batch, so they want larger ones; 80 s was the best of those tried with two
     shared = {**settings, "threads": cores(), "batch_seconds": 80.0}
     with (
@@ -308,8 +343,9 @@ def measure_stream(
     ):
         engines.wait_until_ready()
         one.wait_until_ready()
-        whole = stream_settings(speech, replicas, model)
-        stream = measure_turns(whole, speech, size, turns, [engines, one])
+        stream = measure_turns(
+            stream_settings(speech, replicas), speech, size, turns, [engines, one]
+        )
     return {
         "kafka_over_engine": round(stream["records_per_s"] / engines.clips_per_s, 3),
         "kafka_over_one_engine": round(stream["records_per_s"] / one.clips_per_s, 3),

@@ -27,14 +27,10 @@ import soundfile
 from rich.console import Console
 
 from tests.scenarios.bench import GENERAL, write_speech
-from tests.scenarios.large_model import write_large_model
 from tests.scenarios.peers import PEERS
 
-#: Files of a turn, by peer and size of the model: about five seconds on two cores.
-FILES = {
-    "demo": {"chorus": 600, "nemo": 60, "curator": 96},
-    "large": {"chorus": 60, "nemo": 20, "curator": 32},
-}
+#: Files of a turn: some seconds on two cores.
+FILES = {"chorus": 600, "nemo": 60, "curator": 96}
 
 console = Console(stderr=True, highlight=False)
 
@@ -55,9 +51,7 @@ class Peer(contextlib.AbstractContextManager["Peer"]):
     """
 
     def __init__(self, name: str, model: Path, folder: Path, packages: Path | None) -> None:
-        path = os.pathsep.join(
-            filter(None, (os.environ.get("PYTHONPATH"), packages and str(packages)))
-        )
+        path = [os.environ.get("PYTHONPATH", ""), str(packages or "")]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.scenarios.peers", name, str(model), str(folder)],
             stdin=subprocess.PIPE,
@@ -65,7 +59,7 @@ class Peer(contextlib.AbstractContextManager["Peer"]):
             stderr=subprocess.DEVNULL,
             text=True,
             bufsize=1,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
         )
         self._name = name
         self._seconds = {each.name: soundfile.info(each).duration for each in folder.glob("*.wav")}
@@ -107,26 +101,22 @@ class Peer(contextlib.AbstractContextManager["Peer"]):
         self._process.wait()
 
 
-def measure(size: str, turns: int, packages: Path | None) -> dict[str, Any]:
+def measure(turns: int, packages: Path | None) -> dict[str, Any]:
     """All figures."""
     names = [each for each in PEERS if each != "curator" or packages is not None]
     with contextlib.ExitStack() as around:
         folder = Path(around.enter_context(tempfile.TemporaryDirectory(prefix="chorus-peers-")))
         write_speech(folder, ["wav"])
-        model = GENERAL
-        if size == "large":
-            model = folder / "large.nemo"
-            write_large_model(model)
+        speech = folder / "wav"
         peers = {
-            name: around.enter_context(Peer(name, model, folder / "wav", packages))
-            for name in names
+            name: around.enter_context(Peer(name, GENERAL, speech, packages)) for name in names
         }
         for name, peer in peers.items():
             peer.wait_until_ready()
             console.print(f"{name} is ready")
         for turn in range(turns):
             for name, peer in peers.items():
-                peer.work(FILES[size][name])
+                peer.work(FILES[name])
             rates = {name: round(peer.rates[-1], 1) for name, peer in peers.items()}
             console.print(f"turn {turn + 1}: files per second {rates}")
     ours = peers["chorus"]
@@ -147,7 +137,6 @@ def measure(size: str, turns: int, packages: Path | None) -> dict[str, Any]:
             )
             for name, each in others.items()
         },
-        "size": size,
         "turns": turns,
     }
 
@@ -156,10 +145,9 @@ def main() -> int:
     """Measure; the figures are one JSON object on the last line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=8)
-    parser.add_argument("--size", choices=FILES, default="demo", help="of the model")
     parser.add_argument("--curator", type=Path, help="folder with NeMo Curator; without, no such")
     given = parser.parse_args()
-    print(json.dumps(measure(given.size, given.turns, given.curator)))
+    print(json.dumps(measure(given.turns, given.curator)))
     return 0
 
 

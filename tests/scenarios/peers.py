@@ -58,13 +58,13 @@ def curator(model: Path) -> Iterator[Transcriber]:
     resources: Any = importlib.import_module("nemo_curator.stages.resources")
     tasks: Any = importlib.import_module("nemo_curator.tasks")
 
-    class Adapter(adapters.NeMoASRAdapter):  # type: ignore[misc]
+    class Adapter(adapters.NeMoASRAdapter):
         def _load_checkpoint(self, device: Any) -> Any:
             from nemo.collections.asr.models import ASRModel
 
             return ASRModel.restore_from(self.model_id, map_location=device).eval()
 
-    class Stage(stages.ASRStage):  # type: ignore[misc]
+    class Stage(stages.ASRStage):
         _load_audio = staticmethod(base.AdapterInferenceStage._load_audio)
 
         def _create_adapter(self) -> Any:

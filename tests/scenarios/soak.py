@@ -5,6 +5,9 @@ the first tenth after the warm-up (the first fifth of the records), in percent. 
 garbage collection and batches of different size make single samples jump; a leak of any size per
 record shows in the medians all the same. Ends with code 1 where a process grew by more than
 `LIMIT_PCT`, or a record was lost or came out twice.
+
+`slower_pct` is how many fewer records per second the last tenth had, `dearer_pct` how much more CPU
+time of the three processes each took.
 """
 
 from __future__ import annotations
@@ -51,11 +54,19 @@ class StalledError(RuntimeError):
 
 
 class Sample(NamedTuple):
-    """Resident memory of each of `PROCESSES` in bytes when `records` results were committed."""
+    """What `PROCESSES` have when `records` results were committed.
+
+    Attributes:
+        records: that many.
+        seconds: since the first was produced.
+        rss: resident memory of each, in bytes.
+        cpu_s: CPU seconds of all of them so far.
+    """
 
     records: int
     seconds: float
     rss: tuple[int, ...]
+    cpu_s: float = 0.0
 
 
 def growth_pct(samples: Sequence[Sample], process: int) -> float:
@@ -65,6 +76,18 @@ def growth_pct(samples: Sequence[Sample], process: int) -> float:
     begin = [s.rss[process] for s in samples if s.records <= first + tenth]
     end = [s.rss[process] for s in samples if s.records >= last - tenth]
     return 100 * (statistics.median(end) / statistics.median(begin) - 1)
+
+
+def change_pct(samples: Sequence[Sample], of: Callable[[Sample], float]) -> float:
+    """How much more of something a record took in the last tenth of `samples` than in the first."""
+    tenth = (samples[-1].records - samples[0].records) / 10
+    begin = [each for each in samples if each.records <= samples[0].records + tenth]
+    end = [each for each in samples if each.records >= samples[-1].records - tenth]
+
+    def a_record(part: Sequence[Sample]) -> float:
+        return (of(part[-1]) - of(part[0])) / max(part[-1].records - part[0].records, 1)
+
+    return 100 * (a_record(end) / a_record(begin) - 1)
 
 
 def soak_settings() -> dict[str, Any]:
@@ -114,6 +137,8 @@ def run_soak(count: int, say: Say) -> tuple[dict[str, Any], list[str]]:
             f"{name}_rss_growth_pct": round(growth_pct(settled, number), 2)
             for number, name in enumerate(PROCESSES)
         },
+        "slower_pct": round(change_pct(settled, lambda each: each.seconds), 2),
+        "dearer_pct": round(change_pct(settled, lambda each: each.cpu_s), 2),
         "records_per_s": round((settled[-1].records - settled[0].records) / seconds, 1),
     }
     return figures, findings.faults()
@@ -159,7 +184,8 @@ def _processes(stack: LocalStack) -> list[psutil.Process]:
 
 
 def _sample(records: int, seconds: float, processes: Sequence[psutil.Process]) -> Sample:
-    return Sample(records, seconds, tuple(p.memory_info().rss for p in processes))
+    cpu_s = sum(sum(each.cpu_times()[:2]) for each in processes)
+    return Sample(records, seconds, tuple(p.memory_info().rss for p in processes), cpu_s)
 
 
 def _progress(samples: Sequence[Sample], total: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.scenarios.soak import Sample, growth_pct, run_soak
+from tests.scenarios.soak import Sample, change_pct, growth_pct, run_soak
 
 
 def test_growth_is_that_of_the_medians_of_the_ends() -> None:
@@ -14,6 +14,13 @@ def test_growth_is_that_of_the_medians_of_the_ends() -> None:
     assert growth_pct(leaking, 0) == pytest.approx(9, abs=0.5)
     jumpy = [Sample(n, n / 10, (5000 if n in (0, 50, 99) else 1000,)) for n in range(100)]
     assert growth_pct(jumpy, 0) == 0
+
+
+def test_what_a_record_takes_is_told_of_the_ends() -> None:
+    steady = [Sample(n, n / 10, (), cpu_s=n / 100) for n in range(100)]
+    assert change_pct(steady, lambda each: each.seconds) == pytest.approx(0)
+    slower = [Sample(n, n / 10 + max(0, n - 90) / 10, ()) for n in range(101)]
+    assert change_pct(slower, lambda each: each.seconds) == pytest.approx(100)
 
 
 @pytest.mark.kafka
