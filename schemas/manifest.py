@@ -16,8 +16,8 @@ from schemas.manifest_values import unambiguous, unusable
 MAX_ID_CHARS = 512
 #: Longest accepted path, in characters (PATH_MAX on Linux).
 MAX_PATH_CHARS = 4096
-#: Deepest nesting of the value of an extra key. Python cannot pickle more than about 500 levels,
-#: and a record that cannot be sent to the Router would make every call with its batch fail.
+#: Deepest nesting of the value of an extra key. Python's stack ends at about 500 levels, and a
+#: record that cannot be sent to the Router would make every call with its batch fail.
 MAX_EXTRA_DEPTH = 100
 
 #: Most phrases of a record: NeMo takes 40 ms to prepare a hundred.
@@ -134,7 +134,7 @@ def _record_of(keys: dict[str, Any], default_id: str) -> ManifestRecord:
             extra[key] = value
         elif value is not None:  # null means "not given", also for keys with a default
             known[key] = unambiguous(key, value)
-        if isinstance(value, dict | list) and _is_too_deep(value):
+        if isinstance(value, dict | list) and is_too_deep(value):
             reason = f"is nested more than {MAX_EXTRA_DEPTH} levels deep"
             raise ManifestError(ErrorCode.RECORD_JSON, f"`{key[:100]}`: {reason}", key)
     known["extra"] = extra
@@ -185,7 +185,8 @@ def _decode_json(data: bytes) -> dict[str, Any]:
         raise ManifestError(ErrorCode.RECORD_JSON, "JSON is nested too deeply") from None
 
 
-def _is_too_deep(value: Any) -> bool:
+def is_too_deep(value: Any) -> bool:
+    """Whether a value of JSON is nested more than `MAX_EXTRA_DEPTH` levels deep."""
     level = _containers([value])
     for _ in range(MAX_EXTRA_DEPTH):
         if not level:

@@ -7,7 +7,7 @@ OK = 0
 FAILURE = 1
 #: The command line, the settings or an input file is wrong; starting again will not help.
 SETTINGS = 2
-#: The command finished, and some records have no transcript.
+#: The command finished, and some records have no transcript, or are left out of what it shows.
 PARTIAL = 3
 #: Kafka, Ray or the application cannot be reached; starting again later may help.
 UNREACHABLE = 4

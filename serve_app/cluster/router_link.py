@@ -20,10 +20,8 @@ from concurrent.futures import Future
 from multiprocessing import Pipe
 from typing import Any
 
-from msgspec.structs import replace
-
 from schemas.manifest import ManifestRecord
-from schemas.records_call import RecordsAnswer, RecordsCall, decode, encode
+from schemas.records_call import encoded_call, results_in
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.settings import Settings, settings_digest
 from serve_app.audio.clip import Recording
@@ -90,10 +88,8 @@ class RouterLink:
         Raises:
             ConnectionError: there is no application to ask, or the connection ended meanwhile.
         """
-        options = replace(options, settings=self._digest)
-        call = encode(RecordsCall(records=list(records), options=options))
-        answer: bytes = await self._call("transcribe_encoded", call, clips)
-        return decode(answer, RecordsAnswer).results()
+        call = encoded_call(records, options, self._digest)
+        return results_in(await self._call("transcribe_encoded", call, clips))
 
     async def probe(self, timeout_s: float = 5.0) -> Probe:
         """See `RouterClient.probe`; it takes longer where it has to connect."""

@@ -11,18 +11,9 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import msgspec
-from msgspec.structs import replace
 
 from schemas.manifest import ManifestRecord
-from schemas.records_call import (
-    MEDIA_TYPE,
-    PATH,
-    RecordsAnswer,
-    RecordsCall,
-    RecordsInfo,
-    decode,
-    encode,
-)
+from schemas.records_call import MEDIA_TYPE, PATH, RecordsInfo, encoded_call, results_in
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.transcription_api import ErrorBody, Readiness
 from serve_app.router.protocol import Probe
@@ -92,10 +83,10 @@ class HttpBackend:
         """
         if clips is not None:
             raise ValueError("audio cannot be sent")
-        call = RecordsCall(records=list(records), options=replace(options, settings=self._settings))
-        body = await self._ask("POST", PATH, self._timeout_s, encode(call))
+        call = encoded_call(records, options, self._settings)
+        body = await self._ask("POST", PATH, self._timeout_s, call)
         try:
-            return decode(body, RecordsAnswer).results()
+            return results_in(body)
         except ValueError as error:
             raise self._failed(f"its answer cannot be read ({error})") from None
 

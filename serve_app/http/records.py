@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import Request, Response, get, post
 
+from schemas.manifest import MAX_EXTRA_DEPTH, is_too_deep
 from schemas.records_call import (
     MEDIA_TYPE,
     PATH,
@@ -81,6 +82,10 @@ def _check_type(headers: Mapping[str, str]) -> None:
 
 def _call(body: bytes) -> RecordsCall:
     try:
-        return decode(body, RecordsCall)
+        call = decode(body, RecordsCall)
     except ValueError as error:
         raise invalid(f"the body is no list of records: {error}") from None
+    for record in call.records:
+        if any(map(is_too_deep, record.extra.values())):
+            raise invalid(f"a record is nested more than {MAX_EXTRA_DEPTH} levels deep")
+    return call

@@ -7,11 +7,16 @@ import logging
 from collections.abc import Sequence
 from typing import Any, cast
 
-import msgspec
-
 from schemas.failures import ErrorCode, RecordError
 from schemas.manifest import ManifestRecord
-from schemas.records_call import RecordsAnswer, RecordsCall, decode, encode
+from schemas.records_call import (
+    RecordsAnswer,
+    RecordsCall,
+    decode,
+    encode,
+    encoded_call,
+    results_in,
+)
 from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from serve_app.audio.clip import Recording
 from serve_app.model.protocol import ModelInfo
@@ -42,7 +47,8 @@ class RouterClient:
         app_name: `serve.app` of the settings.
         timeout_s: longest wait for an answer to `transcribe`.
         settings: `settings_digest` of the settings that the caller means: with other ones, every
-            record comes back as `OTHER_SETTINGS`, and a probe finds no Router. None takes any.
+            record comes back as `OTHER_SETTINGS`, and a probe finds no Router. None takes any, or
+            what the options of a call say.
     """
 
     def __init__(
@@ -71,9 +77,16 @@ class RouterClient:
             options: of the call.
             clips: the records' audio at `SAMPLE_RATE`, if no files are to be read.
         """
-        options = msgspec.structs.replace(options, settings=self._settings)
-        call = encode(RecordsCall(records=list(records), options=options))
-        return decode(await self.transcribe_encoded(call, clips), RecordsAnswer).results()
+        try:
+            call = encoded_call(records, options, self._settings)
+        except (ValueError, TypeError, RecursionError) as error:
+            log_location(error)
+            reason = f"the records cannot be sent ({type(error).__name__})"
+            return [
+                RecordError(id=each.id, code=ErrorCode.INTERNAL_FAULT, message=reason)
+                for each in records
+            ]
+        return results_in(await self.transcribe_encoded(call, clips))
 
     async def transcribe_encoded(
         self, call: bytes, clips: Sequence[Recording] | None = None
@@ -89,15 +102,11 @@ class RouterClient:
             answer = await self._call("transcribe", self._timeout_s, call, own_name(), audio)
             return cast(bytes, answer)
         except _UnavailableError as error:
-            records = decode(call, RecordsCall).records
-            return encode(
-                RecordsAnswer.of(
-                    [
-                        RecordError(id=record.id, code=error.code, message=str(error))
-                        for record in records
-                    ]
-                )
-            )
+            failed: list[Result] = [
+                RecordError(id=record.id, code=error.code, message=str(error))
+                for record in decode(call, RecordsCall).records
+            ]
+            return encode(RecordsAnswer.of(failed))
 
     async def probe(self, timeout_s: float = 5.0) -> Probe:
         """Ask the Router and, through it, every model for a sign of life. Never raises.

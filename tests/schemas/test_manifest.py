@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import pickle
 
 import pytest
 from hypothesis import given
@@ -19,6 +18,8 @@ from schemas.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from schemas.records_call import encoded_call
+from schemas.requests import CallOptions
 
 
 def decode(**keys: object) -> ManifestRecord:
@@ -190,10 +191,11 @@ def test_what_is_no_json_object_is_refused_as_such(data: bytes) -> None:
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_extra_keys_are_nested_no_deeper_than_can_travel(opening: str, closing: str) -> None:
     def nested(depth: int) -> bytes:
-        value = opening * depth + "1" + closing * depth
+        value = opening * depth + str(10**30) + closing * depth
         return f'{{"audio_filepath": "x.wav", "note": {value}}}'.encode()
 
-    pickle.dumps(decode_manifest(nested(MAX_EXTRA_DEPTH), default_id="x"))
+    record = decode_manifest(nested(MAX_EXTRA_DEPTH), default_id="x")
+    assert encoded_call([record], CallOptions(), None)
     with pytest.raises(ManifestError, match="`note`") as caught:
         decode_manifest(nested(MAX_EXTRA_DEPTH + 1), default_id="x")
     assert caught.value.code is ErrorCode.RECORD_JSON

@@ -16,7 +16,7 @@ from workers.kafka.topic_state import topic_states
 _POLL_MS = 200
 #: Who follows a busy topic asks for what comes in a while, not for each message of it: that costs
 #: the broker, and whoever asks, several times the CPU.
-_RARELY = {"fetch_min_bytes": 1 << 20, "fetch_max_wait_ms": _POLL_MS}
+_RARELY = {"fetch_min_bytes": 64 << 10, "fetch_max_wait_ms": _POLL_MS // 2}
 #: Longest wait for one message.
 _MESSAGE_S = 10.0
 

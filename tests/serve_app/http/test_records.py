@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.failures import ErrorCode, FailureClass, RecordError
-from schemas.manifest import ManifestRecord
+from schemas.manifest import MAX_EXTRA_DEPTH, ManifestRecord
 from schemas.records_call import MEDIA_TYPE, PATH, RecordsAnswer, RecordsCall
 from schemas.requests import CallOptions
 from schemas.settings import settings_digest
@@ -46,6 +46,33 @@ async def test_records_come_back_as_from_the_router(router: FakeRouter) -> None:
     assert options == CallOptions(settings=DIGEST), "the Router compares them"
     assert isinstance(found[0], Transcript)
     assert found[0].extra == {"own": [0, None]}
+
+
+async def test_numbers_beyond_64_bits_come_back(router: FakeRouter) -> None:
+    record = replace(records(1)[0], extra={"number": [10**300]})
+    with on_network(router) as url:
+        [found] = await backend(url).transcribe([record])
+    assert isinstance(found, Transcript)
+    assert found.extra == record.extra
+
+
+@pytest.mark.parametrize(
+    ("levels", "status"),
+    [(MAX_EXTRA_DEPTH, 200), (MAX_EXTRA_DEPTH + 1, 400), (500, 400), (100_000, 400)],
+)
+async def test_what_is_nested_too_deeply_is_refused(
+    router: FakeRouter, levels: int, status: int
+) -> None:
+    record = {"id": "a", "audio_filepath": "a.wav", "extra": {"n": 0}}
+    body = msgspec.msgpack.encode({"records": [record]})
+    assert body.endswith(b"\x00")
+    deep = body[:-1] + b"\x91" * levels + b"\x00"
+    headers = {"content-type": MEDIA_TYPE}
+    with on_network(router) as url:
+        async with httpx.AsyncClient(headers=headers) as client:
+            answer = await client.post(f"{url}{PATH}", content=deep)
+    assert answer.status_code == status
+    assert ("nested" in answer.text) is (status == 400)
 
 
 @pytest.mark.parametrize("code", [ErrorCode.MODEL_DIED, ErrorCode.AUDIO_MISSING])

@@ -66,6 +66,20 @@ async def test_a_call_that_takes_too_long_leaves_nothing_behind(
     pytest.fail("a call that was given up was transcribed all the same")
 
 
+async def test_the_settings_that_a_call_means_are_compared_by_the_router(
+    application: Any, make_record: MakeRecord
+) -> None:
+    router = RouterClient(application.app)
+    assert codes(await router.transcribe([make_record("a")])) == [""]
+    options = CallOptions(settings="others")
+    assert codes(await router.transcribe([make_record("a")], options)) == ["other_settings"]
+
+
+async def test_what_cannot_be_sent_fails_by_itself(application: Any) -> None:
+    record = ManifestRecord(id="a", audio_filepath="\ud800")
+    assert codes(await RouterClient(application.app).transcribe([record])) == ["internal_fault"]
+
+
 OTHER_PROCESS = """
 import asyncio, sys
 import msgspec

@@ -258,5 +258,9 @@ def test_a_letter_of_a_newer_version_hides_no_other(monkeypatch: pytest.MonkeyPa
         assert "1 match" in seen
         assert "1 messages were written by a newer version" in seen
         assert "calls/1.flac" in user.see("/dead-letters/0-1")
+        one = {"which": "chosen", "place": "0-1", "what": "replay"}
+        preview = user.send("/dead-letters/preview", 200, **one).text
+        assert "None can be: 1 messages" in preview
+        assert 'class="primary" disabled' in preview
         del topic[1]
         assert "There are none" not in user.see("/dead-letters")

@@ -147,7 +147,10 @@ async def _letter(console: Console, text: str) -> Letter:
         with explained():
             found = await asyncio.to_thread(find, console.settings.kafka)
     if found is None:
-        raise NotFoundException("there is no dead letter at this place, or not any more")
+        raise NotFoundException(
+            "there is no dead letter at this place, not any more, or it was written by a newer "
+            "version of Chorus"
+        )
     return found
 
 
