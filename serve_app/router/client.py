@@ -82,10 +82,7 @@ class RouterClient:
         except (ValueError, TypeError, RecursionError) as error:
             log_location(error)
             reason = f"the records cannot be sent ({type(error).__name__})"
-            return [
-                RecordError(id=each.id, code=ErrorCode.INTERNAL_FAULT, message=reason)
-                for each in records
-            ]
+            return _failed(records, ErrorCode.INTERNAL_FAULT, reason)
         return results_in(await self.transcribe_encoded(call, clips))
 
     async def transcribe_encoded(
@@ -102,11 +99,8 @@ class RouterClient:
             answer = await self._call("transcribe", self._timeout_s, call, own_name(), audio)
             return cast(bytes, answer)
         except _UnavailableError as error:
-            failed: list[Result] = [
-                RecordError(id=record.id, code=error.code, message=str(error))
-                for record in decode(call, RecordsCall).records
-            ]
-            return encode(RecordsAnswer.of(failed))
+            records = decode(call, RecordsCall).records
+            return encode(RecordsAnswer.of(_failed(records, error.code, str(error))))
 
     async def probe(self, timeout_s: float = 5.0) -> Probe:
         """Ask the Router and, through it, every model for a sign of life. Never raises.
@@ -189,6 +183,10 @@ def _handle(app_name: str) -> Any:
     handle = serve.get_app_handle(app_name)
     use_separate_loop(handle)
     return handle
+
+
+def _failed(records: Sequence[ManifestRecord], code: ErrorCode, reason: str) -> list[Result]:
+    return [RecordError(id=each.id, code=code, message=reason) for each in records]
 
 
 class _UnavailableError(ConnectionError):

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import psutil
 
 from deploy.local import LocalStack
+from tests.scenarios.beside import beside
 from tests.scenarios.replicas import replicas
 
 #: Models of the plan, and the one that it falls back to.
@@ -88,22 +89,16 @@ def _nothing(run: Running) -> Iterator[Callable[[], object]]:
 @contextlib.contextmanager
 def _slow_model(run: Running) -> Iterator[Callable[[], object]]:
     """A model takes seconds for each batch."""
-    over = threading.Event()
 
-    def toggle() -> None:
+    def toggle(over: threading.Event) -> None:
         while not over.is_set():
             run.gate.touch()
             over.wait(_SLOW_S)
             run.gate.unlink()
             time.sleep(_PAUSE_S)
 
-    thread = threading.Thread(target=toggle)
-    thread.start()
-    try:
+    with beside(toggle):
         yield lambda: None
-    finally:
-        over.set()
-        thread.join()
 
 
 @contextlib.contextmanager

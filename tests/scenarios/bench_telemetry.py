@@ -47,6 +47,7 @@ from tests.scenarios.bench import (
     wait_for_commit,
     write_speech,
 )
+from tests.scenarios.beside import beside
 from tests.scenarios.outcome import exit_code_of
 from tests.scenarios.speech import manifest_records, repeated
 from tests.workers.stream.support import a_pending_record
@@ -108,7 +109,7 @@ class Side:
     def work(self) -> None:
         """Work for a turn."""
         self.wake()
-        with self._scraped():
+        with beside(self._scrape):
             # from one commit to another, once what woke up is at work again
             woken = wait_for_commit(self._stack, wait_for_commit(self._stack, 0) + SETTLING_RECORDS)
             before, begin = cpu_by_part(self._stack), time.monotonic()
@@ -119,23 +120,11 @@ class Side:
         self._cpu_ms.append({p: 1000 * (after[p] - before[p]) / (done - woken) for p in after})
         self.rest()
 
-    @contextmanager
-    def _scraped(self) -> Iterator[None]:
-        ended = threading.Event()
-
-        def scrape() -> None:
-            while not ended.wait(_SCRAPE_S):
-                for port in self._ports:
-                    with suppress(httpx.HTTPError):
-                        httpx.get(f"http://127.0.0.1:{port}/metrics")
-
-        thread = threading.Thread(target=scrape, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+    def _scrape(self, ended: threading.Event) -> None:
+        while not ended.wait(_SCRAPE_S):
+            for port in self._ports:
+                with suppress(httpx.HTTPError):
+                    httpx.get(f"http://127.0.0.1:{port}/metrics")
 
     @property
     def seconds(self) -> list[float]:

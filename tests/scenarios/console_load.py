@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,12 +33,12 @@ from deploy.local import CHORUS, ChildDiedError, LocalStack
 from schemas.settings import KafkaSettings
 from schemas.transcript import encode_transcript
 from tests.scenarios.bench import produce, stream_settings, wait_for_commit, write_speech
+from tests.scenarios.beside import beside
 from tests.scenarios.outcome import exit_code_of
 from tests.scenarios.speech import manifest_records, repeated
 from tests.workers.console.browser import CHROMIUM, Tab, chromium
 from tests.workers.console.samples import transcript
 from workers.broker.broker import BrokerError
-from workers.broker.ports import free_ports
 from workers.kafka.clients import make_producer
 
 FAILURES = (ChildDiedError, BrokerError, KafkaError, TimeoutError, httpx.HTTPError)
@@ -51,15 +51,14 @@ FLOOD_PER_S = 1000
 PAGES = 3
 #: Seconds that the tabs show the flood.
 SHOWN_S = 15
+_SAID = "console at "
 _MIB = 1 << 20
 
 
-@contextmanager
-def flood(kafka: KafkaSettings) -> Iterator[None]:
+def flood(kafka: KafkaSettings) -> AbstractContextManager[None]:
     """Fill the topic of transcripts while the block runs."""
-    ended = threading.Event()
 
-    def fill() -> None:
+    def fill(ended: threading.Event) -> None:
         producer = make_producer(kafka)
         number, begin = 0, time.monotonic()
         while not ended.wait(0.05):
@@ -69,57 +68,37 @@ def flood(kafka: KafkaSettings) -> Iterator[None]:
                 number += 1
         producer.close()
 
-    thread = threading.Thread(target=fill, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return beside(fill)
 
 
 @contextmanager
 def console_process(settings_file: Path) -> Iterator[tuple[str, psutil.Process]]:
     """A console in a process of its own; yields its address."""
-    (port,) = free_ports(1)
-    command = [*CHORUS, "console", "--settings", str(settings_file), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
+    command = [*CHORUS, "console", "--settings", str(settings_file), "--port", "0"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            with suppress(httpx.TransportError):
-                httpx.get(f"{url}/live")
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise TimeoutError("the console does not answer")
-            time.sleep(0.1)
-        yield url, psutil.Process(process.pid)
+        assert process.stdout is not None
+        said = process.stdout.readline()  # it listens already
+        if not said.startswith(_SAID):
+            raise ChildDiedError(f"the console ended with code {process.wait()}")
+        yield said.removeprefix(_SAID).strip(), psutil.Process(process.pid)
     finally:
         process.terminate()
-        process.wait(20)
+        process.communicate(timeout=20)
 
 
-@contextmanager
-def open_pages(url: str) -> Iterator[None]:
+def open_pages(url: str) -> AbstractContextManager[None]:
     """What browsers ask for with the live page open, without the browsers."""
-    ended = threading.Event()
 
-    def read() -> None:
+    def read(ended: threading.Event) -> None:
         with httpx.stream("GET", f"{url}/live/events", timeout=30) as events:
             for _ in events.iter_raw():
                 if ended.is_set():
                     return
 
-    threads = [threading.Thread(target=read, daemon=True) for _ in range(PAGES)]
-    for each in threads:
-        each.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        for each in threads:
-            each.join()
+    return beside(read, PAGES)
 
 
 def seconds_a_record(stack: LocalStack) -> float:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from deploy.observability.queries import filled
 from serve_app.telemetry.definitions import ALL, DEAD_LETTERS, RECORDS, Metric
 from tests.scenarios.alert_faults import FAULTS, MEMBERS, SPARE, fired
 from tests.scenarios.audit import Audit, audit, uncommitted
+from tests.scenarios.beside import beside
 from tests.scenarios.outcome import exit_code_of
 from tests.scenarios.prometheus import Prometheus, prometheus
 from tests.scenarios.quick_rules import quick_rules
@@ -296,27 +297,17 @@ def _settings(folder: Path, status: int, api: int) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def _clients(port: int) -> Iterator[None]:
+def _clients(port: int) -> contextlib.AbstractContextManager[None]:
     """Clients call the API now and then, whatever it answers."""
     clip = next(BASE.rglob("*.flac")).read_bytes()
     address = f"http://127.0.0.1:{port}/v1/audio/transcriptions"
-    over = threading.Event()
 
-    def call() -> None:
+    def call(over: threading.Event) -> None:
         while not over.wait(1):
             with contextlib.suppress(httpx.HTTPError):
                 httpx.post(address, files={"file": ("a.flac", clip)}, timeout=20)
 
-    threads = [threading.Thread(target=call) for _ in range(_CLIENTS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
+    return beside(call, _CLIENTS)
 
 
 def main() -> int:
