@@ -167,13 +167,13 @@ def stop(running: Running, *, give_up: Callable[[], bool] = lambda: False) -> bo
 
 
 def _end_in_order(running: Running) -> None:
-    from serve_app.system.ray_adapter import ray, serve
+    from serve_app.system.ray_adapter import app_statuses, ray
 
     if not ray.is_initialized():
         return
     with contextlib.suppress(Exception):  # a cluster that does not work; it is ended all the same
         mine = [*reversed(running.owned)]
-        others = [app for app in serve.status().applications if app not in mine]
+        others = [app for app in app_statuses() if app not in mine]
         if running.own_cluster:  # the Router and the models end with it
             mine = [app for app in (*others, *mine) if not _is_core(app, running.app)]
         elif running.app in mine:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
+from serve_app.system.app_status import AppStatus
 from serve_app.system.tracebacks import message_of
 
 #: Seconds between two looks.
@@ -36,19 +36,19 @@ def wait_until_running(
     Raises:
         StartError: a deployment failed, or one was not ready in time.
     """
-    from serve_app.system.ray_adapter import serve
+    from serve_app.system.ray_adapter import app_statuses
 
     deadline = time.monotonic() + timeout_s
     seen: dict[str, str] = {}
     while True:
-        found = serve.status().applications
+        found = app_statuses()
         statuses = [found[app] for app in apps if app in found]
         for name, state in _states(statuses).items():
             if seen.get(name) != state:
                 seen[name] = state
                 on_progress(name, state)
         there = len(statuses) == len(apps) and all(status.deployments for status in statuses)
-        if there and all(status.status.value == "RUNNING" for status in statuses):
+        if there and all(status.state == "RUNNING" for status in statuses):
             return {}
         late = time.monotonic() > deadline
         waiting = {name for name, value in seen.items() if value != "HEALTHY"}
@@ -56,7 +56,7 @@ def wait_until_running(
         given_up = waiting <= set(optional) and (late or waiting <= set(failed))
         if there and waiting and given_up:
             return {name: failed.get(name, f"not ready within {timeout_s:g} s") for name in waiting}
-        ended = [status for status in statuses if status.status.value == "DEPLOY_FAILED"]
+        ended = [status for status in statuses if status.state == "DEPLOY_FAILED"]
         needed = {name: reason for name, reason in failed.items() if name not in optional}
         if ended and (needed or not failed):
             raise StartError(lines_of(needed) or ended[0].message)
@@ -66,21 +66,21 @@ def wait_until_running(
         time.sleep(POLL_S)
 
 
-def _states(statuses: Collection[Any]) -> dict[str, str]:
+def _states(statuses: Collection[AppStatus]) -> dict[str, str]:
     return {
-        name: deployment.status.value
+        name: deployment.state
         for status in statuses
         for name, deployment in status.deployments.items()
     }
 
 
-def _failed(statuses: Collection[Any]) -> dict[str, str]:
+def _failed(statuses: Collection[AppStatus]) -> dict[str, str]:
     """The whole message of the exception of each failed deployment of some applications."""
     return {
         name: message_of(deployment.message)
         for status in statuses
         for name, deployment in status.deployments.items()
-        if deployment.status.value in ("DEPLOY_FAILED", "UNHEALTHY") and deployment.message.strip()
+        if deployment.failing and deployment.message.strip()
     }
 
 

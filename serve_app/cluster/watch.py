@@ -6,14 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Iterator
-from typing import Any
 
 from serve_app.cluster import ray_cluster
 from serve_app.cluster.announcements import check_answers
 from serve_app.model.application import is_model_app, model_app
 from serve_app.rollout.judge import is_candidate
+from serve_app.system.app_status import AppStatus, DeploymentStatus
 from serve_app.system.deaths import Death, sentences
-from serve_app.system.ray_adapter import deaths, serve
+from serve_app.system.ray_adapter import app_statuses, deaths
 from serve_app.system.ray_environment import DEPLOYED_NOTES, worker_notes
 from serve_app.system.ray_notes import notes
 from serve_app.system.tracebacks import message_of
@@ -54,7 +54,7 @@ class Watch:
         self.asked = 0
         self._misses = 0
         self._heard = time.monotonic()
-        self._statuses: dict[str, Any] | None = None
+        self._statuses: dict[str, AppStatus] | None = None
         # and when each last failed
         self._failing = dict.fromkeys(
             ((model_app(app, name), name) for name in missing), self._heard
@@ -124,9 +124,9 @@ class Watch:
         """What people know an application as: those of the models belong to that of the Router."""
         return self._app if is_model_app(app, self._app) else app
 
-    def _news_of(self, app: str, name: str, deployment: Any) -> Iterator[str]:
+    def _news_of(self, app: str, name: str, deployment: DeploymentStatus) -> Iterator[str]:
         key, now = (app, name), time.monotonic()
-        if deployment.status.value in _FAILING:
+        if deployment.failing:
             if key not in self._failing:
                 yield f"{self._shown(app)}: {name} fails: {_reason(deployment)}"
             self._failing[key] = now
@@ -147,7 +147,7 @@ class Watch:
                 if self._known_dead is None:
                     self._known_dead = set(dead)
                 self._dead = dead
-                self._statuses = dict(serve.status().applications)
+                self._statuses = app_statuses()
                 self._faults = notes(self._workers)
                 self._deployed = notes(DEPLOYED_NOTES)
                 self._heard = time.monotonic()
@@ -156,8 +156,5 @@ class Watch:
                 logger.warning("the state of the applications: %s", type(error).__name__)
 
 
-_FAILING = ("UNHEALTHY", "DEPLOY_FAILED")
-
-
-def _reason(deployment: Any) -> str:
+def _reason(deployment: DeploymentStatus) -> str:
     return message_of(deployment.message) or "Serve gives no reason"

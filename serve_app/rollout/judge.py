@@ -118,11 +118,11 @@ class _OnServe:
 
     def _failure(self) -> str:
         """Why the candidate's deployment failed; empty while it may still come up."""
-        from serve_app.system.ray_adapter import serve
+        from serve_app.system.ray_adapter import app_statuses
 
-        app = serve.status().applications.get(app_of(self._plan))
+        app = app_statuses().get(app_of(self._plan))
         found = app.deployments.get(CANDIDATE) if app is not None else None
-        if found is None or found.status.value != "DEPLOY_FAILED":
+        if found is None or found.state != "DEPLOY_FAILED":
             return ""
         return f"it did not load: {message_of(found.message)}"
 

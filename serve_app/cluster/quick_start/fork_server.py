@@ -133,8 +133,10 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
         listener: the server's socket.
         modules: as for `start_fork_server`.
     """
+    gc.disable()  # collections amid the imports, which leave little garbage, are a sixth of them
     for module in modules:
         _import(module)
+    gc.enable()
     gc.collect()
     gc.freeze()  # a collection in a child would write to, and so copy, every page
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children leave no zombies

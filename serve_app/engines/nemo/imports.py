@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import logging
 import sys
 import types
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,8 +62,9 @@ DEFERRED = frozenset(
 )
 
 #: NeMo imports numba to check whether it supports the GPU, and assumes "no" if it is missing. Only
-#: a kernel of SpecAugment, for training, depends on the result.
-ABSENT = frozenset({"numba"})
+#: a kernel of SpecAugment, for training, depends on the result. Torchmetrics imports matplotlib,
+#: which takes a second, if it is there; only its plots need it.
+ABSENT = frozenset({"matplotlib", "numba"})
 
 _NEMO = "nemo.collections.asr.models"
 
@@ -145,7 +147,8 @@ def deferred(names: Collection[str], absent: Collection[str] = ()) -> Iterator[N
 
     Args:
         names: modules to defer, with their submodules.
-        absent: modules that cannot be imported within the block, as if they were not installed.
+        absent: distributions that are not installed, and modules that cannot be imported, within
+            the block.
     """
     finder = _Finder(names, absent)
     sys.meta_path.insert(0, finder)
@@ -194,6 +197,14 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if self.names.isdisjoint(_ancestry(fullname)):
             return None
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+
+    def find_distributions(
+        self, context: importlib.metadata.DistributionFinder.Context
+    ) -> Iterable[importlib.metadata.Distribution]:
+        """Called by `importlib.metadata` for every finder, of which this is the first."""
+        if context.name in self.absent:
+            raise importlib.metadata.PackageNotFoundError(context.name)
+        return ()
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
         return _DeferredModule(spec.name, self)
