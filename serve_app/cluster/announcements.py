@@ -25,13 +25,17 @@ class OtherSettingsError(ValueError):
     """The application that was found runs with other settings; the message names it."""
 
 
+class StartingError(ConnectionError):
+    """The application does not run yet, and is about to; the message names its process."""
+
+
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
-    """A running application.
+    """An application that runs, or starts.
 
     Attributes:
         app: its name, `serve.app` of the settings.
         settings: `settings_digest` of its settings.
-        address: of its Ray cluster.
+        address: of its Ray cluster; empty while it starts.
         pid: of the `chorus serve` that started it.
         started: when that process started, in seconds since the epoch; it tells it from a later
             process with the same number.
@@ -45,13 +49,13 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.contextmanager
-def announced(app: str, settings: str, address: str) -> Iterator[None]:
+def announced(app: str, settings: str, address: str = "") -> Iterator[None]:
     """Announce an application of this process within the block.
 
     Args:
         app: its name.
         settings: `settings_digest` of its settings.
-        address: of its Ray cluster.
+        address: of its Ray cluster; empty while it starts.
 
     Raises:
         OSError: the file cannot be written.
@@ -71,7 +75,7 @@ def announced(app: str, settings: str, address: str) -> Iterator[None]:
 
 
 def announcements(app: str) -> list[Announcement]:
-    """The applications of that name that run on this machine, the one that came last first.
+    """The applications of that name that run or start on this machine, the last one first.
 
     Files that a killed process has left are removed.
 
@@ -100,13 +104,20 @@ def find(app: str, settings: str) -> str:
         settings: `settings_digest` of its settings.
 
     Raises:
+        StartingError: it starts.
         ConnectionError: it does not run.
         OtherSettingsError: one of that name does, with other settings.
     """
-    running = announcements(app)
+    found = announcements(app)
+    running = [each for each in found if each.address]
     for each in running:
         if each.settings == settings:
             return each.address
+    for each in found:
+        if each.settings == settings:
+            raise StartingError(
+                f"the application `{app}` (`chorus serve`, process {each.pid}) is starting"
+            )
     if running:
         other = running[0]
         raise OtherSettingsError(

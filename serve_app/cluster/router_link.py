@@ -10,11 +10,13 @@ Importing this module, and using it, does not import Ray.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from multiprocessing import Pipe
@@ -26,7 +28,7 @@ from schemas.requests import DEFAULT_OPTIONS, CallOptions
 from schemas.settings import Settings, settings_digest
 from serve_app.audio.clip import Recording
 from serve_app.cluster import announcements
-from serve_app.cluster.announcements import OtherSettingsError
+from serve_app.cluster.announcements import OtherSettingsError, StartingError
 from serve_app.cluster.router_messages import Answer, Call, Start
 from serve_app.router.protocol import Identity, Probe
 from serve_app.router.results import Result
@@ -36,6 +38,8 @@ logger = logging.getLogger(__name__)
 #: Longest wait for the process to connect: it imports Ray first.
 CONNECT_S = 60.0
 _END_S = 5.0
+#: How often it is looked whether an application that starts has come up.
+_LOOK_S = 0.1
 
 
 class RouterLink:
@@ -57,25 +61,43 @@ class RouterLink:
         self._fixed = address
         self._lock = threading.Lock()
         self._process: _Process | None = None
+        self._spare: _Process | None = None  # started before it is known what it connects to
         self._said = ""
         self._closed = False
+
+    def prepare(self) -> None:
+        """Start the process, which imports Ray, before `open`. Returns at once."""
+        self._spare = _Process()
 
     def open(self) -> None:
         """Connect, and log to which application. Blocks for seconds.
 
-        The application need not be up yet where an address was given.
+        One that starts on this machine is waited for. The application need not be up yet where an
+        address was given.
 
         Raises:
             ConnectionError: there is no such cluster, or no announced application.
             OtherSettingsError: the application runs with other settings.
         """
-        self._connected()
+        try:
+            self._connected()
+        except StartingError as error:
+            logger.info("%s; waiting for it", error)
+            self._await_start()
+
+    def _await_start(self) -> None:
+        while True:
+            time.sleep(_LOOK_S)
+            with contextlib.suppress(StartingError):
+                self._connected()
+                return
 
     def close(self) -> None:
         """End the process; calls under way fail. Idempotent."""
         self._closed = True
-        if self._process is not None:
-            self._process.end()
+        for process in (self._process, self._spare):
+            if process is not None:
+                process.end()
 
     async def transcribe(
         self,
@@ -157,7 +179,8 @@ class RouterLink:
         announcements.check_answers(address)
         if self._closed:
             raise ConnectionError("the worker stops")
-        process = _Process(
+        process, self._spare = self._spare or _Process(), None
+        process.begin(
             Start(app=self._app, settings=self._digest, address=address, timeout_s=self._timeout_s)
         )
         try:
@@ -199,11 +222,11 @@ class _Process:
     """A running `router_process`, and the calls that are under way in it.
 
     Attributes:
-        address: of the cluster that it is connected to.
+        address: of the cluster that it is connected to; empty before `begin`.
     """
 
-    def __init__(self, start: Start) -> None:
-        self.address = start.address
+    def __init__(self) -> None:
+        self.address = ""
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._connected: Future[Any] = Future()
@@ -216,8 +239,12 @@ class _Process:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C must not end it before its calls are finished
             )
-        self._connection.send(start)
         threading.Thread(target=self._read, name="router-link", daemon=True).start()
+
+    def begin(self, start: Start) -> None:
+        """Have it connect."""
+        self.address = start.address
+        self._send(start)
 
     @property
     def alive(self) -> bool:
@@ -257,10 +284,10 @@ class _Process:
         self._process.kill()
         self._process.wait(_END_S)
 
-    def _send(self, call: Call) -> None:
+    def _send(self, message: Start | Call) -> None:
         try:
             with self._lock:
-                self._connection.send(call)
+                self._connection.send(message)
         except OSError:
             self._fail_all()
 

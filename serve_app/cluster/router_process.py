@@ -69,13 +69,14 @@ class RouterProcess:
 def main() -> None:
     """Connect, say what the application serves, and answer calls until the connection ends."""
     connection = Connection(int(sys.argv[1]))
-    start: Start = connection.recv()
     log_to_stderr()
     logging.getLogger("ray").setLevel(logging.ERROR)
     parent = os.getppid()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    from serve_app.cluster import ray_cluster
+    from serve_app.cluster import ray_cluster  # takes seconds, maybe before there is a cluster
+    from serve_app.router import client  # noqa: F401
 
+    start: Start = connection.recv()
     try:
         ray_cluster.connect(start.address)
     except Exception as error:

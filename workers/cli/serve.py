@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,19 +73,24 @@ def serve(
     progress = StartProgress()
     progress.say(f"starting Ray with the Router and {len(settings.models)} models")
 
+    from schemas.settings import settings_digest
+    from serve_app.cluster.announcements import announced
     from serve_app.cluster.readiness import StartError
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # interrupts a start that takes long
     try:
-        _run(
-            settings,
-            progress,
-            worker=worker,
-            open_=open_,
-            console=settings_file if console else None,
-            ready_file=ready_file,
-        )
+        with ExitStack() as starting:
+            starting.enter_context(announced(settings.serve.app, settings_digest(settings)))
+            _run(
+                settings,
+                progress,
+                worker=worker,
+                open_=open_,
+                console=settings_file if console else None,
+                ready_file=ready_file,
+                on_ready=starting.close,
+            )
     except StartError as error:
         fail(str(error), exit_codes.FAILURE)
 
@@ -98,6 +103,7 @@ def _run(
     open_: bool,
     console: Path | None,
     ready_file: Path | None,
+    on_ready: Callable[[], None],
 ) -> None:
     """Start everything, look after it until a signal comes, and stop it again."""
     from schemas.settings import settings_digest
@@ -129,6 +135,7 @@ def _run(
             console_beside(console),
             _ready_file(ready_file, {"address": running.address, "pid": os.getpid()}),
         ):
+            on_ready()
             code = _look_after(running, stopped)
             if code != exit_codes.OK:
                 at_once.set()

@@ -55,11 +55,13 @@ def stream(
 
     router = RouterLink(settings, address or settings.serve.address)
     try:
+        router.prepare()
+        import workers.stream.worker  # noqa: F401 meanwhile
+
         router.open()
+        _run(settings, router, instance)
     except OtherSettingsError as error:
         fail(str(error), exit_codes.SETTINGS)
-    try:
-        _run(settings, router, instance)
     finally:
         router.close()
 
