@@ -124,7 +124,10 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
         self.address = json.loads(ready.read_text())["address"]
 
     def start_worker(self, instance: str = "0") -> subprocess.Popen[bytes]:
-        """Start one stream worker; after a restart it has the same name, `instance`."""
+        """Start one stream worker; after a restart it has the same name, `instance`.
+
+        It waits for models that start.
+        """
         process = self._spawn("stream", "--instance", instance, log=f"worker-{instance}")
         self.workers[instance] = process
         return process

@@ -64,10 +64,10 @@ class Demo:
         stack.start_serve()  # loads while Kafka starts
         with self.step("kafka", "Apache Kafka, a real broker on a free port"):
             stack.start_broker()
+        stack.start_worker()  # waits for the models
         with self.step("serve", "Ray Serve: five domain models behind a Router"):
             stack.wait_for_serve()
         with self.step("stream", f"{len(records)} records through the stream, exactly once"):
-            stack.start_worker()
             produce(stack, records)
             transcripts = collect(stack, len(records) - 1)
         self.seconds["total"] = round(time.monotonic() - begin, 1)

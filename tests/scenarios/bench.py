@@ -237,9 +237,9 @@ def measure_cold_start() -> float:
     with LocalStack(settings, FOLDER) as stack:
         stack.start_serve()
         stack.start_broker()
+        stack.start_worker()
         produce(stack.settings, shipped_records()[:10])
         stack.wait_for_serve()
-        stack.start_worker()
         wait_for_commit(stack, 1)
         return time.monotonic() - begin
 

@@ -13,6 +13,7 @@ import pytest
 
 from serve_app.cluster.announcements import (
     OtherSettingsError,
+    StartingError,
     announced,
     announcements,
     check_answers,
@@ -39,6 +40,33 @@ def test_one_with_other_settings_is_refused() -> None:
     with (
         announced("a", "digest", "host:1"),
         pytest.raises(OtherSettingsError, match=f"host:1 .*process {os.getpid()}.* other models"),
+    ):
+        find("a", "another digest")
+
+
+def test_one_that_starts_is_told_from_one_that_does_not_run() -> None:
+    with (
+        announced("a", "digest"),
+        pytest.raises(StartingError, match=f"process {os.getpid()}.* is starting"),
+    ):
+        find("a", "digest")
+    with (
+        announced("a", "digest"),
+        pytest.raises(ConnectionError, match="no `chorus serve` with the application `a`"),
+    ):
+        find("a", "another digest")
+
+
+def test_one_that_runs_is_found_beside_one_that_starts() -> None:
+    with announced("a", "digest", "host:1"), announced("a", "digest"):
+        assert find("a", "digest") == "host:1"
+
+
+def test_one_that_starts_goes_before_one_with_other_settings() -> None:
+    with (
+        announced("a", "digest", "host:1"),
+        announced("a", "another digest"),
+        pytest.raises(StartingError),
     ):
         find("a", "another digest")
 

@@ -90,3 +90,18 @@ def test_workers_come_from_the_fork_server(application: Any) -> None:
     assert {psutil.Process(process.ppid()).cmdline()[2] for process in replicas} == {
         "serve_app.cluster.quick_start.fork_server"
     }
+
+
+def test_the_states_are_those_that_serve_tells_at_length(application: Any) -> None:
+    from serve_app.system.ray_adapter import app_statuses, serve
+
+    told = serve.status().applications
+    found = app_statuses()
+    assert found.keys() == told.keys()
+    assert application.app in found
+    for name, status in told.items():
+        assert found[name].state == status.status.value
+        assert found[name].message == status.message
+        assert {
+            (each, one.state, one.message) for each, one in found[name].deployments.items()
+        } == {(each, one.status.value, one.message) for each, one in status.deployments.items()}

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,36 @@ async def test_the_announced_application_is_found(
             assert (await link.probe(timeout_s=20)).router
         finally:
             link.close()
+
+
+async def test_an_application_that_starts_is_waited_for(
+    application: Any, settings: Settings, make_record: MakeRecord
+) -> None:
+    link = RouterLink(settings)
+    link.prepare()
+    with ExitStack() as starting:
+        starting.enter_context(announced(settings.serve.app, settings_digest(settings)))
+        opening = asyncio.create_task(asyncio.to_thread(link.open))
+        try:
+            await asyncio.sleep(1.0)
+            assert not opening.done()
+            with announced(settings.serve.app, settings_digest(settings), application.address):
+                starting.close()
+                await opening
+                assert (await link.probe(timeout_s=20)).router
+        finally:
+            link.close()
+
+
+async def test_an_application_that_does_not_come_up_is_not_waited_for(settings: Settings) -> None:
+    link = RouterLink(settings)
+    with announced(settings.serve.app, settings_digest(settings)):
+        opening = asyncio.create_task(asyncio.to_thread(link.open))
+        await asyncio.sleep(0.5)
+        assert not opening.done()
+    with pytest.raises(ConnectionError, match="no `chorus serve` with the application `tests`"):
+        await opening
+    link.close()
 
 
 async def test_an_application_with_other_settings_is_refused(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,16 @@ def test_absent_modules(package: Path) -> None:
     assert heavy.double(1) == 2
 
 
+def test_absent_distributions(package: Path) -> None:
+    (package / "heavy-1.5.dist-info").mkdir()
+    (package / "heavy-1.5.dist-info/METADATA").write_text("Name: heavy\nVersion: 1.5\n")
+    with deferred(set(), absent={"heavy"}):
+        with pytest.raises(metadata.PackageNotFoundError, match="heavy"):
+            metadata.version("heavy")
+        assert metadata.version("numpy")
+    assert metadata.version("heavy") == "1.5"
+
+
 def run(code: str, *, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run `code` in a process of its own."""
     start = f"import sys; sys.path.insert(0, {str(path)!r})\n" if path else "import sys\n"
@@ -103,7 +114,8 @@ def test_nemo_is_imported_quietly_without_what_serving_does_not_need() -> None:
         import logging
         from serve_app.engines.nemo.imports import import_nemo
         import_nemo()
-        heavy = "torch._dynamo pandas scipy.signal librosa lhotse datasets sklearn numba".split()
+        heavy = "torch._dynamo pandas scipy.signal librosa lhotse datasets sklearn numba matplotlib"
+        heavy = heavy.split()
         loaded = [name for name in heavy if name in sys.modules]
         assert not loaded, loaded
         # handlers of other people, pytest's among them, keep their level
