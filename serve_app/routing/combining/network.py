@@ -24,6 +24,8 @@ _FORBIDDEN = 1 << 30
 #: A word of a slot, or None for a NULL.
 Arc = str | None
 Costs = NDArray[np.int32]
+#: Whether a word is too far from a slot to be aligned with it, [slots, words].
+Apart = NDArray[np.bool_]
 #: Start and end of a word, in seconds.
 Span = tuple[float, float]
 
@@ -56,6 +58,10 @@ class Slot:
         if span is not None:
             start, end = self.span or span
             self.span = (min(span[0], start), max(span[1], end))
+
+
+#: Slots and the indices of their words, in order; one of the two may be None.
+Alignment = list[tuple[Slot | None, int | None]]
 
 
 def build_network(
@@ -95,7 +101,7 @@ def _merge(
 ) -> list[Slot]:
     """Align one more hypothesis with `slots`, which hold `merged` hypotheses."""
     apart = _apart(slots, spans, max_gap_s)
-    path = _agreeing(slots, words, apart) or _align(slots, words, apart)
+    path = _align(slots, words, apart)
     network: list[Slot] = []
     for slot, word in path:
         span = spans[word] if spans is not None and word is not None else None
@@ -108,10 +114,8 @@ def _merge(
     return network
 
 
-def _apart(
-    slots: Sequence[Slot], spans: Sequence[Span] | None, max_gap_s: float
-) -> NDArray[np.bool_] | None:
-    """Whether a word is too far from a slot to be aligned with it, [slots, words]."""
+def _apart(slots: Sequence[Slot], spans: Sequence[Span] | None, max_gap_s: float) -> Apart | None:
+    """What is too far from each other; None if nothing is known to be."""
     if spans is None or not spans or not slots:
         return None
     # no word is too far from a slot without times: comparisons with NaN are false
@@ -121,23 +125,43 @@ def _apart(
     return np.asarray(gap > max_gap_s)
 
 
-def _agreeing(
-    slots: Sequence[Slot], words: Sequence[str], apart: NDArray[np.bool_] | None
-) -> list[tuple[Slot | None, int | None]] | None:
-    """The alignment where each word is in its slot, which nothing else costs as little as."""
+def _align(slots: Sequence[Slot], words: Sequence[str], apart: Apart | None) -> Alignment:
+    """Pairs of a slot and the index of a word, in order; one of the two may be None.
+
+    What `_search` finds, without a search where it is known.
+    """
+    if _in_step(slots, words, apart):
+        return [(slot, place) for place, slot in enumerate(slots)]
+    rows, end = len(slots), len(words)
+    # what both end with is paired: no other path is cheaper, nor comes before it among equals
+    while rows and end and slots[rows - 1].words[0] == words[end - 1]:
+        if None in slots[rows - 1].words or (apart is not None and apart[rows - 1, end - 1]):
+            break
+        rows, end = rows - 1, end - 1
+    before = apart[:rows, :end] if apart is not None else None
+    path = _search(slots[:rows], words[:end], before)
+    path.extend(zip(slots[rows:], range(end, len(words)), strict=True))
+    return path
+
+
+def _in_step(slots: Sequence[Slot], words: Sequence[str], apart: Apart | None) -> bool:
+    """Whether each word belongs into its slot, as nothing else costs as little.
+
+    Of as many words as slots, any other alignment leaves a word and a slot unpaired.
+    """
     if len(slots) != len(words) or (apart is not None and apart.diagonal().any()):
-        return None
-    if not all(word in slot.words for word, slot in zip(words, slots, strict=True)):
-        return None
-    return [(slot, place) for place, slot in enumerate(slots)]
+        return False
+    cost, left = 0, _UNPAIRED
+    for slot, word in zip(slots, words, strict=True):
+        left = min(left, _leave(slot))
+        if word not in slot.words:
+            cost += _AGAINST_NULL if None in slot.words else _OTHER
+    return cost < _UNPAIRED + left
 
 
-def _align(
-    slots: Sequence[Slot], words: Sequence[str], apart: NDArray[np.bool_] | None
-) -> list[tuple[Slot | None, int | None]]:
-    """Pairs of a slot and the index of a word, in order; one of the two may be None."""
+def _search(slots: Sequence[Slot], words: Sequence[str], apart: Apart | None) -> Alignment:
     least: list[list[int]] = _least_costs(slots, words, apart).tolist()
-    path: list[tuple[Slot | None, int | None]] = []
+    path: Alignment = []
     place = len(words)
     for row in range(len(slots), 0, -1):
         slot = slots[row - 1]
@@ -156,9 +180,7 @@ def _leave(slot: Slot) -> int:
     return _NULL_SLOT if None in slot.words else _UNPAIRED
 
 
-def _least_costs(
-    slots: Sequence[Slot], words: Sequence[str], apart: NDArray[np.bool_] | None
-) -> Costs:
+def _least_costs(slots: Sequence[Slot], words: Sequence[str], apart: Apart | None) -> Costs:
     """Least cost of aligning the first slots with the first words, [slots + 1, words + 1].
 
     What the words and the slots cost if none is paired is subtracted, so that to leave one out

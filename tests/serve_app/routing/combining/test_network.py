@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.routing.combining import network
 from serve_app.routing.combining.network import build_network
 
 
@@ -173,3 +175,34 @@ def test_with_times_too_no_word_is_lost_and_none_is_moved(
             a, b = slot.arcs
             if a is not None and b is not None:
                 assert abs(spans[0][a][0] - spans[1][b][0]) <= 0.5
+
+
+@st.composite
+def with_times(draw: st.DrawFn) -> tuple[list[list[str]], list[list[tuple[float, float]] | None]]:
+    """Hypotheses that have much in common, some of them with times."""
+    base = draw(st.lists(st.sampled_from("abc"), max_size=8))
+    hypotheses, spans = [], []
+    for _ in range(draw(st.integers(2, 4))):
+        words = list(base)
+        for _ in range(draw(st.integers(0, 3))):
+            at = draw(st.integers(0, len(words)))
+            words[at : at + draw(st.integers(0, 1))] = draw(
+                st.lists(st.sampled_from("abx"), max_size=1)
+            )
+        begin = draw(st.sampled_from([0.0, 0.0, 0.7]))
+        times = [(begin + 0.5 * place, begin + 0.5 * place + 0.4) for place in range(len(words))]
+        hypotheses.append(words)
+        spans.append(times if draw(st.booleans()) else None)
+    return hypotheses, spans
+
+
+@given(with_times())
+def test_what_is_paired_without_a_search_is_what_the_search_finds(
+    heard: tuple[list[list[str]], list[list[tuple[float, float]] | None]],
+) -> None:
+    hypotheses, spans = heard
+    for known in (None, spans):
+        short = build_network(hypotheses, known, 0.3)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(network, "_align", network._search)
+            assert short == build_network(hypotheses, known, 0.3)
