@@ -75,6 +75,9 @@ class StreamSettings(Strict):
         max_pending_bytes: fetching pauses while record values of this many bytes are not yet
             committed.
         commit_interval_s: longest time from a result to its commit, in seconds.
+        commit_idle_s: time to the commit where no other record is under way: at a low rate a
+            transcript need not wait for others. A transaction takes some CPU-ms of worker and
+            broker.
         commit_records: a transaction is committed early when it holds this many results.
         transaction_timeout_s: the broker aborts a transaction that is open for more seconds;
             brokers allow 900 unless they are told otherwise.
@@ -109,6 +112,7 @@ class StreamSettings(Strict):
     max_pending_records: PositiveInt = 1024
     max_pending_bytes: PositiveInt = 64 << 20
     commit_interval_s: PositiveFloat = 1.0
+    commit_idle_s: NonNegativeFloat = 0.1
     commit_records: PositiveInt = 1000
     transaction_timeout_s: PositiveFloat = 30.0
     on_log_change: Literal["stop", "resume"] = "stop"

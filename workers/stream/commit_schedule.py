@@ -10,11 +10,11 @@ from workers.stream.offset_tracker import OffsetTracker
 
 
 class CommitSchedule:
-    """A commit is due some time after the first result, or once there are many.
+    """A commit is due some time after the first result, once there are many, or once there are all.
 
     Args:
-        stream: `commit_interval_s`, `commit_records` and `max_pending_records`.
-        tracker: knows how many results are ready.
+        stream: `commit_interval_s`, `commit_idle_s`, `commit_records` and `max_pending_records`.
+        tracker: knows how many results are ready, and how many are missing.
         backpressure: knows a partition's share.
         clock: monotonic time in seconds.
     """
@@ -27,6 +27,7 @@ class CommitSchedule:
         clock: Callable[[], float],
     ) -> None:
         self._interval_s = stream.commit_interval_s
+        self._idle_s = stream.commit_idle_s
         self._early = min(stream.commit_records, stream.max_pending_records // 2)
         self._tracker = tracker
         self._backpressure = backpressure
@@ -47,9 +48,12 @@ class CommitSchedule:
         """Whether a commit should be made now."""
         if self._ready_since is None:
             return False
-        if self._clock() - self._ready_since >= self._interval_s:
+        waited = self._clock() - self._ready_since
+        if waited >= self._interval_s:
             return True
         ready = [self._tracker.ready(tp) for tp in self._tracker.assigned]
+        if waited >= self._idle_s and sum(ready) == self._tracker.pending_records:
+            return True
         # a partition that may not fetch until its results are committed does not wait either
         share = self._backpressure.share
         return sum(ready) >= self._early or any(count >= share // 2 for count in ready)

@@ -97,8 +97,8 @@ class CommitBench:
     """A cycle with its surroundings, two partitions, and a clock."""
 
     def __init__(self, **stream: Any) -> None:
-        given = {"commit_interval_s": 10.0, "commit_records": 6, "batch_records": 2}
-        settings = StreamSettings(**{**given, "retry_initial_s": 1.0, **stream})
+        given = {"commit_interval_s": 10.0, "commit_idle_s": 10.0, "retry_initial_s": 1.0}
+        settings = StreamSettings(**{**given, "commit_records": 6, "batch_records": 2, **stream})
         self.now = 0.0
         self.tracker = OffsetTracker()
         self.tracker.assign([FIRST, SECOND])

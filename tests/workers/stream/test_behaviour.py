@@ -109,6 +109,7 @@ def test_a_rebalance_commits_what_is_done_before_it_gives_a_partition_away(
         partitions=4,
         guarantee=guarantee,
         commit_interval_s=1000.0,  # nothing but the rebalance makes it commit
+        commit_idle_s=1000.0,
         commit_records=100_000,
     )
     first, second = StandInRouter(), StandInRouter()
@@ -341,7 +342,7 @@ def test_at_least_once_loses_nothing_and_commits_its_offsets(bench: Bench) -> No
 
 
 def test_stopping_commits_what_was_in_flight(bench: Bench) -> None:
-    settings = bench.settings(commit_interval_s=1000.0)
+    settings = bench.settings(commit_interval_s=1000.0, commit_idle_s=1000.0)
     backend = StandInRouter(delay_s=0.5)
     bench.send(settings, ids(100))
     with bench.running(settings, backend) as worker:

@@ -69,6 +69,31 @@ def test_enough_results_are_committed_early(limits: dict[str, int]) -> None:
     assert bench.state() is CommitState.PUBLISHING
 
 
+def test_what_waits_for_no_other_record_is_committed_soon() -> None:
+    bench = CommitBench(commit_idle_s=0.5)
+    first, last = bench.deliver(2)
+    bench.complete([first])
+    bench.now = 1.0
+    bench.cycle.begin()
+    assert bench.state() is CommitState.IDLE
+    bench.complete([last])
+    bench.cycle.begin()
+    assert bench.state() is CommitState.PUBLISHING
+    (taken,) = bench.publisher.taken
+    assert len(taken.records) == 2
+
+
+def test_a_single_record_waits_a_moment_for_others() -> None:
+    bench = CommitBench(commit_idle_s=0.5)
+    bench.complete(bench.deliver())
+    bench.now = 0.4
+    bench.cycle.begin()
+    assert bench.state() is CommitState.IDLE
+    bench.now = 0.5
+    bench.cycle.begin()
+    assert bench.state() is CommitState.PUBLISHING
+
+
 def test_nothing_is_committed_in_a_rebalance(bench: CommitBench) -> None:
     bench.consumer.member_state = MemberState.REBALANCING
     bench.complete(bench.deliver())
