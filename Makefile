@@ -8,7 +8,7 @@ READY  := .venv/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format types bench bench-http bench-load bench-peers profile chaos bad-input \
+.PHONY: help setup demo test test-fast lint format types bench bench-http bench-load bench-peers bench-scale bench-gpu profile chaos bad-input \
 	channels hostile-http hostile-models engines tarred object-store clients soak outage ray-faults \
 	log-changes registry-crash swap rollout rollout-power quality wer-matrix check-wer manifests cluster \
 	scaling upgrade observability trace bench-telemetry console-load console-pages \
@@ -118,6 +118,12 @@ bench: $(READY)  ## Speed, as ratios measured in one run (SIZE=large: a model of
 
 bench-peers: $(READY)  ## Beside NeMo's transcribe() and NeMo Curator (CURATOR=folder)
 	@$(BIN)/python -m tests.scenarios.bench_peers $(if $(CURATOR),--curator $(CURATOR))
+
+bench-scale: $(READY)  ## One to four stream workers, with a model that takes no time (ROUTERS=n)
+	@$(BIN)/python -m tests.scenarios.bench_scale $(if $(ROUTERS),--routers $(ROUTERS))
+
+bench-gpu: $(READY)  ## Models of real size on a GPU: the engine, NeMo's transcribe(), the stream
+	@$(BIN)/python -m tests.scenarios.bench_gpu
 
 profile: $(READY)  ## Where the CPU time of a record goes, by process and by function
 	@$(BIN)/python -m tests.scenarios.profile

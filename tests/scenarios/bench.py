@@ -132,6 +132,15 @@ def stream_settings(speech: Path, replicas: int, model: Path = GENERAL) -> dict[
     }
 
 
+def stand_in_settings(speech: Path) -> dict[str, Any]:
+    """The same with a model that takes no time."""
+    settings = stream_settings(speech, cores())
+    settings["models"] = {
+        "general": {"engine": "tests.standin:StandInEngine", "num_cpus": 0.1, "replicas": 1}
+    }
+    return settings
+
+
 def model_settings(path: Path) -> dict[str, Any]:
     """What suits a CPU: a thread a replica, as threads that wait for one another waste cores."""
     return {"path": str(path), "threads": 1, "batch_seconds": 30.0}

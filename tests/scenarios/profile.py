@@ -36,6 +36,7 @@ from tests.scenarios.bench import (
     cores,
     part_of,
     produce,
+    stand_in_settings,
     stream_settings,
     wait_for_commit,
     write_speech,
@@ -206,10 +207,8 @@ def main() -> int:
         folder = Path(name)
         write_speech(folder, [options.format])
         speech = folder / options.format
-        settings = stream_settings(speech, cores())
-        if options.engine == "stand-in":
-            model = {"engine": "tests.standin:StandInEngine", "num_cpus": 0.1}
-            settings["models"] = {"general": model}
+        stand_in = options.engine == "stand-in"
+        settings = stand_in_settings(speech) if stand_in else stream_settings(speech, cores())
         figures = measure(folder, settings, speech, options.records)
     show(figures)
     print(json.dumps(figures))
