@@ -28,6 +28,7 @@ from serve_app.cluster.readiness import POLL_S, StartError, lines_of, wait_until
 from serve_app.cluster.shares import reserved_cpus
 from serve_app.model.application import is_model_app, model_app, model_apps
 from serve_app.rollout.judge import is_candidate
+from serve_app.system.imports import quick_imports
 from serve_app.system.log_format import serve_logging
 from serve_app.system.ray_environment import (
     DEPLOYED_NOTES,
@@ -238,7 +239,8 @@ def _start_cluster(settings: Settings, http: HttpSettings | None) -> Running:
     # Started first: its imports run while this process imports and starts Ray.
     fork_server = _start_fork_server(settings) if settings.serve.quick_start == "auto" else None
     try:
-        from serve_app.cluster import ray_cluster
+        with quick_imports():
+            from serve_app.cluster import deployments, ray_cluster  # noqa: F401
 
         address = ray_cluster.start_ray(reserved_cpus(settings), fork_server)
     except BaseException as error:

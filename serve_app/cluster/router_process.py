@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from serve_app.cluster.announcements import check_answers
 from serve_app.cluster.router_messages import Answer, Call, Start
 from serve_app.router.protocol import Identity
+from serve_app.system.imports import quick_imports
 from serve_app.system.log_format import log_to_stderr
 
 #: How often, and how often in a row without an answer, the cluster is looked after. Ray's client
@@ -73,8 +74,9 @@ def main() -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     parent = os.getppid()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    from serve_app.cluster import ray_cluster  # takes seconds, maybe before there is a cluster
-    from serve_app.router import client  # noqa: F401
+    with quick_imports():  # maybe before there is a cluster
+        from serve_app.cluster import ray_cluster
+        from serve_app.router import client  # noqa: F401
 
     start: Start = connection.recv()
     try:

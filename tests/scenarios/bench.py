@@ -15,9 +15,10 @@
 With `--size large` only the stream and the engines are measured, with a FastConformer-L of random
 weights; `model_over_engine_cpu` is the CPU time of its process over that of a bare engine.
 
-With the demo's model, the stream and the bare engines take turns of a few seconds, and only one of
-them runs at a time: shared machines change their speed from minute to minute, by more than what is
-measured here.
+Shared machines change their speed from minute to minute, by more than what is measured here. So the
+engines work before and after each stream, and a ratio is that of a stream to the mean of both; the
+figures are the medians of the rounds. (Nothing is suspended meanwhile: what was stopped for half a
+minute is slower in the next one, by up to 1.7 times on a virtual machine.)
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 import msgspec
@@ -67,22 +69,22 @@ GENERAL = MODELS / "general.nemo"
 class Size(NamedTuple):
     """How much is done with a model of some size.
 
-    Turns take some five seconds on two cores, or twenty with the large one: longer than a commit
-    interval.
-
     Attributes:
-        records, clips: of a turn, of the stream and of each bare engine.
-        warm_up: records before the first turn.
-        behind: records after the last one.
+        records: that count, of each stream.
+        warm_up: records before them, by which the JVM and the caches grow warm.
+        behind: records after them, which keep every replica at work until the end.
+        clips: of each bare engine.
+        rounds: streams.
     """
 
     records: int
-    clips: int
     warm_up: int
     behind: int
+    clips: int
+    rounds: int
 
 
-SIZES = {"demo": Size(800, 500, 1200, 800), "large": Size(100, 50, 150, 150)}
+SIZES = {"demo": Size(2000, 1200, 800, 800, 3), "large": Size(600, 150, 150, 300, 1)}
 
 console = Console(stderr=True, highlight=False)
 
@@ -146,16 +148,21 @@ def model_settings(path: Path) -> dict[str, Any]:
     return {"path": str(path), "threads": 1, "batch_seconds": 30.0}
 
 
-def measure_turns(
-    settings: dict[str, Any], speech: Path, size: Size, turns: int, rivals: list[BareEngines]
-) -> dict[str, Any]:
-    """Records per second from topic to topic, and CPU-ms a record by part, in steady state.
+class Stream(NamedTuple):
+    """What a stream did in steady state.
 
-    Between its turns the stream is stopped, and the rivals work in turn. Of the records before
-    the first turn the JVM and the caches grow warm; those behind the last one keep every replica
-    at work until the end.
+    Attributes:
+        records_per_s: from topic to topic.
+        cpu_ms: CPU-ms a record, by part.
     """
-    total = size.warm_up + turns * size.records + size.behind
+
+    records_per_s: float
+    cpu_ms: dict[str, float]
+
+
+def measure_stream(settings: dict[str, Any], speech: Path, size: Size) -> Stream:
+    """A stream from its start to its end."""
+    total = size.warm_up + size.records + size.behind
     with LocalStack(settings, speech) as stack:
         stack.start_serve()
         stack.start_broker()
@@ -163,27 +170,16 @@ def measure_turns(
         produce(stack.settings, repeated(manifest_records(speech), total))
         stack.start_worker()
         first = wait_for_commit(stack, size.warm_up)
-        before = cpu_by_part(stack)
-        running_s = 0.0
-        for turn in range(turns):
-            begin = time.monotonic()
-            last = wait_for_commit(stack, size.warm_up + (turn + 1) * size.records)
-            running_s += time.monotonic() - begin
-            stopped = stack.processes() if rivals else []
-            for process in stopped:
-                process.suspend()
-            for rival in rivals:
-                rival.work(size.clips)
-            for process in stopped:
-                process.resume()
-        after = cpu_by_part(stack)
+        before, begin = cpu_by_part(stack), time.monotonic()
+        last = wait_for_commit(stack, size.warm_up + size.records)
+        after, seconds = cpu_by_part(stack), time.monotonic() - begin
         wait_for_commit(stack, total)
         kafka = stack.settings.kafka
         transcripts = sum(1 for _ in read_topic(kafka, kafka.topics.transcripts))
     if transcripts != total:
         raise RuntimeError(f"{transcripts} transcripts of {total} records")
     parts = {name: 1000 * (after[name] - before[name]) / (last - first) for name in after}
-    return {"records_per_s": (last - first) / running_s, "cpu_ms": parts}
+    return Stream((last - first) / seconds, parts)
 
 
 def produce(settings: Settings, records: list[ManifestRecord]) -> None:
@@ -255,17 +251,21 @@ def measure_cold_start() -> float:
 
 def main() -> int:
     """Measure everything, print a table and, last, the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=8)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, help="streams; 3, or 1 of the large model")
     parser.add_argument("--replicas", type=int, default=cores())
     parser.add_argument("--format", choices=FORMATS, default="wav", help="of the stream's audio")
     parser.add_argument("--size", choices=SIZES, default="demo", help="of the model")
     options = parser.parse_args()
+    size = SIZES[options.size]
+    size = size._replace(rounds=options.rounds or size.rounds)
     with tempfile.TemporaryDirectory(prefix="chorus-bench-") as name:
         if options.size == "large":
-            figures = measure_large(Path(name), options.turns, options.replicas)
+            figures = measure_large(Path(name), size, options.replicas)
         else:
-            figures = measure(Path(name), options.turns, options.replicas, options.format)
+            figures = measure(Path(name), size, options.replicas, options.format)
     for key, value in figures.items():
         console.print(f"  {key:24} {value}")
     print(json.dumps(figures))
@@ -277,7 +277,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def measure(folder: Path, turns: int, replicas: int, format_: str) -> dict[str, Any]:
+def measure(folder: Path, size: Size, replicas: int, format_: str) -> dict[str, Any]:
     """All figures; clips are written to `folder`."""
     write_speech(folder)
     speech = folder / format_
@@ -286,88 +286,91 @@ def measure(folder: Path, turns: int, replicas: int, format_: str) -> dict[str, 
     cold_start = measure_cold_start()
     console.print("the engine against transcribe() ...")
     over_transcribe = measure_over_transcribe(speech, threads=cores())
+    # threads share a batch, so they want larger ones; 80 s was the best of those tried with two
+    shared = {**model_settings(GENERAL), "threads": cores(), "batch_seconds": 80.0}
+    rivals = [Rival("engine", replicas, model_settings(GENERAL)), Rival("one_engine", 1, shared)]
     return {
-        **measure_stream(speech, turns, replicas),
+        **measure_rounds(stream_settings(speech, replicas), speech, size, rivals),
         "engine_over_transcribe": round(over_transcribe, 2),
         "cold_start_s": round(cold_start, 1),
         "audio_cpu_ms": audio,
         "plan_cpu_ms": {name: round(value, 2) for name, value in plan_cpu_ms().items()},
         "format": format_,
+        "replicas": replicas,
     }
 
 
-def measure_large(folder: Path, turns: int, replicas: int) -> dict[str, Any]:
-    """The stream with a model of real size; clips and model are written to `folder`.
-
-    The engines work before the stream is started and after it has ended, not by turns: with so
-    large a model, a process that was stopped for half a minute is slow in the next one.
-    """
+def measure_large(folder: Path, size: Size, replicas: int) -> dict[str, Any]:
+    """The stream with a model of real size; clips and model are written to `folder`."""
     write_speech(folder, ["wav"])
     console.print("a model of random weights ...")
-    model, speech, size = folder / "large.nemo", folder / "wav", SIZES["large"]
+    model, speech = folder / "large.nemo", folder / "wav"
     write_large_model(model)
-
-    def bare() -> BareEngines:
-        console.print("the bare engines ...")
-        with BareEngines(
-            speech, engines=replicas, model=model_settings(model), warm_up=size.clips
-        ) as engines:
-            engines.wait_until_ready()
-            for _ in range(turns):
-                engines.work(size.clips)
-        return engines
-
-    before = bare()
-    console.print("the whole stream ...")
     settings = stream_settings(speech, replicas, model)
     # a call ends with the last of its records, which takes a slow model long
     settings["stream"] = {"batch_records": 16}
-    stream = measure_turns(settings, speech, size, turns, [])
-    after = bare()
-    engines_per_s = [round(each.clips_per_s, 2) for each in (before, after)]
-    engine_ms = (before.cpu_ms + after.cpu_ms) / 2
-    parts = {name: round(value, 2) for name, value in stream["cpu_ms"].items()}
-    return {
-        "kafka_over_engine": round(stream["records_per_s"] / fmean(engines_per_s), 3),
-        "overhead_cpu_ms": round(sum(parts.values()) - engine_ms, 2),
-        "model_over_engine_cpu": round(parts["model"] / engine_ms, 3),
-        "parts_cpu_ms": parts,
-        "engine_cpu_ms": round(engine_ms, 2),
-        "records_per_s": {"kafka": round(stream["records_per_s"], 2), "engines": engines_per_s},
-        "replicas": replicas,
-        "turns": turns,
-    }
+    rivals = [Rival("engine", replicas, model_settings(model))]
+    figures = measure_rounds(settings, speech, size, rivals)
+    over = figures["parts_cpu_ms"]["model"] / figures["engine_cpu_ms"]
+    return {**figures, "model_over_engine_cpu": round(over, 3), "replicas": replicas}
 
 
-def measure_stream(speech: Path, turns: int, replicas: int) -> dict[str, Any]:
-    """The figures of the whole stream beside those of bare engines."""
-    console.print("the whole stream and the bare engines, by turns ...")
-    settings, size = model_settings(GENERAL), SIZES["demo"]
-    # threads share a batch, so they want larger ones; 80 s was the best of those tried with two
-    shared = {**settings, "threads": cores(), "batch_seconds": 80.0}
-    with (
-        BareEngines(speech, engines=replicas, model=settings, warm_up=size.clips) as engines,
-        BareEngines(speech, engines=1, model=shared, warm_up=size.clips) as one,
-    ):
-        engines.wait_until_ready()
-        one.wait_until_ready()
-        stream = measure_turns(
-            stream_settings(speech, replicas), speech, size, turns, [engines, one]
+class Rival(NamedTuple):
+    """Bare engines that a stream is compared to.
+
+    Attributes:
+        name: of the figure.
+        engines: how many work at once.
+        model: settings of each.
+    """
+
+    name: str
+    engines: int
+    model: dict[str, Any]
+
+    def work(self, speech: Path, clips: int) -> BareEngines:
+        """Load them, and let each transcribe `clips` clips."""
+        with BareEngines(
+            speech, engines=self.engines, model=self.model, warm_up=clips // 2
+        ) as engines:
+            engines.wait_until_ready()
+            engines.work(clips)
+        return engines
+
+
+def measure_rounds(
+    settings: dict[str, Any], speech: Path, size: Size, rivals: list[Rival]
+) -> dict[str, Any]:
+    """Streams, with bare engines before and after each; the first of `rivals` is the measure."""
+    streams: list[Stream] = []
+    engines = [[each.work(speech, size.clips) for each in rivals]]
+    for number in range(size.rounds):
+        console.print(f"the whole stream and the bare engines, {number + 1} of {size.rounds} ...")
+        streams.append(measure_stream(settings, speech, size))
+        engines.append([each.work(speech, size.clips) for each in rivals])
+    per_s = [[found[place].clips_per_s for found in engines] for place in range(len(rivals))]
+    over = {
+        f"kafka_over_{rival.name}": median(
+            stream.records_per_s / fmean(around)
+            for stream, around in zip(streams, pairwise(found), strict=True)
         )
+        for rival, found in zip(rivals, per_s, strict=True)
+    }
+    parts = {name: median(each.cpu_ms[name] for each in streams) for name in streams[0].cpu_ms}
+    alone_ms = median(each[0].cpu_ms for each in engines)
     return {
-        "kafka_over_engine": round(stream["records_per_s"] / engines.clips_per_s, 3),
-        "kafka_over_one_engine": round(stream["records_per_s"] / one.clips_per_s, 3),
-        "overhead_cpu_ms": round(sum(stream["cpu_ms"].values()) - engines.cpu_ms, 2),
-        "parts_cpu_ms": {name: round(value, 2) for name, value in stream["cpu_ms"].items()},
-        "engine_cpu_ms": round(engines.cpu_ms, 2),
+        **{name: round(value, 3) for name, value in over.items()},
+        "overhead_cpu_ms": round(sum(parts.values()) - alone_ms, 2),
+        "parts_cpu_ms": {name: round(value, 2) for name, value in parts.items()},
+        "engine_cpu_ms": round(alone_ms, 2),
+        "engine_rtfx": round(median(each[0].rtfx for each in engines), 1),
         "records_per_s": {
-            "kafka": round(stream["records_per_s"], 1),
-            "engines": round(engines.clips_per_s, 1),
-            "one_engine": round(one.clips_per_s, 1),
+            "kafka": [round(each.records_per_s, 1) for each in streams],
+            **{
+                rival.name: [round(each, 1) for each in found]
+                for rival, found in zip(rivals, per_s, strict=True)
+            },
         },
-        "engine_rtfx": round(engines.rtfx, 1),
-        "replicas": replicas,
-        "turns": turns,
     }
 
 

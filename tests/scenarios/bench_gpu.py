@@ -39,11 +39,11 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from schemas.settings import AudioSettings
+from schemas.settings import AudioSettings, ModelSettings
 from serve_app.audio import AudioLoader
 from serve_app.audio.clip import SAMPLE_RATE, Clip
 from serve_app.engines.batch_plan import plan_batches
-from tests.scenarios.bench import Size, cores, measure_turns, stream_settings, write_speech
+from tests.scenarios.bench import Size, cores, measure_stream, stream_settings, write_speech
 from tests.scenarios.large_model import LARGE, XL, write_large_model, write_tdt_model
 from tests.scenarios.speech import manifest_records
 
@@ -128,17 +128,15 @@ def _mixed(files: Sequence[Clip], count: int) -> list[Clip]:
 
 def _engine_s(model: str, clips: Sequence[Clip], dtype: str, batch_seconds: float) -> float:
     """Seconds of the engine for all clips."""
-    from serve_app.engines.load import load_engine
+    from serve_app.engines.nemo.engine import NemoEngine
 
     gc.collect()  # the engine before is in cycles
-    engine = load_engine(_settings(model, dtype=dtype, batch_seconds=batch_seconds))
+    engine = NemoEngine(_settings(model, dtype=dtype, batch_seconds=batch_seconds))
     engine.warm_up()
     return _median_s(lambda: engine.transcribe(clips))
 
 
-def _settings(model: str, **options: Any) -> Any:
-    from schemas.settings import ModelSettings
-
+def _settings(model: str, **options: Any) -> ModelSettings:
     return ModelSettings(path=model, gpu_fraction=1.0, num_cpus=float(cores()), **options)
 
 
@@ -195,8 +193,8 @@ def stream_records_per_s(speech: Path, model: Path, batch_seconds: float, record
     settings = stream_settings(speech, 1, model)
     settings["models"]["general"] |= {"gpu_fraction": 1.0, "batch_seconds": batch_seconds}
     settings["serve"]["routers"] = max(1, cores() // 4)  # a Router reads some 700 files a second
-    size = Size(records=records, clips=0, warm_up=records, behind=records // 2)
-    return float(measure_turns(settings, speech, size, 2, [])["records_per_s"])
+    size = Size(records=records, warm_up=records // 2, behind=records // 2, clips=0, rounds=1)
+    return measure_stream(settings, speech, size).records_per_s
 
 
 def measure(folder: Path, *, tiny: bool) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from pathlib import Path
 
 import msgspec
 
+from serve_app.system.imports import quick_imports
 from serve_app.system.processes import block_sigterm, kill_tree
 
 #: The environment variable with the path of the server's socket, for the launcher.
@@ -133,10 +134,9 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
         listener: the server's socket.
         modules: as for `start_fork_server`.
     """
-    gc.disable()  # collections amid the imports, which leave little garbage, are a sixth of them
-    for module in modules:
-        _import(module)
-    gc.enable()
+    with quick_imports():
+        for module in modules:
+            _import(module)
     gc.collect()
     gc.freeze()  # a collection in a child would write to, and so copy, every page
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children leave no zombies
