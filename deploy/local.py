@@ -126,7 +126,8 @@ class LocalStack(contextlib.AbstractContextManager["LocalStack"]):
     def start_worker(self, instance: str = "0") -> subprocess.Popen[bytes]:
         """Start one stream worker; after a restart it has the same name, `instance`.
 
-        It waits for models that start.
+        It waits for models that start, once `chorus serve` has announced them, a second after its
+        own start.
         """
         process = self._spawn("stream", "--instance", instance, log=f"worker-{instance}")
         self.workers[instance] = process

@@ -75,9 +75,9 @@ class StreamSettings(Strict):
         max_pending_bytes: fetching pauses while record values of this many bytes are not yet
             committed.
         commit_interval_s: longest time from a result to its commit, in seconds.
-        commit_idle_s: time to the commit where no other record is under way: at a low rate a
-            transcript need not wait for others. A transaction takes some CPU-ms of worker and
-            broker.
+        commit_idle_s: the same where all that was fetched is finished, so that a transcript does
+            not wait for others. A worker that keeps up may then commit so often; a transaction
+            takes some CPU-ms of worker and broker, and a marker in each topic.
         commit_records: a transaction is committed early when it holds this many results.
         transaction_timeout_s: the broker aborts a transaction that is open for more seconds;
             brokers allow 900 unless they are told otherwise.

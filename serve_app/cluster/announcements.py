@@ -48,8 +48,47 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     started: float
 
 
+class Announcer:
+    """The announcement of an application of this process, as long as it is kept.
+
+    Args:
+        announcement: what is announced.
+        path: the file.
+    """
+
+    def __init__(self, announcement: Announcement, path: Path) -> None:
+        self._announcement = announcement
+        self._path = path
+
+    def write(self) -> None:
+        """Write the file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        atomic_write(self._path, msgspec.json.encode(self._announcement), mode=0o600)
+
+    def runs_at(self, address: str) -> None:
+        """Announce that the application runs, and does not start any more.
+
+        In the same file: a reader finds either.
+
+        Args:
+            address: of its Ray cluster.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self._announcement = msgspec.structs.replace(self._announcement, address=address)
+        self.write()
+
+    def withdraw(self) -> None:
+        """Announce it no more. Idempotent."""
+        self._path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
-def announced(app: str, settings: str, address: str = "") -> Iterator[None]:
+def announced(app: str, settings: str, address: str = "") -> Iterator[Announcer]:
     """Announce an application of this process within the block.
 
     Args:
@@ -59,6 +98,7 @@ def announced(app: str, settings: str, address: str = "") -> Iterator[None]:
 
     Raises:
         OSError: the file cannot be written.
+        PermissionError: other users can write to the folder.
     """
     me = psutil.Process()
     announcement = Announcement(
@@ -66,12 +106,12 @@ def announced(app: str, settings: str, address: str = "") -> Iterator[None]:
     )
     folder = _folder()
     folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{app}-{me.pid}-{secrets.token_hex(4)}.json"
-    atomic_write(path, msgspec.json.encode(announcement), mode=0o600)
+    announcer = Announcer(announcement, folder / f"{app}-{me.pid}-{secrets.token_hex(4)}.json")
+    announcer.write()
     try:
-        yield
+        yield announcer
     finally:
-        path.unlink(missing_ok=True)
+        announcer.withdraw()
 
 
 def announcements(app: str) -> list[Announcement]:
@@ -118,10 +158,11 @@ def find(app: str, settings: str) -> str:
             raise StartingError(
                 f"the application `{app}` (`chorus serve`, process {each.pid}) is starting"
             )
-    if running:
-        other = running[0]
+    if found:
+        other = (running or found)[0]
+        where = f"at {other.address} " if other.address else ""
         raise OtherSettingsError(
-            f"the application `{app}` at {other.address} (`chorus serve`, process {other.pid}) "
+            f"the application `{app}` {where}(`chorus serve`, process {other.pid}) "
             "runs with other models, plans, rules or limits than these settings; use its "
             "settings, or start `chorus serve` with these"
         )
@@ -157,7 +198,8 @@ def _folder() -> Path:
 
 def _lives(announcement: Announcement) -> bool:
     try:
-        found = psutil.Process(announcement.pid).create_time()
+        process = psutil.Process(announcement.pid)
+        ended = process.status() == psutil.STATUS_ZOMBIE
+        return not ended and abs(process.create_time() - announcement.started) < 1.0
     except psutil.NoSuchProcess:
         return False
-    return abs(found - announcement.started) < 1.0

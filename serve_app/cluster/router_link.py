@@ -10,7 +10,6 @@ Importing this module, and using it, does not import Ray.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import subprocess
@@ -38,8 +37,10 @@ logger = logging.getLogger(__name__)
 #: Longest wait for the process to connect: it imports Ray first.
 CONNECT_S = 60.0
 _END_S = 5.0
-#: How often it is looked whether an application that starts has come up.
+#: How often it is looked whether an application that starts has come up, and for how long:
+#: `chorus serve` itself gives up after 600 s.
 _LOOK_S = 0.1
+_START_S = 900.0
 
 
 class RouterLink:
@@ -86,11 +87,16 @@ class RouterLink:
             self._await_start()
 
     def _await_start(self) -> None:
-        while True:
+        deadline = time.monotonic() + _START_S
+        while not self._closed:
             time.sleep(_LOOK_S)
-            with contextlib.suppress(StartingError):
+            try:
                 self._connected()
                 return
+            except StartingError as error:
+                if time.monotonic() > deadline:
+                    raise ConnectionError(f"{error}, and was not up in {_START_S:g} s") from None
+        raise ConnectionError("the worker stops")
 
     def close(self) -> None:
         """End the process; calls under way fail. Idempotent."""
@@ -179,7 +185,8 @@ class RouterLink:
         announcements.check_answers(address)
         if self._closed:
             raise ConnectionError("the worker stops")
-        process, self._spare = self._spare or _Process(), None
+        spare, self._spare = self._spare, None
+        process = spare if spare is not None and spare.alive else _Process()
         process.begin(
             Start(app=self._app, settings=self._digest, address=address, timeout_s=self._timeout_s)
         )

@@ -78,7 +78,10 @@ def main() -> None:
         from serve_app.cluster import ray_cluster
         from serve_app.router import client  # noqa: F401
 
-    start: Start = connection.recv()
+    try:
+        start: Start = connection.recv()
+    except (EOFError, OSError):  # nobody waits any more
+        os._exit(0)
     try:
         ray_cluster.connect(start.address)
     except Exception as error:

@@ -135,11 +135,9 @@ def stream_settings(speech: Path, replicas: int, model: Path = GENERAL) -> dict[
 
 
 def stand_in_settings(speech: Path) -> dict[str, Any]:
-    """The same with a model that takes no time."""
-    settings = stream_settings(speech, cores())
-    settings["models"] = {
-        "general": {"engine": "tests.standin:StandInEngine", "num_cpus": 0.1, "replicas": 1}
-    }
+    """As `stream_settings`, with one replica of a model that takes no time."""
+    settings = stream_settings(speech, 1)
+    settings["models"] = {"general": {"engine": "tests.standin:StandInEngine", "num_cpus": 0.1}}
     return settings
 
 

@@ -1,8 +1,8 @@
 """What more stream workers bring, and what a record costs with them.
 
-One to four worker processes share the 12 partitions of a topic whose records wait already. The
-model is a stand-in that takes no time, so that the others decide: the Router (`--routers` of them),
-the workers, the broker. By the number of workers:
+One to four worker processes share the 12 partitions of a topic in which records wait. The model is
+a stand-in that takes no time, so that the others decide: the Router (`--routers` of them), the
+workers, the broker. By the number of workers:
 
 - `records_per_s`: from topic to topic.
 - `cpu_ms`: of a record, by part.
@@ -36,8 +36,9 @@ from tests.scenarios.bench import (
 from tests.scenarios.speech import manifest_records, repeated
 
 PARTITIONS = 12
-#: Records before the first that counts after a worker came: partitions move, caches grow warm.
-_WARM_UP = 3_000
+#: Records before those that count, by which caches grow warm, and behind them, so that everything
+#: works until the end.
+_WARM_UP, _BEHIND = 2_000, 1_500
 #: Parts of which a process is limited by a core; the stand-in is no model.
 _LIMITED = ("router", "worker", "broker")
 
@@ -54,29 +55,32 @@ def measure(settings: dict[str, Any], speech: Path, most: int, records: int) -> 
         records: that count, by the number of workers.
     """
     figures: dict[str, Any] = {}
-    total = most * (_WARM_UP + records) + _WARM_UP
+    step = _WARM_UP + records + _BEHIND
     with LocalStack(settings, speech, partitions=PARTITIONS) as stack:
         stack.start_serve()
         stack.start_broker()
         stack.wait_for_serve()
-        produce(stack.settings, repeated(manifest_records(speech), total))
-        done = 0
         for workers in range(1, most + 1):
             stack.start_worker(str(workers))
+            while " assigned: " not in stack.log(f"worker-{workers}"):
+                stack.check_all()
+                time.sleep(0.1)
+            done = (workers - 1) * step
+            produce(stack.settings, repeated(manifest_records(speech), step))
             first = wait_for_commit(stack, done + _WARM_UP)
             before, begin = cpu_by_part(stack), time.monotonic()
-            done = wait_for_commit(stack, first + records)
+            last = wait_for_commit(stack, done + _WARM_UP + records)
             seconds = time.monotonic() - begin
             used = {part: each - before[part] for part, each in cpu_by_part(stack).items()}
             figures[str(workers)] = {
-                "records_per_s": round((done - first) / seconds, 1),
+                "records_per_s": round((last - first) / seconds, 1),
                 "cpu_ms": {
-                    part: round(1000 * each / (done - first), 3) for part, each in used.items()
+                    part: round(1000 * each / (last - first), 3) for part, each in used.items()
                 },
                 "cores": {part: round(each / seconds, 2) for part, each in used.items()},
             }
             console.print(f"{workers} workers: {figures[str(workers)]}")
-        wait_for_commit(stack, total)
+            wait_for_commit(stack, done + step)
     return figures
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +29,7 @@ from workers.cli.starting import (
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
+    from serve_app.cluster.announcements import Announcer
     from serve_app.cluster.application import Running
 
 
@@ -73,42 +74,53 @@ def serve(
     progress = StartProgress()
     progress.say(f"starting Ray with the Router and {len(settings.models)} models")
 
-    from schemas.settings import settings_digest
-    from serve_app.cluster.announcements import announced
     from serve_app.cluster.readiness import StartError
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # interrupts a start that takes long
     try:
-        with ExitStack() as starting:
-            starting.enter_context(announced(settings.serve.app, settings_digest(settings)))
+        with _announced(settings) as announcer:
             _run(
                 settings,
                 progress,
+                announcer,
                 worker=worker,
                 open_=open_,
                 console=settings_file if console else None,
                 ready_file=ready_file,
-                on_ready=starting.close,
             )
     except StartError as error:
         fail(str(error), exit_codes.FAILURE)
 
 
+@contextmanager
+def _announced(settings: Settings) -> Iterator[Announcer]:
+    """Announce within the block that the application starts: stream workers wait for it."""
+    from schemas.settings import settings_digest
+    from serve_app.cluster.announcements import announced
+
+    with ExitStack() as stack:
+        try:
+            announcer = stack.enter_context(
+                announced(settings.serve.app, settings_digest(settings))
+            )
+        except OSError as error:
+            fail(str(error), exit_codes.FAILURE)
+        yield announcer
+
+
 def _run(
     settings: Settings,
     progress: StartProgress,
+    announcer: Announcer,
     *,
     worker: bool,
     open_: bool,
     console: Path | None,
     ready_file: Path | None,
-    on_ready: Callable[[], None],
 ) -> None:
     """Start everything, look after it until a signal comes, and stop it again."""
-    from schemas.settings import settings_digest
     from serve_app.cluster import application, readiness
-    from serve_app.cluster.announcements import announced
 
     stopped, at_once = threading.Event(), threading.Event()
     running = application.start(
@@ -130,12 +142,11 @@ def _run(
             print(f"the logs of what runs there are in {running.logs}", flush=True)
         if url is not None:
             print(f"HTTP API at {url}, documented at /docs", flush=True)
+        announcer.runs_at(running.address)
         with (
-            announced(settings.serve.app, settings_digest(settings), running.address),
             console_beside(console),
             _ready_file(ready_file, {"address": running.address, "pid": os.getpid()}),
         ):
-            on_ready()
             code = _look_after(running, stopped)
             if code != exit_codes.OK:
                 at_once.set()
@@ -144,6 +155,7 @@ def _run(
     except readiness.StartError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
     finally:
+        announcer.withdraw()
         with _last_answers(running):
             in_order = application.stop(running, give_up=at_once.is_set)
         if not in_order:  # Ray would hold up the exit of this process

@@ -54,6 +54,8 @@ def stream(
     from serve_app.cluster.router_link import RouterLink
 
     router = RouterLink(settings, address or settings.serve.address)
+    for number in (signal.SIGINT, signal.SIGTERM):  # until there is a worker to stop
+        signal.signal(number, lambda *_: sys.exit(exit_codes.OK))
     try:
         router.prepare()
         import workers.stream.worker  # noqa: F401 meanwhile

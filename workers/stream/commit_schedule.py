@@ -35,7 +35,7 @@ class CommitSchedule:
         self._ready_since: float | None = None
 
     def result_ready(self) -> None:
-        """There is something to commit; it is due `commit_interval_s` after the first such call."""
+        """There is something to commit; the time begins with the first such call."""
         if self._ready_since is None:
             self._ready_since = self._clock()
 

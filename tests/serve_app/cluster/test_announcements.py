@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from serve_app.cluster.announcements import (
     check_answers,
     find,
 )
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -52,9 +54,18 @@ def test_one_that_starts_is_told_from_one_that_does_not_run() -> None:
         find("a", "digest")
     with (
         announced("a", "digest"),
-        pytest.raises(ConnectionError, match="no `chorus serve` with the application `a`"),
+        pytest.raises(OtherSettingsError, match=f"`a` .*process {os.getpid()}.* other models"),
     ):
         find("a", "another digest")
+
+
+def test_the_announcement_of_a_start_becomes_that_of_what_runs() -> None:
+    with announced("a", "digest") as announcer:
+        announcer.runs_at("host:1")
+        assert find("a", "digest") == "host:1"
+        assert len(announcements("a")) == 1
+        announcer.withdraw()
+        assert announcements("a") == []
 
 
 def test_one_that_runs_is_found_beside_one_that_starts() -> None:
@@ -93,8 +104,8 @@ def test_a_killed_process_is_not_found() -> None:
             assert find("a", "digest") == "host:1"
         finally:
             process.kill()
-            process.wait()
-        assert announcements("a") == []
+        # also while nobody has waited for it
+        asyncio.run(until(lambda: announcements("a") == []))
 
 
 def test_an_address_of_nobody_is_told_at_once() -> None:

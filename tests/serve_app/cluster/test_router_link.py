@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +113,14 @@ async def test_an_application_that_starts_is_waited_for(
 ) -> None:
     link = RouterLink(settings)
     link.prepare()
-    with ExitStack() as starting:
-        starting.enter_context(announced(settings.serve.app, settings_digest(settings)))
+    with announced(settings.serve.app, settings_digest(settings)) as announcer:
         opening = asyncio.create_task(asyncio.to_thread(link.open))
         try:
             await asyncio.sleep(1.0)
             assert not opening.done()
-            with announced(settings.serve.app, settings_digest(settings), application.address):
-                starting.close()
-                await opening
-                assert (await link.probe(timeout_s=20)).router
+            announcer.runs_at(application.address)
+            await opening
+            assert (await link.probe(timeout_s=20)).router
         finally:
             link.close()
 
@@ -136,6 +133,30 @@ async def test_an_application_that_does_not_come_up_is_not_waited_for(settings: 
         assert not opening.done()
     with pytest.raises(ConnectionError, match="no `chorus serve` with the application `tests`"):
         await opening
+    link.close()
+
+
+async def test_what_is_closed_waits_no_longer(settings: Settings) -> None:
+    link = RouterLink(settings)
+    with announced(settings.serve.app, settings_digest(settings)):
+        opening = asyncio.create_task(asyncio.to_thread(link.open))
+        await asyncio.sleep(0.5)
+        link.close()
+        with pytest.raises(ConnectionError, match="the worker stops"):
+            await opening
+
+
+async def test_a_prepared_process_that_has_ended_is_replaced(
+    application: Any, settings: Settings
+) -> None:
+    link = RouterLink(settings, application.address)
+    before = set(processes())
+    link.prepare()
+    [prepared] = set(processes()) - before
+    prepared.kill()
+    prepared.wait()
+    await asyncio.to_thread(link.open)
+    assert (await link.probe(timeout_s=20)).router
     link.close()
 
 

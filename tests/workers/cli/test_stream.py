@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,6 +60,43 @@ def test_an_application_with_other_settings_is_refused() -> None:
         done = stream()
     assert done.returncode == exit_codes.SETTINGS, done.stderr
     assert "runs with other models, plans, rules or limits" in done.stderr
+
+
+def test_an_application_with_other_settings_that_starts_is_refused() -> None:
+    with announced("alone", "another digest"):
+        done = stream()
+    assert done.returncode == exit_codes.SETTINGS, done.stderr
+
+
+@contextmanager
+def waiting() -> Iterator[subprocess.Popen[str]]:
+    """A worker that waits for the application which is announced."""
+    with subprocess.Popen([*CHORUS, "stream"], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert any("waiting for it" in line for line in process.stderr)
+            yield process
+        finally:
+            process.kill()
+
+
+def test_an_application_that_starts_is_waited_for_until_that_ends() -> None:
+    digest = settings_digest(load_settings("chorus.yaml"))
+    with announced("alone", digest) as announcer, waiting() as process:
+        announcer.withdraw()
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == exit_codes.UNREACHABLE
+    assert "no `chorus serve` with the application `alone` runs" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_waits_ends_in_order(number: signal.Signals) -> None:
+    digest = settings_digest(load_settings("chorus.yaml"))
+    with announced("alone", digest), waiting() as process:
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == exit_codes.OK
+        assert "Traceback" not in said
 
 
 def test_an_announced_application_that_is_gone_is_unreachable() -> None:
