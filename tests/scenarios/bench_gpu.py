@@ -16,7 +16,7 @@ decoded:
 `kafka_over_engine`: the stream with one replica of the CTC model and files of 3.5 s, over the bare
 engine with the same, one after the other.
 
-`--tiny` does the same on a CPU with small models, in two minutes: to try the command, not the
+`--tiny` does the same on a CPU with small models, in four minutes: to try the command, not the
 speed.
 """
 
@@ -211,7 +211,7 @@ def measure(folder: Path, *, tiny: bool) -> dict[str, Any]:
     console.print("Parakeet-TDT-0.6B ...")
     of_tdt = Job(str(tdt), str(plain), str(speech), clips).run()
     console.print("the whole stream ...")
-    stream = stream_records_per_s(speech, ctc, of_ctc["batch_seconds"], 100 if tiny else 8_000)
+    stream = stream_records_per_s(speech, ctc, of_ctc["batch_seconds"], 1_000 if tiny else 8_000)
     return {
         "fastconformer_l": of_ctc,
         "parakeet_tdt_0.6b": of_tdt,
