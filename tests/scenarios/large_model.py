@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from deploy.demo import MODELS
-from tests.serve_app.engines.nemo.tiny_models import centre
 
 _GENERAL = MODELS / "general.nemo"
 LARGE = {
@@ -79,6 +78,8 @@ def write_tdt_model(path: Path, encoder: Mapping[str, Any] = XL, *, graphs: bool
     import torch
     from nemo.collections.asr.models import ASRModel, EncDecRNNTBPEModel
     from omegaconf import OmegaConf
+
+    from tests.serve_app.engines.nemo.tiny_models import centre
 
     torch.manual_seed(0)
     general = ASRModel.restore_from(str(_GENERAL), map_location="cpu", return_config=True)
