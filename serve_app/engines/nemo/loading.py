@@ -14,6 +14,7 @@ from schemas.settings import ModelSettings
 from serve_app.engines.errors import EngineError
 from serve_app.engines.nemo.allow_list import HEADS
 from serve_app.engines.nemo.archive import ModelArchive, load_model, open_archive
+from serve_app.engines.nemo.features import quicken
 from serve_app.engines.nemo.imports import import_nemo, without_librosa
 from serve_app.engines.nemo.options import NemoOptions
 from serve_app.engines.nemo.pretrained import pretrained_file
@@ -100,6 +101,7 @@ def restore(archive: ModelArchive, *, device: str, dtype: str) -> Any:
         raise EngineError(f"{archive.path}: cannot be loaded: {error}") from error
     model.eval()
     model.freeze()
+    quicken(model.preprocessor.featurizer)
     return model
 
 
