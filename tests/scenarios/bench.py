@@ -167,15 +167,21 @@ def measure_stream(settings: dict[str, Any], speech: Path, size: Size) -> Stream
         stack.wait_for_serve()
         produce(stack.settings, repeated(manifest_records(speech), total))
         stack.start_worker()
-        first = wait_for_commit(stack, size.warm_up)
-        before, begin = cpu_by_part(stack), time.monotonic()
-        last = wait_for_commit(stack, size.warm_up + size.records)
-        after, seconds = cpu_by_part(stack), time.monotonic() - begin
+        found = between(stack, size.warm_up, size.warm_up + size.records)
         wait_for_commit(stack, total)
         kafka = stack.settings.kafka
         transcripts = sum(1 for _ in read_topic(kafka, kafka.topics.transcripts))
     if transcripts != total:
         raise RuntimeError(f"{transcripts} transcripts of {total} records")
+    return found
+
+
+def between(stack: LocalStack, begin: int, end: int) -> Stream:
+    """What a running stream does from its record `begin` to its record `end`. Blocks."""
+    first = wait_for_commit(stack, begin)
+    before, started = cpu_by_part(stack), time.monotonic()
+    last = wait_for_commit(stack, end)
+    after, seconds = cpu_by_part(stack), time.monotonic() - started
     parts = {name: 1000 * (after[name] - before[name]) / (last - first) for name in after}
     return Stream((last - first) / seconds, parts)
 

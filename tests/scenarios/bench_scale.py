@@ -27,7 +27,7 @@ from rich.console import Console
 
 from deploy.local import LocalStack
 from tests.scenarios.bench import (
-    cpu_by_part,
+    between,
     produce,
     stand_in_settings,
     wait_for_commit,
@@ -67,17 +67,14 @@ def measure(settings: dict[str, Any], speech: Path, most: int, records: int) -> 
                 time.sleep(0.1)
             done = (workers - 1) * step
             produce(stack.settings, repeated(manifest_records(speech), step))
-            first = wait_for_commit(stack, done + _WARM_UP)
-            before, begin = cpu_by_part(stack), time.monotonic()
-            last = wait_for_commit(stack, done + _WARM_UP + records)
-            seconds = time.monotonic() - begin
-            used = {part: each - before[part] for part, each in cpu_by_part(stack).items()}
+            found = between(stack, done + _WARM_UP, done + _WARM_UP + records)
             figures[str(workers)] = {
-                "records_per_s": round((last - first) / seconds, 1),
-                "cpu_ms": {
-                    part: round(1000 * each / (last - first), 3) for part, each in used.items()
+                "records_per_s": round(found.records_per_s, 1),
+                "cpu_ms": {part: round(each, 3) for part, each in found.cpu_ms.items()},
+                "cores": {
+                    part: round(each * found.records_per_s / 1000, 2)
+                    for part, each in found.cpu_ms.items()
                 },
-                "cores": {part: round(each / seconds, 2) for part, each in used.items()},
             }
             console.print(f"{workers} workers: {figures[str(workers)]}")
             wait_for_commit(stack, done + step)

@@ -52,8 +52,9 @@ class CommitSchedule:
         if waited >= self._interval_s:
             return True
         ready = [self._tracker.ready(tp) for tp in self._tracker.assigned]
-        if waited >= self._idle_s and sum(ready) == self._tracker.pending_records:
+        total = sum(ready)
+        if waited >= self._idle_s and total == self._tracker.pending_records:
             return True
         # a partition that may not fetch until its results are committed does not wait either
         share = self._backpressure.share
-        return sum(ready) >= self._early or any(count >= share // 2 for count in ready)
+        return total >= self._early or any(count >= share // 2 for count in ready)

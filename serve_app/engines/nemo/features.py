@@ -45,8 +45,11 @@ class _Forward:
     """
 
     def __init__(self, featurizer: Any, full: Any) -> None:
+        from nemo.collections.asr.parts.preprocessing.features import normalize_batch
+
         self._featurizer = featurizer
         self._full = full
+        self._normalize = normalize_batch
 
     def __call__(
         self, x: torch.Tensor, seq_len: torch.Tensor, linear_spec: bool = False
@@ -61,8 +64,6 @@ class _Forward:
         Returns:
             Features, [clips, features, frames], and the frames of each clip.
         """
-        from nemo.collections.asr.parts.preprocessing.features import normalize_batch
-
         its = self._featurizer
         if linear_spec or its.training:
             found: tuple[torch.Tensor, torch.Tensor] = self._full(x, seq_len, linear_spec)
@@ -77,6 +78,6 @@ class _Forward:
             power = squares[..., 0] + squares[..., 1]
             mel = torch.matmul(its.fb.to(power.dtype), power)
         mel = torch.log(mel + its.log_zero_guard_value_fn(mel))
-        mel, _, _ = normalize_batch(mel, frames, normalize_type=its.normalize)
+        mel, _, _ = self._normalize(mel, frames, normalize_type=its.normalize)
         outside = torch.arange(mel.shape[-1], device=mel.device) >= frames.unsqueeze(1)
         return mel.masked_fill(outside.unsqueeze(1), its.pad_value), frames

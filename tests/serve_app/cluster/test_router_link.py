@@ -53,6 +53,14 @@ def processes() -> list[psutil.Process]:
     ]
 
 
+async def waiting(link: RouterLink) -> asyncio.Task[None]:
+    """The opening of a link whose application starts."""
+    opening = asyncio.create_task(asyncio.to_thread(link.open))
+    await asyncio.sleep(1.0)
+    assert not opening.done()
+    return opening
+
+
 async def test_calls_pass_through(link: RouterLink, make_record: MakeRecord) -> None:
     results = await link.transcribe([make_record("a"), make_record("gone", None, offset=9.0)])
     assert [each.id for each in results] == ["a", "gone"]
@@ -114,10 +122,8 @@ async def test_an_application_that_starts_is_waited_for(
     link = RouterLink(settings)
     link.prepare()
     with announced(settings.serve.app, settings_digest(settings)) as announcer:
-        opening = asyncio.create_task(asyncio.to_thread(link.open))
         try:
-            await asyncio.sleep(1.0)
-            assert not opening.done()
+            opening = await waiting(link)
             announcer.runs_at(application.address)
             await opening
             assert (await link.probe(timeout_s=20)).router
@@ -128,9 +134,7 @@ async def test_an_application_that_starts_is_waited_for(
 async def test_an_application_that_does_not_come_up_is_not_waited_for(settings: Settings) -> None:
     link = RouterLink(settings)
     with announced(settings.serve.app, settings_digest(settings)):
-        opening = asyncio.create_task(asyncio.to_thread(link.open))
-        await asyncio.sleep(0.5)
-        assert not opening.done()
+        opening = await waiting(link)
     with pytest.raises(ConnectionError, match="no `chorus serve` with the application `tests`"):
         await opening
     link.close()
@@ -139,8 +143,7 @@ async def test_an_application_that_does_not_come_up_is_not_waited_for(settings: 
 async def test_what_is_closed_waits_no_longer(settings: Settings) -> None:
     link = RouterLink(settings)
     with announced(settings.serve.app, settings_digest(settings)):
-        opening = asyncio.create_task(asyncio.to_thread(link.open))
-        await asyncio.sleep(0.5)
+        opening = await waiting(link)
         link.close()
         with pytest.raises(ConnectionError, match="the worker stops"):
             await opening
