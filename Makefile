@@ -20,11 +20,12 @@ help:  ## Show this list
 setup: $(READY)  ## Make the environment (other targets do it by themselves)
 
 $(READY): requirements.lock pyproject.toml
-	@echo "Making .venv from requirements.lock (about a minute, 6 GB) ..."
+	@echo "Making .venv from requirements.lock (a minute or two, 6 GB) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --editable .
+	@$(BIN)/chorus broker --fetch-only || true  # a command that needs Kafka will say what is missing
 	@touch $@
 
 demo: $(READY)  ## Speech from Kafka through the models and back, on this machine

@@ -14,6 +14,9 @@ from workers.broker.pins import Jar, JarLock, is_pinned, read_lock
 if TYPE_CHECKING:
     from rich.console import Console
 
+#: Of the archives of classes that are made from the jars, and kept beside them.
+ARCHIVE_SUFFIX = ".jsa"
+
 
 def cache_folder(lock: JarLock) -> Path:
     """Folder in which the jars of `lock` are kept: below XDG_CACHE_HOME, by default ~/.cache."""
@@ -46,7 +49,7 @@ def fetch_jars(folder: Path | None = None, console: Console | None = None) -> li
                 from workers.broker.download import download
 
                 download(missing, folder, f"Apache Kafka {lock.kafka}", console)
-                for archive in folder.glob("*.jsa"):  # made from other jars
+                for archive in folder.glob(f"*{ARCHIVE_SUFFIX}"):  # made from other jars
                     archive.unlink()
     return [folder / jar.filename for jar in lock.jars]
 

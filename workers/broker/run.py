@@ -1,4 +1,4 @@
-"""`chorus broker`: run a cluster in the foreground."""
+"""`chorus broker`: prepare a broker, and run a cluster in the foreground."""
 
 from __future__ import annotations
 
@@ -13,9 +13,27 @@ import msgspec
 from rich.console import Console
 
 from serve_app.system.files import atomic_write
+from workers.broker.archive import make_archive
 from workers.broker.cluster import Cluster
+from workers.broker.jars import fetch_jars
+from workers.broker.java import find_java
+from workers.broker.pins import read_lock
 
 _CHECK_INTERVAL_S = 1.0
+
+
+def prepare_broker() -> None:
+    """Fetch Kafka's jars, find a Java, make the archive of classes, and say so.
+
+    Raises:
+        JarError: Kafka's jars cannot be fetched.
+        JavaError: no usable Java was found.
+        BrokerError: a broker cannot be started.
+    """
+    java, jars = find_java(), fetch_jars()
+    how = "quickly" if make_archive(java, jars) else "slowly: this Java makes no archive of classes"
+    release = f"Apache Kafka {read_lock().kafka} on Java {java.version} ({java.origin})"
+    Console().print(f"{release} is ready and starts {how}", highlight=False, soft_wrap=True)
 
 
 def run_broker(
