@@ -46,8 +46,16 @@ class Consumer(Protocol):
     ) -> None:
         """Join the group at the next poll; `listener` hears of partitions that come and go."""
 
-    def poll(self, *, timeout_ms: float, max_records: int) -> Mapping[TopicPartition, list[Record]]:
+    def poll(
+        self, *, timeout_ms: float, max_records: int, fetch_wait_ms: float
+    ) -> Mapping[TopicPartition, list[Record]]:
         """The next messages, at most `max_records`; may be none. Rebalances happen in here.
+
+        Args:
+            timeout_ms: longest wait.
+            max_records: that it returns.
+            fetch_wait_ms: longest wait of a fetch at a broker that has nothing new; a partition
+                that is resumed waits for the fetch under way.
 
         Raises:
             kafka.errors.NoOffsetForPartitionError: nothing is committed for partitions that were

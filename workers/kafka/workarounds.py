@@ -40,13 +40,21 @@ class PatchedConsumer(KafkaConsumer):
         self._fetcher.PartitionRecords = NamingRecords
         self._silent_polls = 0
 
-    def poll(self, *args: Any, **options: Any) -> Any:
+    def poll(self, *args: Any, fetch_wait_ms: float | None = None, **options: Any) -> Any:
         """As `KafkaConsumer.poll`.
+
+        Args:
+            args: as there.
+            fetch_wait_ms: longest wait of the fetches that are sent from now on at a broker that
+                has nothing new; kafka-python takes it once and for all.
+            options: as there.
 
         Raises:
             UnreadableBatchError: the next batch of a partition cannot be taken apart.
             kafka.errors.FencedInstanceIdError: another member has this one's `group_instance_id`.
         """
+        if fetch_wait_ms is not None:
+            self._fetcher.config["fetch_max_wait_ms"] = fetch_wait_ms
         self._silent_polls = self._silent_polls + 1 if is_silent(self) else 0
         if self._silent_polls > 1:  # once may be the moment in which it has just joined
             raise FencedInstanceIdError(f"{self.config['group_instance_id']} is another member")

@@ -30,10 +30,10 @@ from workers.stream.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-#: Longest wait of a poll in milliseconds while records are pending ...
-BUSY_POLL_MS = 100
-#: ... and while none are.
-_IDLE_POLL_MS = 200
+#: Longest wait in ms of a poll, and of a fetch at the broker, while records are pending ...
+_BUSY_POLL_MS = 100
+#: ... and while none are: then hardly a partition is paused that would wait for a fetch under way.
+_IDLE_POLL_MS, _IDLE_FETCH_MS = 200, 500
 #: Longest wait of a partial list of records in seconds while the backend is idle.
 LINGER_S = 0.02
 #: How often the loop looks whether markers have moved its position without a record.
@@ -178,13 +178,18 @@ class PollLoop:
         self.paused = len(pause)
 
     def _poll(self) -> list[Record]:
-        wait_ms = BUSY_POLL_MS if self._tracker.pending_records else _IDLE_POLL_MS
+        busy = self._tracker.pending_records > 0
+        wait_ms = _BUSY_POLL_MS if busy else _IDLE_POLL_MS
         if self._lists.waiting and self._dispatcher.idle_slots:
             wait_ms = int(LINGER_S * 1e3)
         room = self._backpressure.room
         with self._watchdog.guard("polling Kafka"):
             try:
-                batches = self._consumer.poll(timeout_ms=wait_ms, max_records=room)
+                batches = self._consumer.poll(
+                    timeout_ms=wait_ms,
+                    max_records=room,
+                    fetch_wait_ms=_BUSY_POLL_MS if busy else _IDLE_FETCH_MS,
+                )
             except REFUSALS:
                 raise
             except UnreadableBatchError as error:
@@ -252,7 +257,7 @@ class PollLoop:
             if self._tracker.pending(tp)[0] or tp in self._positions.waiting:
                 continue
             try:
-                position = self._consumer.fetch_position(tp, timeout_ms=BUSY_POLL_MS)
+                position = self._consumer.fetch_position(tp, timeout_ms=_BUSY_POLL_MS)
             except KafkaError as error:
                 if not self._positions.report(error):
                     log.debug("no position of %s-%d: %s", *tp, type(error).__name__)

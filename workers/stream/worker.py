@@ -40,7 +40,7 @@ from workers.stream.endings import ENDINGS, ending
 from workers.stream.list_builder import ListBuilder
 from workers.stream.offset_tracker import OffsetTracker
 from workers.stream.pending_record import PendingRecord
-from workers.stream.poll_loop import BUSY_POLL_MS, LINGER_S, PollLoop
+from workers.stream.poll_loop import LINGER_S, PollLoop
 from workers.stream.progress_log import ProgressLog
 from workers.stream.publisher import Publisher
 from workers.stream.rebalance import RebalanceListener
@@ -309,7 +309,6 @@ class StreamWorker:
             heartbeat_interval_ms=max(500, min(1_000, session_ms // 5)),
             max_poll_interval_ms=max(60_000, 4 * session_ms),
             max_poll_records=MAX_POLL_RECORDS,
-            fetch_max_wait_ms=BUSY_POLL_MS,
             fetch_max_bytes=min(50 << 20, self._stream.max_pending_bytes),
         )
 

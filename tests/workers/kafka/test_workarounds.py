@@ -5,6 +5,7 @@ When a test of a fault fails, kafka-python has mended it: remove the work-around
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -25,8 +26,10 @@ from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.producer.sender import Sender
 
+from tests.workers.stream.support import wait_until
 from workers.broker.cluster import Cluster
 from workers.kafka.errors import UnreadableBatchError
+from workers.kafka.topics import ensure_topics
 from workers.kafka.workarounds import (
     NamingRecords,
     PatchedConsumer,
@@ -290,3 +293,19 @@ def test_a_connection_that_nobody_answers_is_given_up_before_the_next_address_is
     """Out of three brokers the first may be a machine that is off; there is no option for this."""
     assert "socket_connection_setup_timeout_ms" not in KafkaConsumer.DEFAULT_CONFIG
     assert KafkaConnectionManager.DEFAULT_CONFIG["socket_connection_setup_timeout_ms"] == 3_000
+
+
+@pytest.mark.kafka
+def test_a_fetch_waits_as_long_as_the_poll_says(kafka: Cluster) -> None:
+    topic = "waits-of-fetches"
+    ensure_topics(kafka.bootstrap, {topic: 1})
+    consumer = PatchedConsumer(topic, bootstrap_servers=kafka.bootstrap, fetch_max_wait_ms=50)
+
+    def longest_ms(**options: float) -> float:
+        consumer.poll(timeout_ms=50, **options)
+        metrics = consumer.metrics()["consumer-fetch-manager-metrics"]
+        return float(metrics["fetch-latency-max"])
+
+    with contextlib.closing(consumer):
+        wait_until(lambda: longest_ms() >= 50)
+        wait_until(lambda: longest_ms(fetch_wait_ms=3000) >= 3000)

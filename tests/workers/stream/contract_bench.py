@@ -79,13 +79,12 @@ class Reader(AsyncConsumerRebalanceListener):
             group_instance_id=instance,
             partition_assignment_strategy=[CooperativeStickyAssignor()],
             heartbeat_interval_ms=500,
-            fetch_max_wait_ms=50,
             **{"session_timeout_ms": 6_000, **options},
         )
         self.consumer.subscribe([kafka.topic], listener=self)
 
     def poll(self, max_records: int = 500) -> None:
-        batches = self.consumer.poll(timeout_ms=50, max_records=max_records)
+        batches = self.consumer.poll(timeout_ms=50, max_records=max_records, fetch_wait_ms=50)
         self.offsets += [message.offset for each in batches.values() for message in each]
 
     @property

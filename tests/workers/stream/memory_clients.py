@@ -55,7 +55,9 @@ class MemoryConsumer:
         self._group = self._cluster.group(self._group_id, topic)
         self._listener = listener
 
-    def poll(self, *, timeout_ms: float, max_records: int) -> dict[TopicPartition, list[Record]]:
+    def poll(
+        self, *, timeout_ms: float, max_records: int, fetch_wait_ms: float
+    ) -> dict[TopicPartition, list[Record]]:
         assert max_records > 0
         self._heartbeat()
         with self._cluster.lock:
