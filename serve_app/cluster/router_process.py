@@ -6,6 +6,7 @@ It is given the number of an open connection, and ends when that is closed.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
 import signal
@@ -77,6 +78,10 @@ def main() -> None:
     with quick_imports():  # maybe before there is a cluster
         from serve_app.cluster import ray_cluster
         from serve_app.router import client  # noqa: F401
+        from serve_app.system.ray_adapter import FIRST_CALL_IMPORTS
+
+        for name in FIRST_CALL_IMPORTS:
+            importlib.import_module(name)
 
     try:
         start: Start = connection.recv()

@@ -45,6 +45,7 @@ logging.getLogger("ray.serve").setLevel(logging.WARNING)
 ray._private.worker.listen_error_messages = lambda worker, threads_stopped: None
 
 __all__ = [
+    "FIRST_CALL_IMPORTS",
     "FOLDER",
     "Node",
     "app_statuses",
@@ -126,6 +127,8 @@ def head_node(node: type) -> Iterator[None]:
         ray._private.services.ConsolePopen = start
 
 
+#: What Ray imports with a process's first call of Serve.
+FIRST_CALL_IMPORTS = ("pydantic.v1", "ray.serve._private.controller")
 #: Where Ray's programs are.
 FOLDER = os.path.dirname(ray.__file__)
 

@@ -58,7 +58,8 @@ def stream(
         signal.signal(number, lambda *_: sys.exit(exit_codes.OK))
     try:
         router.prepare()
-        import workers.stream.worker  # noqa: F401 meanwhile
+        import workers.stream.monitoring  # meanwhile
+        import workers.stream.worker  # noqa: F401
 
         router.open()
         _run(settings, router, instance)
