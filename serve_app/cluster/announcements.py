@@ -26,7 +26,16 @@ class OtherSettingsError(ValueError):
 
 
 class StartingError(ConnectionError):
-    """The application does not run yet, and is about to; the message names its process."""
+    """The application does not run yet, and is about to; the message names its process.
+
+    Args:
+        message: what is said.
+        cluster: address of its Ray cluster; empty if that does not run yet either.
+    """
+
+    def __init__(self, message: str, cluster: str) -> None:
+        super().__init__(message)
+        self.cluster = cluster
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +45,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
         app: its name, `serve.app` of the settings.
         settings: `settings_digest` of its settings.
         address: of its Ray cluster; empty while it starts.
+        cluster: that address while it starts, once the cluster runs.
         pid: of the `chorus serve` that started it.
         started: when that process started, in seconds since the epoch; it tells it from a later
             process with the same number.
@@ -44,6 +54,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     app: str
     settings: str
     address: str
+    cluster: str = ""
     pid: int
     started: float
 
@@ -67,6 +78,18 @@ class Announcer:
             OSError: it cannot be written.
         """
         atomic_write(self._path, msgspec.json.encode(self._announcement), mode=0o600)
+
+    def starts_at(self, cluster: str) -> None:
+        """Announce the Ray cluster on which the application is about to start.
+
+        Args:
+            cluster: its address.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self._announcement = msgspec.structs.replace(self._announcement, cluster=cluster)
+        self.write()
 
     def runs_at(self, address: str) -> None:
         """Announce that the application runs, and does not start any more.
@@ -156,7 +179,8 @@ def find(app: str, settings: str) -> str:
     for each in found:
         if each.settings == settings:
             raise StartingError(
-                f"the application `{app}` (`chorus serve`, process {each.pid}) is starting"
+                f"the application `{app}` (`chorus serve`, process {each.pid}) is starting",
+                each.cluster,
             )
     if found:
         other = (running or found)[0]

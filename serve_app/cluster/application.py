@@ -76,6 +76,7 @@ def start(
     http: bool = False,
     timeout_s: float = 600.0,
     on_progress: Callable[[str, str], None] = lambda deployment, status: None,
+    on_cluster: Callable[[str], None] = lambda address: None,
 ) -> Running:
     """Deploy the application and wait until every model and the Router are ready.
 
@@ -88,6 +89,7 @@ def start(
         http: whether to start Serve's proxy, for `serve_app.http`.
         timeout_s: longest wait for readiness.
         on_progress: called with a deployment's name and its status whenever the status changes.
+        on_cluster: called with the address of the Ray cluster before anything starts on it.
 
     Raises:
         StartError: Ray does not start, a deployment failed, or one was not ready in time.
@@ -108,6 +110,7 @@ def start(
     else:
         running = _start_cluster(settings, settings.http if http else None)
     try:
+        on_cluster(running.address)
         _deploy(settings, settings.http if http else None, running)
         missing = _wait_for_models(settings, timeout_s, on_progress)
     except BaseException:
@@ -263,10 +266,8 @@ def _start_cluster(settings: Settings, http: HttpSettings | None) -> Running:
 
 
 def _start_fork_server(settings: Settings) -> ForkServer | None:
-    modules = list(COMMON_MODULES)
-    if any(model.engine == "nemo" for model in settings.models.values()):
-        modules += NEMO_MODULES
-    return start_fork_server(modules)
+    nemo = any(model.engine == "nemo" for model in settings.models.values())
+    return start_fork_server(COMMON_MODULES, NEMO_MODULES if nemo else ())
 
 
 def _deploy(settings: Settings, http: HttpSettings | None, running: Running) -> None:

@@ -28,7 +28,7 @@ from schemas.settings import Settings, settings_digest
 from serve_app.audio.clip import Recording
 from serve_app.cluster import announcements
 from serve_app.cluster.announcements import OtherSettingsError, StartingError
-from serve_app.cluster.router_messages import Answer, Call, Start
+from serve_app.cluster.router_messages import Answer, Call, Join, Start
 from serve_app.router.protocol import Identity, Probe
 from serve_app.router.results import Result
 
@@ -67,8 +67,25 @@ class RouterLink:
         self._closed = False
 
     def prepare(self) -> None:
-        """Start the process, which imports Ray, before `open`. Returns at once."""
-        self._spare = _Process()
+        """Start the process, which imports Ray, before `open`. Returns at once.
+
+        Not where the application's own cluster is about to start on this machine: that needs the
+        cores more, and the process is waited for by nobody.
+        """
+        try:
+            self._address()
+        except StartingError as error:
+            self._join(error.cluster)
+        except (OSError, OtherSettingsError):
+            return  # `open` says so
+        else:
+            self._spare = _Process()
+
+    def _join(self, cluster: str) -> None:
+        """Start the process and have it connect to a cluster, once there is one."""
+        if cluster and self._spare is None:
+            self._spare = _Process()
+            self._spare.join(cluster)
 
     def open(self) -> None:
         """Connect, and log to which application. Blocks for seconds.
@@ -86,6 +103,9 @@ class RouterLink:
             logger.info("%s; waiting for it", error)
             self._await_start()
 
+    def _address(self) -> str:
+        return self._fixed or announcements.find(self._app, self._digest)
+
     def _await_start(self) -> None:
         deadline = time.monotonic() + _START_S
         while not self._closed:
@@ -94,6 +114,7 @@ class RouterLink:
                 self._connected()
                 return
             except StartingError as error:
+                self._join(error.cluster)
                 if time.monotonic() > deadline:
                     raise ConnectionError(f"{error}, and was not up in {_START_S:g} s") from None
         raise ConnectionError("the worker stops")
@@ -181,12 +202,16 @@ class RouterLink:
         return self._process
 
     def _start(self) -> tuple[_Process, Identity | None]:
-        address = self._fixed or announcements.find(self._app, self._digest)
+        address = self._address()
         announcements.check_answers(address)
         if self._closed:
             raise ConnectionError("the worker stops")
         spare, self._spare = self._spare, None
-        process = spare if spare is not None and spare.alive else _Process()
+        if spare is None or not spare.alive or spare.address not in ("", address):
+            if spare is not None:
+                spare.end()
+            spare = None
+        process = spare or _Process()
         process.begin(
             Start(app=self._app, settings=self._digest, address=address, timeout_s=self._timeout_s)
         )
@@ -229,7 +254,7 @@ class _Process:
     """A running `router_process`, and the calls that are under way in it.
 
     Attributes:
-        address: of the cluster that it is connected to; empty before `begin`.
+        address: of the cluster that it is connected to; empty before `join` and `begin`.
     """
 
     def __init__(self) -> None:
@@ -248,8 +273,13 @@ class _Process:
             )
         threading.Thread(target=self._read, name="router-link", daemon=True).start()
 
+    def join(self, cluster: str) -> None:
+        """Have it connect to a cluster before `begin`."""
+        self.address = cluster
+        self._send(Join(cluster))
+
     def begin(self, start: Start) -> None:
-        """Have it connect."""
+        """Have it connect, if it has not, and tell it the application."""
         self.address = start.address
         self._send(start)
 
@@ -291,7 +321,7 @@ class _Process:
         self._process.kill()
         self._process.wait(_END_S)
 
-    def _send(self, message: Start | Call) -> None:
+    def _send(self, message: Join | Start | Call) -> None:
         try:
             with self._lock:
                 self._connection.send(message)

@@ -7,6 +7,12 @@ from typing import Any
 import msgspec
 
 
+class Join(msgspec.Struct, frozen=True):
+    """Where the process is to connect to before it is told the application."""
+
+    address: str
+
+
 class Start(msgspec.Struct, frozen=True, kw_only=True):
     """What the process is to connect to.
 

@@ -14,9 +14,10 @@ import sys
 import threading
 import time
 from multiprocessing.connection import Connection
+from typing import Any
 
 from serve_app.cluster.announcements import check_answers
-from serve_app.cluster.router_messages import Answer, Call, Start
+from serve_app.cluster.router_messages import Answer, Call, Join, Start
 from serve_app.router.protocol import Identity
 from serve_app.system.imports import quick_imports
 from serve_app.system.log_format import log_to_stderr
@@ -83,21 +84,28 @@ def main() -> None:
         for name in FIRST_CALL_IMPORTS:
             importlib.import_module(name)
 
+    told = _receive(connection)
     try:
-        start: Start = connection.recv()
-    except (EOFError, OSError):  # nobody waits any more
-        os._exit(0)
-    try:
-        ray_cluster.connect(start.address)
+        ray_cluster.connect(told.address)
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        connection.send(Answer(0, failure=f"{start.address}: {reason}"))
+        connection.send(Answer(0, failure=f"{told.address}: {reason}"))
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the other process decides when this one ends
     address = ray_cluster.connected_address()
     threading.Thread(target=_end_with_cluster, args=(address,), daemon=True).start()
-    asyncio.run(_answer(connection, start))
+    if isinstance(told, Join):
+        told = _receive(connection)
+    asyncio.run(_answer(connection, told))
+
+
+def _receive(connection: Connection) -> Any:
+    """The next message; ends the process when nobody waits any more."""
+    try:
+        return connection.recv()
+    except (EOFError, OSError):
+        os._exit(0)
 
 
 async def _answer(connection: Connection, start: Start) -> None:

@@ -124,7 +124,10 @@ def _run(
 
     stopped, at_once = threading.Event(), threading.Event()
     running = application.start(
-        settings, http=settings.http is not None, on_progress=progress.deployment
+        settings,
+        http=settings.http is not None,
+        on_progress=progress.deployment,
+        on_cluster=announcer.starts_at,
     )
     code = exit_codes.FAILURE
     try:

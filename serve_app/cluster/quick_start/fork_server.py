@@ -8,9 +8,14 @@ fifth of the CPU, and they share the memory of the imported code (about 700 MB e
 `start_fork_server` runs this module as a process. Ray's raylet runs `launcher` instead of Ray's own
 ``setup_worker.py``. The launcher passes its arguments, environment and standard streams over a Unix
 socket. The server forks, and the child runs Ray's worker script as if Python had been started with
-it. Ray itself is never imported before the fork: it reads its configuration, which differs from
-worker to worker, when it is imported. Threads and CUDA are not started either
-(`start_fork_server` does nothing on a machine with a GPU: CUDA does not survive a fork).
+it.
+
+The first worker of a cluster is Serve's controller, which needs no NeMo and starts for seconds
+before it asks for the replicas. So the server imports in two steps, the second in a process of its
+own, and forks the first worker after the first step. Ray itself is never imported before the fork:
+it reads its configuration, which differs from worker to worker, when it is imported. Threads and
+CUDA are not started either (`start_fork_server` does nothing on a machine with a GPU: CUDA does not
+survive a fork).
 
 If the server has ended, or a worker needs a runtime environment of its own, the launcher starts it
 in Ray's usual way.
@@ -66,6 +71,8 @@ COMMON_MODULES = (
 #: Modules that a worker with a NeMo model imports too.
 NEMO_MODULES = ("serve_app.engines.nemo.engine", "serve_app.engines.nemo.imports:import_nemo")
 
+#: Between the two lists of modules on the command line.
+_THEN = "then"
 #: Largest message of a launcher: arguments and environment. The kernel's default allows 200 kB.
 _MESSAGE_BYTES = 1 << 20
 
@@ -97,11 +104,12 @@ class ForkServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def start_fork_server(modules: Sequence[str]) -> ForkServer | None:
+def start_fork_server(modules: Sequence[str], then: Sequence[str] = ()) -> ForkServer | None:
     """Start a server that imports `modules`; returns at once, without waiting for the imports.
 
     Args:
         modules: names of modules, or ``module:function`` to call a function of one.
+        then: likewise, what all workers have but the first one, if that comes early.
 
     Returns:
         The server; None on a machine with a GPU, and on systems other than Linux.
@@ -114,7 +122,7 @@ def start_fork_server(modules: Sequence[str]) -> ForkServer | None:
         listener.listen(128)  # launchers wait here until the imports are done
         process = subprocess.Popen(
             # The long name leaves room for the process titles that Ray gives to the workers.
-            [sys.executable, "-m", __name__, str(listener.fileno()), *modules],
+            [sys.executable, "-m", __name__, str(listener.fileno()), *modules, _THEN, *then],
             stdin=subprocess.PIPE,  # closed by the kernel when this process ends
             pass_fds=[listener.fileno()],
             start_new_session=True,
@@ -136,27 +144,56 @@ class Request(msgspec.Struct):
     environment: dict[str, str]
 
 
-def serve(listener: socket.socket, modules: Sequence[str]) -> None:
+def serve(listener: socket.socket, modules: Sequence[str], then: Sequence[str]) -> None:
     """Import modules, then fork for each request until standard input ends.
 
     Args:
         listener: the server's socket.
         modules: as for `start_fork_server`.
+        then: likewise.
     """
+    folder = Path(listener.getsockname()).parent
+    listener.setblocking(False)  # two processes may wait for the same request
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children leave no zombies
+    _import_all(modules)
+    requests = [listener]
+    if then:
+        imported, importing = os.pipe()  # which ends with the imports, or with their process
+        if os.fork():
+            os.close(importing)
+            _take_first(listener, imported)
+            listener.close()
+            requests = []
+        else:
+            os.close(imported)
+            _import_all(then)
+            os.close(importing)
+    while sys.stdin not in (ready := select.select([*requests, sys.stdin], [], [])[0]):
+        if ready:
+            _take(listener)
+    shutil.rmtree(folder, ignore_errors=True)  # the owner has ended without `stop`
+
+
+def _take_first(listener: socket.socket, imported: int) -> None:
+    """Fork for one request, unless the imports end or the owner does before there is one."""
+    if select.select([listener, sys.stdin, imported], [], [])[0] == [listener]:
+        _take(listener)
+    os.close(imported)
+
+
+def _take(listener: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):  # the other process has taken it
+        connection, _ = listener.accept()
+        _handle(connection, listener)
+        connection.close()
+
+
+def _import_all(modules: Sequence[str]) -> None:
     with quick_imports():
         for module in modules:
             _import(module)
     gc.collect()
     gc.freeze()  # a collection in a child would write to, and so copy, every page
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children leave no zombies
-    while True:
-        ready, _, _ = select.select([listener, sys.stdin], [], [])
-        if sys.stdin in ready:  # the owner has ended without `stop`
-            shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
-            return
-        connection, _ = listener.accept()
-        _handle(connection, listener)
-        connection.close()
 
 
 def _import(module: str) -> None:
@@ -212,4 +249,5 @@ def _become_worker(request: Request, streams: Sequence[int]) -> None:
 
 if __name__ == "__main__":
     block_sigterm()  # as for all processes of the cluster
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    middle = sys.argv.index(_THEN)
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:middle], sys.argv[middle + 1 :])

@@ -47,11 +47,14 @@ def test_one_with_other_settings_is_refused() -> None:
 
 
 def test_one_that_starts_is_told_from_one_that_does_not_run() -> None:
-    with (
-        announced("a", "digest"),
-        pytest.raises(StartingError, match=f"process {os.getpid()}.* is starting"),
-    ):
-        find("a", "digest")
+    with announced("a", "digest") as announcer:
+        with pytest.raises(StartingError, match=f"process {os.getpid()}.* is starting") as starting:
+            find("a", "digest")
+        assert starting.value.cluster == ""
+        announcer.starts_at("host:1")
+        with pytest.raises(StartingError) as starting:
+            find("a", "digest")
+        assert starting.value.cluster == "host:1"
     with (
         announced("a", "digest"),
         pytest.raises(OtherSettingsError, match=f"`a` .*process {os.getpid()}.* other models"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -120,12 +121,38 @@ async def test_an_application_that_starts_is_waited_for(
     application: Any, settings: Settings, make_record: MakeRecord
 ) -> None:
     link = RouterLink(settings)
-    link.prepare()
+    before = set(processes())
     with announced(settings.serve.app, settings_digest(settings)) as announcer:
         try:
+            link.prepare()
             opening = await waiting(link)
+            assert set(processes()) == before, "its cluster needs the cores more"
+            announcer.starts_at(application.address)
+            await until(lambda: len(set(processes()) - before) == 1, timeout_s=20)
+            joined = set(processes()) - before
+            assert not opening.done()
             announcer.runs_at(application.address)
             await opening
+            assert set(processes()) - before == joined
+            assert (await link.probe(timeout_s=20)).router
+        finally:
+            link.close()
+
+
+async def test_a_start_that_fails_is_not_in_the_way_of_the_next(
+    application: Any, settings: Settings
+) -> None:
+    """The process has been told to connect to a cluster that is gone."""
+    link = RouterLink(settings)
+    with announced(settings.serve.app, settings_digest(settings)) as announcer:
+        announcer.starts_at("127.0.0.1:1")
+        link.prepare()
+        opening = await waiting(link)
+    with announced(settings.serve.app, settings_digest(settings), application.address):
+        try:
+            with contextlib.suppress(ConnectionError):  # it may have looked between the two
+                await opening
+            await asyncio.to_thread(link.open)
             assert (await link.probe(timeout_s=20)).router
         finally:
             link.close()

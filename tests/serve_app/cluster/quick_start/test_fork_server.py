@@ -20,7 +20,8 @@ from serve_app.cluster.quick_start.fork_server import SOCKET_VARIABLE, ForkServe
 WORKER = """
 import json, os, sys, time
 out = dict(argv=sys.argv, cwd=os.getcwd(), mark=os.environ.get("MARK"), pid=os.getpid(),
-           main=__name__, preloaded="colorsys" in sys.modules, path=sys.path[0])
+           main=__name__, preloaded="colorsys" in sys.modules, path=sys.path[0],
+           then="second_step" in sys.modules)
 print("to stdout", flush=True)
 with open(sys.argv[1] + ".part", "w") as file:
     json.dump(out, file)
@@ -139,6 +140,58 @@ def test_a_module_that_cannot_be_imported_is_left_to_the_worker(
     launch(server.address, worker, tmp_path / "out.json", "0")
     assert wait_for(tmp_path / "out.json")["preloaded"]
     server.stop()
+
+
+def test_only_the_first_worker_does_without_the_second_step(
+    worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    (tmp_path / "second_step.py").write_text(
+        f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    server = start_fork_server(["colorsys"], ["second_step"])
+    assert server is not None
+    server_process = psutil.Process(server._process.pid)
+    try:
+        subprocess.run(
+            [sys.executable, launcher.__file__, worker, tmp_path / "first.json", "1000"],
+            env={**os.environ, SOCKET_VARIABLE: server.address},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        first = wait_for(tmp_path / "first.json")
+        assert (first["preloaded"], first["then"]) == (True, False)
+        with subprocess.Popen(
+            [sys.executable, launcher.__file__, worker, tmp_path / "second.json", "0"],
+            env={**os.environ, SOCKET_VARIABLE: server.address},
+        ) as launching:
+            with pytest.raises(subprocess.TimeoutExpired):
+                launching.wait(0.5)
+            gate.touch()
+        assert wait_for(tmp_path / "second.json")["then"]
+        launch(server.address, worker, tmp_path / "third.json", "0")
+        assert wait_for(tmp_path / "third.json")["then"]
+        processes = [server_process, *server_process.children(recursive=True)]
+        assert psutil.Process(first["pid"]) in processes
+    finally:
+        server.stop()
+    until(lambda: not any(each.is_running() for each in processes))
+
+
+def test_a_second_step_that_dies_leaves_workers_to_ray(
+    worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "second_step.py").write_text("import os\nos._exit(1)\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    server = start_fork_server(["colorsys"], ["second_step"])
+    assert server is not None
+    try:
+        for number in range(2):  # the first may have come before
+            launch(server.address, worker, tmp_path / f"{number}.json", "0")
+        assert wait_for(tmp_path / "1.json").get("plain")
+    finally:
+        server.stop()
 
 
 def test_the_server_ends_with_its_owner(tmp_path: Path) -> None:
