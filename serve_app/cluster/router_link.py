@@ -69,8 +69,8 @@ class RouterLink:
     def prepare(self) -> None:
         """Start the process, which imports Ray, before `open`. Returns at once.
 
-        Not where the application's own cluster is about to start on this machine: that needs the
-        cores more, and the process is waited for by nobody.
+        Not where the application's cluster is about to start on this machine: that needs the cores
+        more, and nothing waits for the process yet.
         """
         try:
             self._address()
@@ -83,7 +83,7 @@ class RouterLink:
 
     def _join(self, cluster: str) -> None:
         """Start the process and have it connect to a cluster, once there is one."""
-        if cluster and self._spare is None:
+        if cluster and self._spare is None and not self._closed:
             self._spare = _Process()
             self._spare.join(cluster)
 
@@ -207,9 +207,8 @@ class RouterLink:
         if self._closed:
             raise ConnectionError("the worker stops")
         spare, self._spare = self._spare, None
-        if spare is None or not spare.alive or spare.address not in ("", address):
-            if spare is not None:
-                spare.end()
+        if spare is not None and not (spare.alive and spare.address in ("", address)):
+            spare.end()
             spare = None
         process = spare or _Process()
         process.begin(
