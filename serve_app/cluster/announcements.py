@@ -82,14 +82,14 @@ class Announcer:
     def starts_at(self, cluster: str) -> None:
         """Announce the Ray cluster on which the application is about to start.
 
+        A hint: where it cannot be written, workers connect later.
+
         Args:
             cluster: its address.
-
-        Raises:
-            OSError: the file cannot be written.
         """
         self._announcement = msgspec.structs.replace(self._announcement, cluster=cluster)
-        self.write()
+        with contextlib.suppress(OSError):
+            self.write()
 
     def runs_at(self, address: str) -> None:
         """Announce that the application runs, and does not start any more.

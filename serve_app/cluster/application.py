@@ -89,7 +89,7 @@ def start(
         http: whether to start Serve's proxy, for `serve_app.http`.
         timeout_s: longest wait for readiness.
         on_progress: called with a deployment's name and its status whenever the status changes.
-        on_cluster: called with the address of the Ray cluster before anything starts on it.
+        on_cluster: called with the address of the Ray cluster before the application is deployed.
 
     Raises:
         StartError: Ray does not start, a deployment failed, or one was not ready in time.

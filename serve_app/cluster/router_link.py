@@ -83,9 +83,15 @@ class RouterLink:
 
     def _join(self, cluster: str) -> None:
         """Start the process and have it connect to a cluster, once there is one."""
-        if cluster and self._spare is None and not self._closed:
-            self._spare = _Process()
-            self._spare.join(cluster)
+        spare = self._spare
+        if not cluster or (spare is not None and spare.address == cluster):
+            return
+        if spare is not None:
+            spare.end()
+        self._spare = spare = _Process()
+        spare.join(cluster)
+        if self._closed:
+            spare.end()
 
     def open(self) -> None:
         """Connect, and log to which application. Blocks for seconds.
@@ -206,22 +212,31 @@ class RouterLink:
         announcements.check_answers(address)
         if self._closed:
             raise ConnectionError("the worker stops")
-        spare, self._spare = self._spare, None
-        if spare is not None and not (spare.alive and spare.address in ("", address)):
-            spare.end()
-            spare = None
-        process = spare or _Process()
-        process.begin(
-            Start(app=self._app, settings=self._digest, address=address, timeout_s=self._timeout_s)
+        start = Start(
+            app=self._app, settings=self._digest, address=address, timeout_s=self._timeout_s
         )
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            try:
+                return spare, self._begin(spare, start)
+            except ConnectionError as error:
+                logger.debug("the process that was started before cannot be used: %s", error)
+        process = _Process()
+        return process, self._begin(process, start)
+
+    def _begin(self, process: _Process, start: Start) -> Identity | None:
+        """Have `process` connect; it is ended if it does not, or finds other settings."""
         try:
+            if process.address not in ("", start.address):
+                raise ConnectionError(f"it is connected to {process.address}")
+            process.begin(start)
             identity = process.identity()
             if identity is not None and identity.settings != self._digest:
-                raise OtherSettingsError(self._other_settings(address))
+                raise OtherSettingsError(self._other_settings(start.address))
         except BaseException:
             process.end()
             raise
-        return process, identity
+        return identity
 
     def _other_settings(self, address: str | None = None) -> str:
         where = f" at {address}" if address else ""

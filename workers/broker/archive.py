@@ -24,7 +24,11 @@ from workers.broker.properties import Node, server_properties
 _TIMEOUT_S = 60.0
 _AOT_JAVA = 25
 #: Java 25.0.2 mixes up the names of some adapters in the archive, and warns of each at every start.
-_NO_ADAPTERS = ("-XX:+UnlockDiagnosticVMOptions", "-XX:-AOTAdapterCaching")
+_NO_ADAPTERS = (
+    "-XX:+IgnoreUnrecognizedVMOptions",
+    "-XX:+UnlockDiagnosticVMOptions",
+    "-XX:-AOTAdapterCaching",
+)
 
 
 def archive_path(java: Java, jars: Sequence[Path]) -> Path:
@@ -63,7 +67,8 @@ def make_archive(java: Java, jars: Sequence[Path]) -> bool:
         return True
     if not _can_share(java):
         return False
-    with tempfile.TemporaryDirectory(prefix="chorus-kafka-") as folder:
+    # a Java that is killed may leave the process that writes
+    with tempfile.TemporaryDirectory(prefix="chorus-kafka-", ignore_cleanup_errors=True) as folder:
         written = Path(folder) / "classes.jsa"
         client_port, controller_port = free_ports(2)
         node = Node(1, client_port, controller_port)
@@ -72,14 +77,14 @@ def make_archive(java: Java, jars: Sequence[Path]) -> bool:
             options = [f"-XX:AOTCacheOutput={written}", *_NO_ADAPTERS]
         else:
             options = [f"-XX:ArchiveClassesAtExit={written}"]
-        broker = Broker(java.path, jars, node, Path(folder), settings, options)
         cluster_id = new_cluster_id()
-        deadline = time.monotonic() + _TIMEOUT_S
+        Broker(java.path, jars, node, Path(folder), settings).format(cluster_id)
+        broker = Broker(java.path, jars, node, Path(folder), settings, options)
         try:
             broker.launch(cluster_id)
-            broker.wait_until_ready(cluster_id, 1, deadline)
+            broker.wait_until_ready(cluster_id, 1, time.monotonic() + _TIMEOUT_S)
             broker.terminate()
-            if not broker.wait(deadline):
+            if not broker.wait(time.monotonic() + _TIMEOUT_S):  # it writes the archive
                 return False
         finally:
             broker.kill()

@@ -133,7 +133,7 @@ class Broker:
             BrokerError: the data folder cannot be formatted.
         """
         if not (self.folder / "data" / "meta.properties").exists():
-            self._format(cluster_id)
+            self.format(cluster_id)
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         self._process = spawn(
             [*self._java, "kafka.Kafka", self._settings], self.log, keep_open=keep_open
@@ -205,7 +205,15 @@ class Broker:
             return False
         return True
 
-    def _format(self, cluster_id: str) -> None:
+    def format(self, cluster_id: str) -> None:
+        """Format the data folder, which `launch` does too where it is not. Takes a second.
+
+        Args:
+            cluster_id: as for `launch`.
+
+        Raises:
+            BrokerError: it cannot be formatted.
+        """
         tool = [*self._java, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
         try:
             done = subprocess.run(

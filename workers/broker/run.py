@@ -31,7 +31,9 @@ def prepare_broker() -> None:
         BrokerError: a broker cannot be started.
     """
     java, jars = find_java(), fetch_jars()
-    how = "quickly" if make_archive(java, jars) else "slowly: this Java makes no archive of classes"
+    how = (
+        "quickly" if make_archive(java, jars) else "slowly: no archive of its classes could be made"
+    )
     release = f"Apache Kafka {read_lock().kafka} on Java {java.version} ({java.origin})"
     Console().print(f"{release} is ready and starts {how}", highlight=False, soft_wrap=True)
 

@@ -101,6 +101,8 @@ class ForkServer:
         if self._process.poll() is None:  # otherwise its PID may belong to another process by now
             kill_tree(self._process.pid)
         self._process.wait()
+        if self._process.stdin is not None:  # the process of the second step may have been left
+            self._process.stdin.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -154,8 +156,8 @@ def serve(listener: socket.socket, modules: Sequence[str], then: Sequence[str]) 
     """
     folder = Path(listener.getsockname()).parent
     listener.setblocking(False)  # two processes may wait for the same request
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children leave no zombies
     _import_all(modules)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children leave no zombies
     requests = [listener]
     if then:
         imported, importing = os.pipe()  # which ends with the imports, or with their process
@@ -166,7 +168,9 @@ def serve(listener: socket.socket, modules: Sequence[str], then: Sequence[str]) 
             requests = []
         else:
             os.close(imported)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # for what a module runs
             _import_all(then)
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             os.close(importing)
     while sys.stdin not in (ready := select.select([*requests, sys.stdin], [], [])[0]):
         if ready:
@@ -176,16 +180,19 @@ def serve(listener: socket.socket, modules: Sequence[str], then: Sequence[str]) 
 
 def _take_first(listener: socket.socket, imported: int) -> None:
     """Fork for one request, unless the imports end or the owner does before there is one."""
-    if select.select([listener, sys.stdin, imported], [], [])[0] == [listener]:
-        _take(listener)
+    ready, _, _ = select.select([listener, sys.stdin, imported], [], [])
     os.close(imported)
+    if ready == [listener]:
+        _take(listener)
 
 
 def _take(listener: socket.socket) -> None:
-    with contextlib.suppress(BlockingIOError):  # the other process has taken it
+    try:
         connection, _ = listener.accept()
+    except BlockingIOError:  # the other process has taken it
+        return
+    with connection:
         _handle(connection, listener)
-        connection.close()
 
 
 def _import_all(modules: Sequence[str]) -> None:
@@ -212,7 +219,12 @@ def _handle(connection: socket.socket, listener: socket.socket) -> None:
     message, streams, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, 3)
     if len(streams) != 3:  # the launcher was killed
         return
-    if os.fork() == 0:
+    try:
+        child = os.fork()
+    except OSError:
+        traceback.print_exc()  # the launcher sees the connection end, and does without
+        child = -1
+    if child == 0:
         try:
             listener.close()
             connection.close()
@@ -223,7 +235,9 @@ def _handle(connection: socket.socket, listener: socket.socket) -> None:
             os._exit(1)
     for stream in streams:
         os.close(stream)
-    connection.send(b"forked")
+    if child > 0:
+        with contextlib.suppress(OSError):  # the launcher was killed meanwhile
+            connection.send(b"forked")
 
 
 def _become_worker(request: Request, streams: Sequence[int]) -> None:
