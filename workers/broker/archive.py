@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from serve_app.system.files import atomic_write
 from workers.broker.broker import Broker, new_cluster_id
@@ -22,12 +23,26 @@ from workers.broker.ports import free_ports
 from workers.broker.properties import Node, server_properties
 
 _TIMEOUT_S = 60.0
-_AOT_JAVA = 25
+
+
+class _Kind(NamedTuple):
+    """A kind of archive: Java's options that make and use it, and those that go with either."""
+
+    make: str
+    use: str
+    others: tuple[str, ...] = ()
+
+
+_SHARED = _Kind("ArchiveClassesAtExit", "SharedArchiveFile")
 #: Java 25.0.2 mixes up the names of some adapters in the archive, and warns of each at every start.
-_NO_ADAPTERS = (
-    "-XX:+IgnoreUnrecognizedVMOptions",
-    "-XX:+UnlockDiagnosticVMOptions",
-    "-XX:-AOTAdapterCaching",
+_AOT = _Kind(
+    "AOTCacheOutput",
+    "AOTCache",
+    (
+        "-XX:+IgnoreUnrecognizedVMOptions",
+        "-XX:+UnlockDiagnosticVMOptions",
+        "-XX:-AOTAdapterCaching",
+    ),
 )
 
 
@@ -39,16 +54,12 @@ def archive_path(java: Java, jars: Sequence[Path]) -> Path:
 
 def archive_options(java: Java, jars: Sequence[Path]) -> list[str]:
     """Options that make Java use the archive if it exists; Java ignores an outdated one."""
-    path = archive_path(java, jars)
-    if not path.exists():
-        return []
-    if java.major >= _AOT_JAVA:
-        return [f"-XX:AOTCache={path}", *_NO_ADAPTERS]
-    return [f"-XX:SharedArchiveFile={path}"]
+    path, kind = archive_path(java, jars), _kind(java)
+    return [f"-XX:{kind.use}={path}", *kind.others] if path.exists() else []
 
 
 def make_archive(java: Java, jars: Sequence[Path]) -> bool:
-    """Write the archive, by starting and stopping a broker (10 s).
+    """Write the archive, by starting and stopping a broker (20 s).
 
     Some distributions of Java before 25 cannot make archives; brokers then start more slowly.
 
@@ -73,10 +84,8 @@ def make_archive(java: Java, jars: Sequence[Path]) -> bool:
         client_port, controller_port = free_ports(2)
         node = Node(1, client_port, controller_port)
         settings = server_properties(node, [node], Path(folder) / "data", {})
-        if java.major >= _AOT_JAVA:
-            options = [f"-XX:AOTCacheOutput={written}", *_NO_ADAPTERS]
-        else:
-            options = [f"-XX:ArchiveClassesAtExit={written}"]
+        kind = _kind(java)
+        options = [f"-XX:{kind.make}={written}", *kind.others]
         cluster_id = new_cluster_id()
         Broker(java.path, jars, node, Path(folder), settings).format(cluster_id)
         broker = Broker(java.path, jars, node, Path(folder), settings, options)
@@ -94,9 +103,13 @@ def make_archive(java: Java, jars: Sequence[Path]) -> bool:
         return True
 
 
+def _kind(java: Java) -> _Kind:
+    return _AOT if java.major >= 25 else _SHARED
+
+
 def _can_share(java: Java) -> bool:
     """Whether this Java makes archives: before 25, it needs one of its own classes for that."""
-    if java.major >= _AOT_JAVA:
+    if _kind(java) is _AOT:
         return True
     done = subprocess.run([java.path, "-Xshare:on", "-version"], capture_output=True, check=False)
     return done.returncode == 0

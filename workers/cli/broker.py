@@ -27,7 +27,7 @@ def broker(
     fetch_only: Annotated[
         bool,
         typer.Option(
-            "--fetch-only", help="Fetch Kafka and prepare it to start quickly (10 s), then exit."
+            "--fetch-only", help="Fetch Kafka and prepare it to start quickly (20 s), then exit."
         ),
     ] = False,
 ) -> None:

@@ -14,6 +14,9 @@ from workers.broker.archive import archive_options, make_archive
 from workers.broker.jars import ARCHIVE_SUFFIX, fetch_jars
 from workers.broker.java import find_java
 
+#: Java does not start if it cannot use the archive: before Java 25, and from then on.
+_MUST = ("-Xshare:on", "-XX:AOTMode=on")
+
 
 @pytest.fixture
 def jars(tmp_path: Path) -> list[Path]:
@@ -43,10 +46,6 @@ def test_made_once_for_each_java(jars: list[Path], environment: Mapping[str, str
     done = subprocess.run([java.path, *options, *tool], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.strip()) == 22
-
-
-#: Java does not start if it cannot use the archive: before Java 25, and from then on.
-_MUST = ("-Xshare:on", "-XX:AOTMode=on")
 
 
 def test_a_java_that_cannot_make_one_does_without(jars: list[Path], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from serve_app.cluster.quick_start import launcher
 from serve_app.cluster.quick_start.fork_server import SOCKET_VARIABLE, ForkServer, start_fork_server
+from tests.processes import command_of
 
 WORKER = """
 import json, os, sys, time
@@ -41,13 +42,25 @@ def worker(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def server() -> Iterator[ForkServer]:
-    server = start_fork_server(["colorsys"])
+def started(*then: str) -> ForkServer:
+    server = start_fork_server(["colorsys"], then)
     if server is None:
         pytest.skip("no fork server on this machine")
+    return server
+
+
+@pytest.fixture
+def server() -> Iterator[ForkServer]:
+    server = started()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def second_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a module `second_step`, which a server can import."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    return tmp_path / "second_step.py"
 
 
 def launch(address: str, *arguments: str | Path, **environment: str) -> str:
@@ -113,7 +126,7 @@ def test_workers_outlive_a_server_that_dies_not_one_that_is_stopped(
         assert process.is_running()
         process.kill()
     # nobody waits for it where an earlier test has made this process adopt orphans
-    until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not command_of(process))
 
 
 @pytest.mark.parametrize("reason", ["no server", "dead server", "runtime environment", "language"])
@@ -143,16 +156,13 @@ def test_a_module_that_cannot_be_imported_is_left_to_the_worker(
 
 
 def test_only_the_first_worker_does_without_the_second_step(
-    worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Path, tmp_path: Path, second_step: Path
 ) -> None:
     gate = tmp_path / "gate"
-    (tmp_path / "second_step.py").write_text(
+    second_step.write_text(
         f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
     )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    server = start_fork_server(["colorsys"], ["second_step"])
-    if server is None:
-        pytest.skip("no fork server on this machine")
+    server = started("second_step")
     server_process = psutil.Process(server._process.pid)
     try:
         subprocess.run(
@@ -178,30 +188,25 @@ def test_only_the_first_worker_does_without_the_second_step(
         assert psutil.Process(first["pid"]) in processes
     finally:
         server.stop()
-    until(lambda: not any(each.is_running() for each in processes))
+    until(lambda: not any(map(command_of, processes)))
 
 
 def test_the_second_step_ends_with_stop_where_the_first_has_died() -> None:
-    server = start_fork_server(["colorsys"], ["colorsys"])
-    if server is None:
-        pytest.skip("no fork server on this machine")
+    server = started("colorsys")
     first = psutil.Process(server._process.pid)
     until(lambda: len(first.children()) == 1)
     [second] = first.children()
     first.kill()
     until(lambda: first.status() == psutil.STATUS_ZOMBIE)
     server.stop()
-    until(lambda: not second.is_running() or second.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not command_of(second))
 
 
 def test_a_second_step_that_dies_leaves_workers_to_ray(
-    worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Path, tmp_path: Path, second_step: Path
 ) -> None:
-    (tmp_path / "second_step.py").write_text("import os\nos._exit(1)\n")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    server = start_fork_server(["colorsys"], ["second_step"])
-    if server is None:
-        pytest.skip("no fork server on this machine")
+    second_step.write_text("import os\nos._exit(1)\n")
+    server = started("second_step")
     try:
         for number in range(2):  # the first may have come before
             launch(server.address, worker, tmp_path / f"{number}.json", "0")
@@ -219,7 +224,7 @@ def test_the_server_ends_with_its_owner(tmp_path: Path) -> None:
         pid, address = owner.stdout.readline().split()
         process = psutil.Process(int(pid))
         owner.kill()
-    until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not command_of(process))
     until(lambda: not Path(address).parent.exists())
     assert not Path(address).parent.exists()
 
